@@ -1,0 +1,47 @@
+"""A problem in a document that a person wrote: where it is, which rule it breaks, how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Severity(StrEnum):
+    """An error stops; a warning is something that CodeDeploy lets pass and people were hurt by."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Problem(BaseModel):
+    """One finding. `line` counts from 1, 0 where there is none; `key` is a path such as `hooks.AfterInstall[0].timeout`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    key: str
+    rule: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        """`line 12, hooks.AfterInstal: no such event. Did you mean AfterInstall?`"""
+        place = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.key) if part)
+        text = f"{place}: {self.rule}" if place else self.rule
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`Did you mean AfterInstall?`, or nothing where no known word is near.
+
+    >>> did_you_mean("AfterInstal", ["BeforeInstall", "AfterInstall"])
+    'Did you mean AfterInstall?'
+    >>> did_you_mean("zebra", ["BeforeInstall"])
+    ''
+    """
+    by_folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f"Did you mean {by_folded[near[0]]}?" if near else ""

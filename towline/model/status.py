@@ -1,0 +1,128 @@
+"""Statuses: CodeDeploy's own words, and ours for how an instance's part of a deployment ended.
+
+Source: CodeDeploy's API model (`DeploymentStatus`, `TargetStatus`, `LifecycleEventStatus`, `ErrorCode`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DeploymentStatus(StrEnum):
+    """A deployment's status as CodeDeploy names it."""
+
+    CREATED = "Created"
+    QUEUED = "Queued"
+    IN_PROGRESS = "InProgress"
+    BAKING = "Baking"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will not change any more."""
+        return self in (DeploymentStatus.SUCCEEDED, DeploymentStatus.FAILED, DeploymentStatus.STOPPED)
+
+
+class TargetStatus(StrEnum):
+    """An instance's status in one deployment, and that of each of its lifecycle events."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "InProgress"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    UNKNOWN = "Unknown"
+
+
+class Outcome(StrEnum):
+    """How one instance's part of a deployment ended, each kind told apart (promise 7)."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # a script or a step of the runner failed
+    UNREACHABLE = "unreachable"  # the host never answered, or went silent for good
+    INTERRUPTED = "interrupted"  # the host or the runner died in the middle of an event
+    STOPPED = "stopped"  # halted at a boundary, or its hook was ended, because the deployment was stopped
+    SKIPPED = "skipped"  # never begun
+    BLOCKED = "blocked"  # a fault on our side: nothing was begun, it goes back into the queue
+    ROLLED_BACK = "rolled back"  # of an instance whose compensation succeeded
+    OWED = "owed"  # of an instance that a compensation could not bring back
+
+    @property
+    def target_status(self) -> TargetStatus:
+        """What CodeDeploy's API would call it."""
+        return _TARGET_STATUS[self]
+
+
+_TARGET_STATUS = {
+    Outcome.SUCCEEDED: TargetStatus.SUCCEEDED,
+    Outcome.FAILED: TargetStatus.FAILED,
+    Outcome.UNREACHABLE: TargetStatus.FAILED,
+    Outcome.INTERRUPTED: TargetStatus.FAILED,
+    Outcome.STOPPED: TargetStatus.FAILED,
+    Outcome.SKIPPED: TargetStatus.SKIPPED,
+    Outcome.BLOCKED: TargetStatus.PENDING,
+    Outcome.ROLLED_BACK: TargetStatus.FAILED,
+    Outcome.OWED: TargetStatus.UNKNOWN,
+}
+
+
+class ErrorCode(StrEnum):
+    """Why a deployment did not succeed: CodeDeploy's codes, as far as towline gives them."""
+
+    HEALTH_CONSTRAINTS = "HEALTH_CONSTRAINTS"
+    HEALTH_CONSTRAINTS_INVALID = "HEALTH_CONSTRAINTS_INVALID"
+    NO_INSTANCES = "NO_INSTANCES"
+    INVALID_REVISION = "INVALID_REVISION"
+    REVISION_MISSING = "REVISION_MISSING"
+    APPLICATION_MISSING = "APPLICATION_MISSING"
+    DEPLOYMENT_GROUP_MISSING = "DEPLOYMENT_GROUP_MISSING"
+    MANUAL_STOP = "MANUAL_STOP"
+    TIMEOUT = "TIMEOUT"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    INVALID_REQUEST = "InvalidRequest"  # ours: the request itself broke a rule
+    DEPLOYMENT_LIMIT = "DeploymentLimitExceededException"  # the group is busy and ifBusy is fail
+
+
+class ScriptError(StrEnum):
+    """CodeDeploy's LifecycleErrorCode, in the order of the agent's numbers 0 to 5 (6 and 7 have no name of their own)."""
+
+    SUCCESS = "Success"
+    SCRIPT_MISSING = "ScriptMissing"
+    SCRIPT_NOT_EXECUTABLE = "ScriptNotExecutable"
+    SCRIPT_TIMED_OUT = "ScriptTimedOut"
+    SCRIPT_FAILED = "ScriptFailed"
+    UNKNOWN_ERROR = "UnknownError"
+
+
+class Creator(StrEnum):
+    """Who started a deployment."""
+
+    USER = "user"
+    ROLLBACK = "codeDeployRollback"
+
+
+IN_PLACE_EVENTS = (
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+)
+"""An in-place deployment's lifecycle events without a load balancer, in order."""
+
+HOOK_EVENTS = (
+    "BeforeBlockTraffic",
+    "AfterBlockTraffic",
+    "ApplicationStop",
+    "BeforeInstall",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+    "BeforeAllowTraffic",
+    "AfterAllowTraffic",
+)
+"""The events for which the agent runs scripts, in the order in which it may meet them."""
