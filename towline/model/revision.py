@@ -51,7 +51,11 @@ class RevisionLocation(ApiShape):
         wanted = {"S3": "s3_location", "GitHub": "git_hub_location", "Store": "store_location"}[self.revision_type]
         given = [n for n in ("s3_location", "git_hub_location", "store_location") if getattr(self, n) is not None]
         if given != [wanted]:
-            camel = {"s3_location": "s3Location", "git_hub_location": "gitHubLocation", "store_location": "storeLocation"}
+            camel = {
+                "s3_location": "s3Location",
+                "git_hub_location": "gitHubLocation",
+                "store_location": "storeLocation",
+            }
             raise ValueError(f"revisionType {self.revision_type} needs {camel[wanted]}, and no other location")
         return self
 
@@ -100,7 +104,9 @@ class RevisionLocation(ApiShape):
                 revision_type="GitHub",
                 git_hub_location=GitHubLocation(repository=match[1], commit_id=match[2]),
             )
-        raise ValueError(f"revision {text!r}: the forms are s3://BUCKET/KEY, github://OWNER/REPO@SHA, or a path on disk")
+        raise ValueError(
+            f"revision {text!r}: the forms are s3://BUCKET/KEY, github://OWNER/REPO@SHA, or a path on disk"
+        )
 
 
 def bundle_type_of(name: str) -> BundleType:

@@ -1,0 +1,92 @@
+"""Applications and deployment groups: CodeDeploy's shapes, what they select, and their stable ids."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+from pydantic import Field
+
+from towline.model.base import ApiShape
+
+_NAMESPACE = uuid.UUID("6b1f7d0e-2f0a-5c5e-9a35-7a1d3f6f2f10")
+
+NAME = r"^[A-Za-z0-9+=,.@_-]{1,100}$"
+
+
+class TagFilter(ApiShape):
+    """One tag filter; filters in one list are OR."""
+
+    key: str | None = Field(default=None, alias="Key")
+    value: str | None = Field(default=None, alias="Value")
+    type: Literal["KEY_ONLY", "VALUE_ONLY", "KEY_AND_VALUE"] = Field(default="KEY_AND_VALUE", alias="Type")
+
+    def matches(self, tags: dict[str, str]) -> bool:
+        """Whether an instance with these tags is selected. Case counts; there are no wildcards."""
+        if self.type == "KEY_ONLY":
+            return self.key in tags
+        if self.type == "VALUE_ONLY":
+            return self.value in tags.values()
+        return self.key in tags and tags[self.key] == (self.value or "")
+
+
+class AutoRollback(ApiShape):
+    """Whether, and at which events, a deployment is compensated."""
+
+    enabled: bool = False
+    events: tuple[Literal["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"], ...] = ()
+
+
+class Ec2TagSet(ApiShape):
+    """AND over lists, OR inside each."""
+
+    ec2_tag_set_list: tuple[tuple[TagFilter, ...], ...] = ()
+
+
+class OnPremisesTagSet(ApiShape):
+    """AND over lists, OR inside each."""
+
+    on_premises_tag_set_list: tuple[tuple[TagFilter, ...], ...] = ()
+
+
+class DeploymentGroup(ApiShape):
+    """A deployment group as declared. `where` (ours) is ANDed with the filters."""
+
+    application_name: str = Field(pattern=NAME)
+    deployment_group_name: str = Field(pattern=NAME)
+    deployment_group_id: str = ""  # empty: a uuid5 of the names as first given; settable to take a host over
+    deployment_config_name: str = "CodeDeployDefault.OneAtATime"
+    ec2_tag_filters: tuple[TagFilter, ...] = ()
+    ec2_tag_set: Ec2TagSet | None = None
+    on_premises_instance_tag_filters: tuple[TagFilter, ...] = ()
+    on_premises_tag_set: OnPremisesTagSet | None = None
+    auto_scaling_groups: tuple[str, ...] = ()
+    where: dict[str, str] = Field(default_factory=dict)
+    auto_rollback_configuration: AutoRollback = AutoRollback()
+    file_exists_behavior: Literal["DISALLOW", "OVERWRITE", "RETAIN"] | None = None
+    timeout_seconds: int = 12 * 3600  # ours: a deployment's limit, pauses and queue excluded
+    git_hub_token: str | None = None  # ours: the name of a secret (env:NAME, file:PATH, secretsmanager:ID, ssm:NAME)
+    git_hub_url: str | None = None  # ours: base URL of the GitHub API
+    owner: str = ""
+
+    def model_post_init(self, context: Any) -> None:
+        """Gives a group without an id the one that its names stand for."""
+        if not self.deployment_group_id:
+            given = group_id(self.application_name, self.deployment_group_name)
+            object.__setattr__(self, "deployment_group_id", given)
+
+
+class Application(ApiShape):
+    """An application: a name, and who declared it."""
+
+    application_name: str = Field(pattern=NAME)
+    owner: str = ""
+
+
+def group_id(application: str, group: str) -> str:
+    """The id of a group as first named: stable, since a host's cleanup list and archives lie under it.
+
+    >>> group_id("shop", "production") == group_id("shop", "production")
+    True
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{application}/{group}"))
