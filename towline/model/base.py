@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Message(BaseModel):
-    """Crosses between client, workflow and activity. Frozen; unknown fields are ignored, so that a newer worker may add some."""
+    """Crosses between client, workflow and activity. Unknown fields are ignored: a newer worker may add some."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -27,7 +27,7 @@ class ProxyJump(ApiShape):
 
 
 class SshSettings(ApiShape):
-    """How to reach a host by SSH; paths and `~` are the worker's. Unset keys come from the named settings or `default`."""
+    """How to reach a host by SSH; paths and `~` are the worker's. Unset keys come from the named settings."""
 
     host: str | None = None
     port: int | None = None

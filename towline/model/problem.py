@@ -17,7 +17,7 @@ class Severity(StrEnum):
 
 
 class Problem(BaseModel):
-    """One finding. `line` counts from 1, 0 where there is none; `key` is a path such as `hooks.AfterInstall[0].timeout`."""
+    """One finding. `line` counts from 1, 0: no line; `key` is a path such as `hooks.AfterInstall[0].timeout`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -61,7 +61,7 @@ class RevisionLocation(ApiShape):
 
     @property
     def label(self) -> str:
-        """How people write it: `s3://bucket/key?versionId=3`, `github://owner/repo@1a2b3c4`, `shop.tgz (sha256 1a2b3c4)`.
+        """How people write it: `s3://b/key?versionId=3`, `github://owner/repo@1a2b3c4`, `shop.tgz (sha256 1a2b3c4)`.
 
         >>> RevisionLocation.parse("github://o/r@abcdef").label
         'github://o/r@abcdef'

@@ -86,7 +86,7 @@ class ErrorCode(StrEnum):
 
 
 class ScriptError(StrEnum):
-    """CodeDeploy's LifecycleErrorCode, in the order of the agent's numbers 0 to 5 (6 and 7 have no name of their own)."""
+    """CodeDeploy's LifecycleErrorCode, in the order of the agent's numbers 0 to 5; 6 and 7 have no name."""
 
     SUCCESS = "Success"
     SCRIPT_MISSING = "ScriptMissing"

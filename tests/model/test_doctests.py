@@ -1,0 +1,17 @@
+"""Every example in a docstring of the model runs."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import towline.model
+
+MODULES = sorted(info.name for info in pkgutil.iter_modules(towline.model.__path__))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_hold(name: str) -> None:
+    module = importlib.import_module(f"towline.model.{name}")
+    assert doctest.testmod(module).failed == 0

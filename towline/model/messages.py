@@ -1,0 +1,452 @@
+"""What crosses between client, workflows and activities: one frozen message in, one out, per door.
+
+Down go `DeployRequest`, `ShardRequest`, `InstanceOrder`; up come `InstanceOutcome`, `ShardOutcome`. What all
+instances of a deployment share (`DeploymentOrder`) and how to reach them (`FleetPage`) lie in the store, by
+reference, so that a history holds them once and not per instance.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from towline.model.base import ApiShape, Message
+from towline.model.config import DeploymentConfig
+from towline.model.group import NAME, AutoRollback, DeploymentGroup
+from towline.model.instance import Target
+from towline.model.names import DEPLOYMENT_ID
+from towline.model.plan import FileExistsBehavior
+from towline.model.revision import ResolvedRevision, RevisionLocation
+from towline.model.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome
+
+# ── what people and programs ask for ─────────────────────────────────────────────────────────────────────────────
+
+
+class Undo(ApiShape):
+    """Ours: this deployment compensates another one. `instances` None: every instance that the other one touched."""
+
+    deployment_id: str = Field(pattern=DEPLOYMENT_ID)
+    run_id: str = ""  # the first execution run id of the deployment that is undone
+    instances: tuple[str, ...] | None = None
+    failed: tuple[str, ...] = ()  # those to go first
+    message: str = ""
+
+
+class DeployRequest(ApiShape):
+    """CreateDeployment's input, and ours: `ifBusy`, `undo`. The deployment id is the workflow id."""
+
+    application_name: str = Field(pattern=NAME)
+    deployment_group_name: str = Field(pattern=NAME)
+    revision: RevisionLocation | None = None  # absent only where `undo` is given
+    deployment_config_name: str | None = None
+    description: str = Field(default="", max_length=256)
+    ignore_application_stop_failures: bool = False
+    file_exists_behavior: FileExistsBehavior | None = None
+    auto_rollback_configuration: AutoRollback | None = None
+    update_outdated_instances_only: bool = False
+    if_busy: Literal["wait", "fail", "supersede"] = "wait"
+    undo: Undo | None = None
+
+
+class StopRequest(ApiShape):
+    """The input of `cancel`. `rollback` None: as the autoRollbackConfiguration says of DEPLOYMENT_STOP_ON_REQUEST."""
+
+    now: bool = False  # also end running hooks
+    rollback: bool | None = None
+    reason: str = ""
+
+
+class StopAnswer(ApiShape):
+    """StopDeployment's output; `rollbackDeploymentId` (ours): a compensation runs, stop that one instead."""
+
+    status: Literal["Pending", "Succeeded"]
+    status_message: str = ""
+    rollback_deployment_id: str = ""
+
+
+# ── check: what a deployment is about ────────────────────────────────────────────────────────────────────────────
+
+
+class ReadGroup(Message):
+    """Asks for a group and the configuration in force (the request's name wins over the group's)."""
+
+    application: str
+    group: str
+    config_name: str | None = None
+
+
+class GroupFacts(Message):
+    """The group as declared now, and the configuration in force."""
+
+    group: DeploymentGroup
+    config: DeploymentConfig
+
+
+class Limits(Message):
+    """Limits of the work on one host, in seconds unless named otherwise."""
+
+    event_seconds: int = 3600
+    deadline_seconds: int = 12 * 3600
+    silence_seconds: int = 24 * 3600
+    lock_wait_seconds: int = 12 * 3600
+    max_revisions: int = 5
+    log_bytes: int = 1024 * 1024
+
+
+class DeploymentOrder(Message):
+    """What all instances of one deployment share; kept in the store under `order_key(deployment_id)`."""
+
+    deployment_id: str
+    run_id: str
+    application: str
+    group: str
+    group_id: str
+    creator: Creator = Creator.USER
+    revision: ResolvedRevision | None = None  # None: an undo
+    undo: Undo | None = None
+    events: tuple[str, ...] = IN_PLACE_EVENTS
+    ignore_application_stop_failures: bool = False
+    file_exists_behavior: FileExistsBehavior | None = None
+    limits: Limits = Limits()
+
+
+def order_key(deployment_id: str) -> str:
+    """Where a deployment's `DeploymentOrder` lies in the store."""
+    return f"deployments/{deployment_id}/order.json"
+
+
+# ── plan: which instances, in which order ────────────────────────────────────────────────────────────────────────
+
+
+class ReadFleet(Message):
+    """Asks to resolve and freeze a deployment's instances: members, their state, the order, the store's pages."""
+
+    order: DeploymentOrder
+    group: DeploymentGroup
+    only: tuple[str, ...] | None = None  # a compensation's instances
+    first: tuple[str, ...] = ()  # those that go first, whatever their rank
+    page_size: int = 250
+    outdated_only: bool = False
+
+
+class FleetMember(Message):
+    """One instance of the frozen fleet, as the rollout needs it; `page` is its place in the store's pages."""
+
+    name: str
+    address: str = ""
+    zone: str = ""
+    rank: int = 0  # owed 0, unhealthy 1, unknown 2, old 3, current 4
+    is_healthy: bool = False
+    queue: str = ""  # task queue of its activities; empty: the deployment's own
+    page: str = ""
+
+
+class Fleet(Message):
+    """The frozen fleet in rollout order. Without members the deployment ends as NO_INSTANCES."""
+
+    members: tuple[FleetMember, ...] = ()
+    previous_revision: str = ""  # label of what the group ran before
+    warnings: tuple[str, ...] = ()
+
+
+class FleetPage(Message):
+    """A slice of the frozen fleet as the store keeps it."""
+
+    targets: tuple[Target, ...]
+
+
+# ── one instance ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class InstanceOrder(Message):
+    """The input of `deploy_instance`: start or re-attach on one host, follow to the end."""
+
+    deployment_id: str
+    run_id: str  # first execution run id
+    instance: str
+    page: str  # key of its FleetPage
+    deadline_seconds: int
+
+
+class HaltOrder(Message):
+    """The input of `halt_instances`: end what runs on these hosts, hooks too, from a connection of its own."""
+
+    orders: tuple[InstanceOrder, ...]
+
+
+class Fault(Message):
+    """A fault of ours or of a host, in words for people."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class InstanceOutcome(Message):
+    """How one instance's part ended. Compact: a log tail only where something failed (at most 4 KiB, masked)."""
+
+    instance: str
+    outcome: Outcome
+    was_touched: bool = False  # a runner began to work on the host
+    failed_event: str = ""
+    error_code: int = 0  # the agent's number
+    script: str = ""
+    message: str = ""
+    log_tail: str = ""
+    fault: Fault | None = None  # of unreachable and blocked ones
+    nothing_to_do: bool = False
+    seconds: float = 0.0
+
+
+class LifecycleEventRecord(Message):
+    """One lifecycle event of one instance; times are ISO 8601, control time."""
+
+    name: str
+    status: str  # CodeDeploy's LifecycleEventStatus
+    start_time: str = ""
+    end_time: str = ""
+    error_code: int = 0
+    script: str = ""
+    message: str = ""
+    log_tail: str = ""
+
+
+class InstanceReport(Message):
+    """An instance's record in the store (`instance_key`), written by its own activity; its log lies beside it."""
+
+    outcome: InstanceOutcome
+    address: str = ""
+    zone: str = ""
+    start_time: str = ""
+    end_time: str = ""
+    attempts: int = 1
+    events: tuple[LifecycleEventRecord, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def instance_key(deployment_id: str, instance: str) -> str:
+    """Where an instance's `InstanceReport` lies in the store."""
+    return f"deployments/{deployment_id}/instances/{instance}.json"
+
+
+def log_key(deployment_id: str, instance: str) -> str:
+    """Where an instance's script log lies in the store."""
+    return f"deployments/{deployment_id}/logs/{instance}.log"
+
+
+class Heartbeat(Message):
+    """What is live on one host: an activity's heartbeat details, read by the client and by the next attempt."""
+
+    instance: str
+    phase: str = ""  # connecting, waiting for the host, transferring, or a lifecycle event
+    script: str = ""
+    seq: int = 0  # last journaled event seen
+    log_bytes: int = 0
+    was_started: bool = False
+    since: str = ""  # ISO 8601, when the phase began
+    note: str = ""  # why it waits, e.g. "unreachable for 40 s: connection refused"
+
+
+# ── shards ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Lease(Message):
+    """What a shard may use, cumulatively granted: slots, and starts of instances that were healthy before.
+
+    `returns_wanted`: somebody waits for slots, so give back what is not needed.
+    """
+
+    slots: int = 0
+    healthy: int = 0
+    returns_wanted: bool = True
+
+
+class ShardRequest(Message):
+    """The input of a Shard: at most 250 members in order, and the first lease."""
+
+    deployment_id: str
+    run_id: str
+    index: int
+    members: tuple[FleetMember, ...]
+    lease: Lease
+    window: int = 100  # most activities in flight
+    deadline_seconds: int = 12 * 3600
+    tolerates_failures: bool = False  # a compensation: failures keep no slot
+    paused: bool = False
+    stop: StopRequest | None = None
+
+
+class ShardProgress(Message):
+    """What a shard signals to its deployment. Cumulative, so that a lost or repeated one does no harm."""
+
+    index: int
+    returned: Lease  # cumulative slots and healthy starts given back
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    gained: int = 0  # successes of instances that were not healthy before
+    waiting: int = 0
+    confirmed_stop: bool = False
+    confirmed_pause: bool = False
+    in_flight: tuple[str, ...] = ()  # names, at most ten
+    blocked: Fault | None = None  # a fault on our side that holds it
+    failures: tuple[InstanceOutcome, ...] = ()  # at most ten, the last ones
+
+
+class ShardOutcome(Message):
+    """A shard's end: who ended how, and the worst ten with their log tails."""
+
+    index: int
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+    touched: tuple[str, ...] = ()
+    failures: tuple[InstanceOutcome, ...] = ()
+    seconds: float = 0.0
+
+
+class ShardOrders(Message):
+    """What a deployment signals to a shard; each field is the whole truth of now."""
+
+    lease: Lease
+    paused: bool = False
+    stop: StopRequest | None = None
+    halt: bool = False  # the rollout is lost (HEALTH_CONSTRAINTS): start nothing more
+
+
+# ── the group's turn ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TurnRequest(Message):
+    """Asks for a group's turn; idempotent by deployment id."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    run_id: str
+    if_busy: Literal["wait", "fail", "supersede"] = "wait"
+    handed_over_by: str = ""  # a compensation: the deployment that hands its turn over
+
+
+class TurnAnswer(Message):
+    """Whether the turn is the asker's, else who is ahead (the holder first)."""
+
+    granted: bool
+    ahead: tuple[str, ...] = ()
+    refused: str = ""  # why it is not even queued
+    held: str = ""  # the queue is held until a person says go
+
+
+class TurnEnd(Message):
+    """Gives the turn back, with what the group is to remember."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    status: DeploymentStatus
+    revision: str = ""  # label
+    sha256: str = ""
+    is_undo: bool = False
+    owed: tuple[str, ...] = ()
+
+
+class OutcomePage(Message):
+    """Instances' outcomes of one shard, for the group to remember."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    revision: str = ""
+    sha256: str = ""
+    is_undo: bool = False
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class InstanceState(Message):
+    """What the group knows of one instance."""
+
+    outcome: Outcome
+    deployment_id: str
+    revision: str = ""  # label of what it runs, as far as known
+    sha256: str = ""
+    is_healthy: bool = False
+    is_owed: bool = False
+
+
+class GroupView(Message):
+    """The answer of the group's `status` query."""
+
+    application: str
+    group: str
+    group_id: str
+    holder: str = ""
+    waiting: tuple[str, ...] = ()
+    held: str = ""
+    last_succeeded: str = ""  # deployment id
+    last_attempted: str = ""
+    revision: str = ""  # label of the last successful one
+    sha256: str = ""
+    owed: tuple[str, ...] = ()
+    instance_count: int = 0
+
+
+# ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DeploymentRecord(Message):
+    """What `write_report` merges with the instances' records into the report: the deployment's own part."""
+
+    info: dict[str, Any]  # CodeDeploy's deploymentInfo
+    progress: dict[str, Any]  # ours
+    run_id: str = ""
+    members: tuple[str, ...] = ()
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+
+
+def report_key(deployment_id: str) -> str:
+    """Where a deployment's merged report (JSON) lies in the store; the page lies beside it as `report.html`."""
+    return f"deployments/{deployment_id}/report.json"
+
+
+class ReportWritten(Message):
+    """Where the report is, for people."""
+
+    key: str
+    address: str = ""
+
+
+# ── the view ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Progress(Message):
+    """Ours: why a rollout is where it is. Part of `status --json` as `progress`, in camelCase there."""
+
+    phase: str = "check"  # check, turn, plan, roll out, compensate, record, ended
+    text: str = ""  # one sentence: "waits for web-07; 3 of 4 slots in use"
+    total: int = 0
+    slots: int = 0
+    slots_in_use: int = 0
+    in_flight: tuple[str, ...] = ()  # at most ten names
+    waiting: int = 0
+    minimum_healthy: int = 0
+    paused: Literal["", "pausing", "paused"] = ""
+    stopping: bool = False
+    behind: tuple[str, ...] = ()  # deployments ahead in the queue
+    blocked: Fault | None = None
+    zone: str = ""
+    shards: tuple[str, ...] = ()  # workflow ids of the open ones
+    owed: tuple[str, ...] = ()
+    touched: int = 0
+    is_whole: bool = True  # no touched host is left in another state than before or after
+    failures: tuple[InstanceOutcome, ...] = ()
+    warnings: tuple[str, ...] = ()
+    report: str = ""
+
+
+class DeploymentView(Message):
+    """The answer of a Deployment's `status` query: CodeDeploy's deploymentInfo, and our progress."""
+
+    info: dict[str, Any]
+    progress: Progress

@@ -1,0 +1,63 @@
+"""Names that cross processes: workflow types and ids, signals, search attributes. Fixed: people and CI use them."""
+
+from __future__ import annotations
+
+import hashlib
+
+TASK_QUEUE = "towline"
+
+DEPLOYMENT = "Deployment"
+SHARD = "Shard"
+GROUP = "DeploymentGroup"
+CATALOGUE = "Catalogue"
+
+# Signals and updates of a Deployment; each name is both.
+PAUSE = "pause"
+RESUME = "resume"
+CANCEL = "cancel"
+STATUS = "status"  # the query
+
+SEARCH_APPLICATION = "TowlineApplication"
+SEARCH_GROUP = "TowlineGroup"
+SEARCH_STATUS = "TowlineStatus"
+SEARCH_REVISION = "TowlineRevision"
+SEARCH_ATTRIBUTES = (SEARCH_APPLICATION, SEARCH_GROUP, SEARCH_STATUS, SEARCH_REVISION)
+
+DEPLOYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a deployment id looks like; checked here and on every host, since it becomes a path."""
+
+CATALOGUE_PARTS = 16  # for good: the part of a record is told by its key
+
+
+def local_task_queue(host: str) -> str:
+    """Where the activities of `local` instances go, so that another machine's worker does not deploy to itself."""
+    return f"{TASK_QUEUE}@{host}"
+
+
+def group_workflow_id(group_id: str) -> str:
+    """The id of the workflow that holds a deployment group's turn."""
+    return f"towline-group-{group_id}"
+
+
+def shard_workflow_id(deployment_id: str, index: int) -> str:
+    """The id of a deployment's shard, counted from 1.
+
+    >>> shard_workflow_id("d-1", 3)
+    'd-1/shard-003'
+    """
+    return f"{deployment_id}/shard-{index:03d}"
+
+
+def catalogue_workflow_id(key: str) -> str:
+    """The id of the Catalogue workflow that keeps the record of this key.
+
+    >>> catalogue_workflow_id("application/shop")
+    'towline-catalogue-02'
+    """
+    part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % CATALOGUE_PARTS
+    return f"towline-catalogue-{part:02d}"
+
+
+def catalogue_workflow_ids() -> list[str]:
+    """The ids of all Catalogue workflows."""
+    return [f"towline-catalogue-{part:02d}" for part in range(CATALOGUE_PARTS)]
