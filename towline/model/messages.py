@@ -429,6 +429,7 @@ class Progress(Message):
     slots: int = 0
     slots_in_use: int = 0
     in_flight: tuple[str, ...] = ()  # at most ten names
+    in_flight_count: int = 0  # of all; 0: as many as are named
     waiting: int = 0
     minimum_healthy: int = 0
     paused: Literal["", "pausing", "paused"] = ""

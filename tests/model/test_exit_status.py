@@ -1,0 +1,45 @@
+"""Every exit status that a finished deployment can have."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from towline.model.exit_status import ExitStatus, exit_status
+from towline.model.messages import DeploymentView, Progress
+
+
+@dataclass(frozen=True)
+class Case:
+    says: str
+    status: str
+    exits: int
+    code: str = ""
+    progress: Progress = field(default_factory=Progress)
+
+
+CASES = [
+    Case("succeeded", "Succeeded", 0),
+    Case("succeeded although the last instance failed", "Succeeded", 0, progress=Progress(is_whole=False, touched=3)),
+    Case("failed before anything was touched", "Failed", 1, code="INVALID_REVISION"),
+    Case("failed and taken back", "Failed", 1, code="HEALTH_CONSTRAINTS", progress=Progress(touched=4)),
+    Case("failed, no rollback asked for", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(touched=4, is_whole=False)),
+    Case("failed, rollback left a host owed", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(owed=("web-03",))),
+    Case("stopped", "Stopped", 3, "MANUAL_STOP"),
+    Case("stopped, some have the new and some the old", "Stopped", 3, "MANUAL_STOP", Progress(is_whole=False)),
+    Case("stopped, rollback left a host owed", "Stopped", 4, "MANUAL_STOP", Progress(owed=("web-03",))),
+    Case("a request that breaks a rule", "Failed", 2, "InvalidRequest"),
+    Case("an application that nobody declared", "Failed", 2, "APPLICATION_MISSING"),
+    Case("a group that nobody declared", "Failed", 2, "DEPLOYMENT_GROUP_MISSING"),
+    Case("the group is busy and ifBusy is fail", "Failed", 1, "DeploymentLimitExceededException"),
+    Case("still running: sight was lost", "InProgress", 5),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.says)
+def test_exit_status(case: Case) -> None:
+    info = {"status": case.status} | ({"errorInformation": {"code": case.code}} if case.code else {})
+    assert exit_status(DeploymentView(info=info, progress=case.progress)) == case.exits
+
+
+def test_let_go_is_what_a_shell_expects_of_an_interrupt() -> None:
+    assert ExitStatus.LET_GO == 130

@@ -1,0 +1,231 @@
+"""What people and programs see of a deployment: CodeDeploy's shapes, the reason, the summary, the end."""
+
+import pytest
+
+from towline.model.messages import (
+    DeploymentView,
+    DeployRequest,
+    Fault,
+    Heartbeat,
+    InstanceOutcome,
+    InstanceReport,
+    LifecycleEventRecord,
+    Progress,
+)
+from towline.model.revision import RevisionLocation
+from towline.model.status import Creator, DeploymentStatus, Outcome
+from towline.model.view import (
+    counts,
+    deployment_info,
+    document,
+    end_message,
+    ended_target,
+    live_target,
+    plain_target,
+    rollback_messages,
+    summary,
+    why,
+)
+
+REQUEST = DeployRequest(
+    application_name="shop",
+    deployment_group_name="production",
+    revision=RevisionLocation.parse("s3://b/shop.tgz?versionId=7"),
+    description="the *new* till",
+)
+FAILURE = InstanceOutcome(
+    instance="web-03",
+    outcome=Outcome.FAILED,
+    failed_event="AfterInstall",
+    error_code=4,
+    script="scripts/after.sh",
+    message="Script at specified location: scripts/after.sh failed with exit code 1",
+    log_tail="[stderr]one\n[stderr]```\n[stderr]\x1b[31mdisk full\n",
+)
+
+REASONS = [
+    ("check", Progress(), "checks the request, the group and the revision"),
+    ("turn", Progress(phase="turn"), "takes the group's turn"),
+    ("queue", Progress(phase="turn", behind=("d-X",)), "waits in the queue behind d-X"),
+    (
+        "slots",
+        Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=3),
+        "waits for web-07; 3 of 4 slots in use, 2 kept by failed instances",
+    ),
+    (
+        "many in flight",
+        Progress(
+            phase="roll out", in_flight=tuple("abcdefghij"), in_flight_count=40, slots=50, slots_in_use=40, waiting=9
+        ),
+        "waits for a, b, c and 37 more; 40 of 50 slots in use",
+    ),
+    (
+        "pausing",
+        Progress(phase="roll out", paused="pausing", in_flight=("web-04", "web-05", "web-06", "web-07")),
+        "pausing, 4 in flight: web-04, web-05, web-06 and 1 more",
+    ),
+    ("paused", Progress(phase="roll out", paused="paused", waiting=5), "paused; 5 waiting"),
+    ("stopping", Progress(phase="roll out", stopping=True, in_flight=("a",)), "stopping, 1 in flight: a"),
+    (
+        "our fault",
+        Progress(phase="roll out", blocked=Fault(code="OurFault", message="the bastion\ndoes not answer")),
+        "held by a fault on our side: the bastion does not answer",
+    ),
+    ("zone", Progress(phase="roll out", zone="b", waiting=3, slots=1), "zone b: 3 to go; 0 of 1 slots in use"),
+    ("compensation", Progress(phase="compensate"), "waits for the rollback"),
+    ("owed", Progress(phase="ended", owed=("web-01",)), "ended; owed: web-01"),
+]
+
+
+@pytest.mark.parametrize(("progress", "says"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
+def test_the_reason_is_one_sentence(progress: Progress, says: str) -> None:
+    assert why(progress) == says
+
+
+def info_of_a_failure() -> dict:
+    return deployment_info(
+        REQUEST,
+        deployment_id="d-1",
+        status=DeploymentStatus.FAILED,
+        create_time="2025-01-01T00:00:00Z",
+        start_time="2025-01-01T00:00:01Z",
+        complete_time="2025-01-01T00:00:09Z",
+        config_name="CodeDeployDefault.HalfAtATime",
+        overview={"Succeeded": 3, "Failed": 2, "Skipped": 7},
+        error_code="HEALTH_CONSTRAINTS",
+        error_message="too many",
+        rollback_deployment_id="d-2",
+        rollback_message=rollback_messages("d-1", "d-2")[0],
+        previous_revision="s3://b/shop.tgz?versionId=6",
+    )
+
+
+def test_deployment_info_has_the_shape_of_codedeploy() -> None:
+    info = info_of_a_failure()
+    assert info["deploymentOverview"] == {
+        "Pending": 0,
+        "InProgress": 0,
+        "Succeeded": 3,
+        "Failed": 2,
+        "Skipped": 7,
+        "Ready": 0,
+    }
+    assert info["revision"]["s3Location"] == {
+        "bucket": "b",
+        "key": "shop.tgz",
+        "bundleType": "tgz",
+        "version": "7",
+    }
+    assert info["previousRevision"]["s3Location"]["version"] == "6"
+    assert info["rollbackInfo"] == {
+        "rollbackDeploymentId": "d-2",
+        "rollbackMessage": "Deployment d-1 terminated. Automatic rollback is triggered with a DeploymentId d-2.",
+    }
+    assert info["errorInformation"] == {"code": "HEALTH_CONSTRAINTS", "message": "too many"}
+
+
+def test_every_name_of_deployment_info_is_one_that_codedeploy_has() -> None:
+    import boto3
+
+    client = boto3.client("codedeploy", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    try:
+        shapes = client.meta.service_model
+        assert set(info_of_a_failure()) <= set(shapes.shape_for("DeploymentInfo").members)
+        target = shapes.shape_for("InstanceTarget").members
+        report = InstanceReport(
+            outcome=FAILURE,
+            end_time="2025-01-01T00:00:05Z",
+            events=(LifecycleEventRecord(name="AfterInstall", status="Failed", error_code=4),),
+        )
+        shown = ended_target("d-1", report)
+        assert set(shown) <= set(target)
+        events = shapes.shape_for("LifecycleEvent").members
+        assert set(shown["lifecycleEvents"][0]) <= set(events)
+        assert set(shown["lifecycleEvents"][0]["diagnostics"]) == set(shapes.shape_for("Diagnostics").members)
+    finally:
+        client.close()
+
+
+def test_what_is_not_known_yet_is_absent() -> None:
+    info = deployment_info(None, deployment_id="d-1", status=DeploymentStatus.CREATED, create_time="t")
+    assert not {"deploymentOverview", "startTime", "errorInformation", "previousRevision", "revision"} & set(info)
+    assert info["rollbackInfo"] == {}
+
+
+def test_a_rollback_names_what_it_takes_back() -> None:
+    info = deployment_info(
+        REQUEST,
+        deployment_id="d-2",
+        status=DeploymentStatus.IN_PROGRESS,
+        create_time="t",
+        creator=Creator.ROLLBACK,
+        triggering_deployment_id="d-1",
+    )
+    assert info["creator"] == "codeDeployRollback"
+    assert info["rollbackInfo"] == {"rollbackTriggeringDeploymentId": "d-1"}
+
+
+def test_a_target_in_flight_shows_where_it_is() -> None:
+    heartbeat = Heartbeat(instance="web-01", phase="Install", since="2025-01-01T00:00:03Z")
+    events = live_target("d-1", "web-01", heartbeat)["lifecycleEvents"]
+    assert [event["status"] for event in events] == ["Succeeded"] * 3 + ["InProgress"] + ["Pending"] * 3
+    connecting = live_target("d-1", "web-01", Heartbeat(instance="web-01", phase="connecting"))
+    assert {event["status"] for event in connecting["lifecycleEvents"]} == {"Pending"}
+
+
+def test_a_skipped_target_has_skipped_events() -> None:
+    shown = plain_target("d-1", "web-09", "Skipped")
+    assert shown["status"] == "Skipped"
+    assert {event["status"] for event in shown["lifecycleEvents"]} == {"Skipped"}
+
+
+def test_a_failed_event_has_its_diagnostics_and_a_good_one_empty_ones() -> None:
+    report = InstanceReport(
+        outcome=FAILURE,
+        events=(
+            LifecycleEventRecord(name="Install", status="Succeeded"),
+            LifecycleEventRecord(
+                name="AfterInstall", status="Failed", error_code=4, script="a.sh", message="m", log_tail="t"
+            ),
+            LifecycleEventRecord(name="ApplicationStart", status="Skipped", end_time="2025-01-01T00:00:05Z"),
+        ),
+    )
+    good, bad, skipped = ended_target("d-1", report)["lifecycleEvents"]
+    assert good["diagnostics"] == {"errorCode": "Success", "scriptName": "", "message": "Succeeded", "logTail": ""}
+    assert bad["diagnostics"] == {"errorCode": "ScriptFailed", "scriptName": "a.sh", "message": "m", "logTail": "t"}
+    assert "diagnostics" not in skipped
+    assert "startTime" not in skipped
+
+
+def view_of_a_failure() -> DeploymentView:
+    progress = Progress(phase="ended", total=12, failures=(FAILURE,), owed=("web-03",), touched=5, is_whole=False)
+    return DeploymentView(info=info_of_a_failure(), progress=progress)
+
+
+def test_the_end_names_script_instance_and_last_lines() -> None:
+    text = end_message(view_of_a_failure())
+    assert "HEALTH_CONSTRAINTS" in text
+    assert "web-03: AfterInstall failed in scripts/after.sh" in text
+    assert "disk full" in text
+    assert "\x1b" not in text
+    assert "Owed, to be seen to by a person: web-03" in text
+
+
+def test_the_summary_cannot_be_written_by_a_log() -> None:
+    text = summary(view_of_a_failure())
+    assert "````text" in text  # the log has a fence of three, so ours has four
+    assert "\x1b" not in text
+    assert "3 of 12 succeeded, 2 failed, 7 skipped" in text
+
+
+def test_counts_before_the_fleet_is_known() -> None:
+    assert counts({}, Progress()) == "the instances are not known yet"
+
+
+def test_the_document_is_what_json_prints() -> None:
+    shown = document(view_of_a_failure(), [plain_target("d-1", "web-03", "Failed")], {"web-03": {"note": "x"}})
+    assert list(shown) == ["deploymentInfo", "deploymentTargets", "progress"]
+    assert shown["deploymentTargets"][0]["deploymentTargetType"] == "InstanceTarget"
+    assert shown["progress"]["slotsInUse"] == 0
+    assert shown["progress"]["failures"][0]["failedEvent"] == "AfterInstall"
+    assert shown["progress"]["instances"] == {"web-03": {"note": "x"}}

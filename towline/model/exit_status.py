@@ -1,0 +1,43 @@
+"""The exit status of `deploy` and `status --watch`, told by how a deployment ended. Fixed: CI scripts branch on it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from towline.model.messages import DeploymentView
+from towline.model.status import DeploymentStatus, ErrorCode
+
+
+class ExitStatus(IntEnum):
+    """What a command's exit status tells."""
+
+    SUCCEEDED = 0
+    FAILED_WHOLE = 1  # failed, and every touched host is back where it was
+    BAD_INPUT = 2
+    STOPPED = 3
+    NEEDS_A_PERSON = 4  # ended, and hosts are owed or were left as the failure found them
+    OUT_OF_SIGHT = 5  # Temporal or its workers do not answer; the rollout may go on
+    LET_GO = 130  # Ctrl-C while watching; the rollout goes on
+
+
+_BAD_INPUT = (ErrorCode.INVALID_REQUEST, ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING)
+
+
+def exit_status(view: DeploymentView) -> ExitStatus:
+    """The exit status of a deployment that has ended; for one that has not, that sight of it was lost.
+
+    A failed one that touched nothing left the fleet whole. A request that names what does not exist is bad input.
+    Owed hosts weigh more than a stop: somebody has to look at them.
+    """
+    status = view.info.get("status")
+    if status == DeploymentStatus.SUCCEEDED:
+        return ExitStatus.SUCCEEDED
+    if status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
+        return ExitStatus.OUT_OF_SIGHT
+    if view.progress.owed:
+        return ExitStatus.NEEDS_A_PERSON
+    if status == DeploymentStatus.STOPPED:
+        return ExitStatus.STOPPED
+    if (view.info.get("errorInformation") or {}).get("code") in _BAD_INPUT and not view.progress.touched:
+        return ExitStatus.BAD_INPUT
+    return ExitStatus.FAILED_WHOLE if view.progress.is_whole else ExitStatus.NEEDS_A_PERSON
