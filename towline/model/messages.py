@@ -281,7 +281,10 @@ class ShardProgress(Message):
     """What a shard signals to its deployment. Cumulative, so that a lost or repeated one does no harm."""
 
     index: int
+    sequence: int = 0  # grows with every signal, so that an overtaken one is told
+    granted: Lease  # the lease that it goes by
     returned: Lease  # cumulative slots and healthy starts given back
+    is_held: bool = False  # it starts nothing for another reason than its lease: pause, stop, a fault of ours
     started: int = 0
     succeeded: int = 0
     failed: int = 0
