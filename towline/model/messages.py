@@ -18,7 +18,7 @@ from towline.model.instance import Target
 from towline.model.names import DEPLOYMENT_ID
 from towline.model.plan import FileExistsBehavior
 from towline.model.revision import ResolvedRevision, RevisionLocation
-from towline.model.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome
+from towline.model.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, TargetStatus
 
 # ── what people and programs ask for ─────────────────────────────────────────────────────────────────────────────
 
@@ -316,6 +316,16 @@ class ShardOrders(Message):
     halt: bool = False  # the rollout is lost (HEALTH_CONSTRAINTS): start nothing more
 
 
+class InstanceLive(Message):
+    """What a shard's `instances` query says of one member; times are ISO 8601."""
+
+    status: TargetStatus = TargetStatus.PENDING
+    outcome: Outcome | None = None
+    start_time: str = ""
+    end_time: str = ""
+    message: str = ""
+
+
 # ── the group's turn ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -352,6 +362,30 @@ class TurnEnd(Message):
     sha256: str = ""
     is_undo: bool = False
     owed: tuple[str, ...] = ()
+
+
+class WatchHolder(Message):
+    """Asks to be told when a holder of the turn is closed; `group` is for people."""
+
+    deployment_id: str
+    run_id: str
+    group: str = ""
+
+
+class HolderEnd(Message):
+    """A holder that closed without giving its turn back: what is known of its instances from the store."""
+
+    deployment_id: str
+    status: str  # Temporal's: TERMINATED, FAILED, …
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)  # those that had ended
+    unknown: tuple[str, ...] = ()  # frozen in its plan, without a record
+
+
+class StatesPage(Message):
+    """Asks the group's `states` query for instances after a name, in the order of names."""
+
+    after: str = ""
+    limit: int = 500
 
 
 class OutcomePage(Message):

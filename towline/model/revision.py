@@ -137,3 +137,12 @@ class ResolvedRevision(Message):
     plan_key: str = ""  # where the compiled plan lies in the store
     events: tuple[str, ...] = ()  # the lifecycle events that have scripts, for people
     warnings: tuple[str, ...] = ()
+
+
+class ReadRevision(Message):
+    """Asks for a revision to be read once. Tokens are only named (`env:NAME`, `file:PATH`, …)."""
+
+    location: RevisionLocation
+    deployment_id: str = ""
+    git_hub_token: str | None = None
+    git_hub_url: str | None = None

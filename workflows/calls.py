@@ -1,0 +1,94 @@
+"""Typed stubs of the activities, so that workflows import no I/O and answers keep their types.
+
+The bodies raise: what runs is registered by `worker.py` under the same names. `tests/workflows/test_calls.py` compares
+the stubs with the classes.
+"""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from towline.model.messages import (
+    DeploymentRecord,
+    Fleet,
+    GroupFacts,
+    HaltOrder,
+    HolderEnd,
+    InstanceOrder,
+    InstanceOutcome,
+    OutcomePage,
+    ReadFleet,
+    ReadGroup,
+    ReportWritten,
+    TurnAnswer,
+    TurnEnd,
+    TurnRequest,
+    WatchHolder,
+)
+from towline.model.revision import ReadRevision, ResolvedRevision
+
+
+@activity.defn
+async def read_group(request: ReadGroup) -> GroupFacts:
+    """Reads a group and the configuration in force from the catalogue."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def read_revision(request: ReadRevision) -> ResolvedRevision:
+    """Reads a revision once: digest, AppSpec, compiled plan."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def read_fleet(request: ReadFleet) -> Fleet:
+    """Resolves, orders and freezes a deployment's instances."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def deploy_instance(order: InstanceOrder) -> InstanceOutcome:
+    """Starts or re-attaches on one host, and follows to the end."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def halt_instances(order: HaltOrder) -> None:
+    """Ends what runs on hosts, hooks too."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def join_turn(request: TurnRequest) -> TurnAnswer:
+    """Asks the group for the turn, starting the group's workflow where there is none."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def leave_turn(end: TurnEnd) -> None:
+    """Gives the turn back."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def record_outcomes(page: OutcomePage) -> None:
+    """Tells the group how instances ended."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def release_hold(request: TurnRequest) -> None:
+    """Lets a held queue go on."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def watch_holder(request: WatchHolder) -> HolderEnd:
+    """Returns when the holder of a turn is closed."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def write_report(record: DeploymentRecord) -> ReportWritten:
+    """Merges the instances' records into the report."""
+    raise NotImplementedError

@@ -1,0 +1,53 @@
+"""What every workflow of ours does with Temporal: run an activity by its options, and survive a cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+
+from workflows.options import Options
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+async def call(
+    activity: Callable[[In], Awaitable[Out]],
+    argument: In,
+    options: Options,
+    *,
+    summary: str | None = None,
+    queue: str | None = None,
+) -> Out:
+    """Runs an activity stub of `calls.py` and returns its typed answer; raises ActivityError."""
+    return await workflow.execute_activity(
+        activity,
+        argument,
+        task_queue=queue or None,
+        start_to_close_timeout=options.start_to_close,
+        schedule_to_close_timeout=options.schedule_to_close,
+        heartbeat_timeout=options.heartbeat,
+        retry_policy=options.retry,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=summary,
+    )
+
+
+async def uncancelled(story: Awaitable[Out], on_cancel: Callable[[], None]) -> Out:
+    """Runs a story to its end, in a task of its own, so that Temporal's cancel only calls `on_cancel`.
+
+    Native cancel is delivered once, to the task that runs the workflow; shielded, the story goes on and decides by
+    the flag that `on_cancel` sets. A task that raises its own CancelledError is a bug and is passed on.
+    """
+    task = asyncio.ensure_future(story)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            on_cancel()
+    return task.result()
