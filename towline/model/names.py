@@ -10,6 +10,7 @@ DEPLOYMENT = "Deployment"
 SHARD = "Shard"
 GROUP = "DeploymentGroup"
 CATALOGUE = "Catalogue"
+ASK = "Ask"
 
 # Signals and updates of a Deployment; each name is both.
 PAUSE = "pause"

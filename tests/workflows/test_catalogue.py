@@ -1,0 +1,119 @@
+"""The catalogue on a real server: versions, conflicts, pages, new runs, cancel, termination."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner
+
+from tests.support.temporal import TemporalServer, eventually, running_worker
+from towline.catalogue import Catalogue, CatalogueConflict
+from towline.model import names
+from towline.model.catalogue import Change
+from workflows import endless
+from workflows.catalogue import Catalogue as CatalogueWorkflow
+
+pytestmark = pytest.mark.slow
+
+
+@pytest_asyncio.fixture
+async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
+    client = await temporal.new_namespace()
+    async with running_worker(client, workflows=[CatalogueWorkflow], task_queue=names.TASK_QUEUE):
+        yield client
+
+
+def instance(number: int) -> Change:
+    tags = {"role": "web", "env": "production"}
+    value = {"instanceName": f"web-{number:05d}", "zone": "a", "tags": tags, "use": "dc1"}
+    return Change(key=f"instance/web-{number:05d}", value=value)
+
+
+async def test_a_record_is_written_read_changed_and_removed(client: Client) -> None:
+    catalogue = Catalogue(client, by="ann")
+    assert await catalogue.read_all("instance") == {}
+    first = await catalogue.write([instance(1)])
+    record = (await catalogue.read(["instance/web-00001", "instance/none"]))["instance/web-00001"]
+    assert record.value["zone"] == "a"
+    assert record.version == first["instance/web-00001"]
+    assert record.by == "ann"
+    assert record.at
+    changed = await catalogue.write([Change(key=record.key, version=record.version, value={"zone": "b"})])
+    assert changed[record.key] > record.version
+    await catalogue.write([Change(key=record.key, version=changed[record.key], value=None)])
+    assert await catalogue.read_all("instance") == {}
+
+
+async def test_the_second_of_two_writers_is_told_who_was_first(client: Client) -> None:
+    ann, bob = Catalogue(client, by="ann"), Catalogue(client, by="bob")
+    version = (await ann.write([Change(key="config/c", value={"n": 0})]))["config/c"]
+    await ann.write([Change(key="config/c", version=version, value={"n": 1})])
+    with pytest.raises(CatalogueConflict, match=r"config/c \(by ann at 2") as conflict:
+        await bob.write([Change(key="config/c", version=version, value={"n": 2})])
+    current = conflict.value.refused[0].current
+    assert current is not None
+    assert current.value == {"n": 1}
+    assert (await bob.read(["config/c"]))["config/c"].value == {"n": 1}
+
+
+async def test_two_thousand_instances_written_at_once_are_all_read_back(client: Client) -> None:
+    catalogue = Catalogue(client)
+    await catalogue.write([instance(number) for number in range(2000)])
+    found = await catalogue.read_all("instance")
+    assert list(found) == [f"instance/web-{number:05d}" for number in range(2000)]
+    assert len(await catalogue.read(list(found))) == 2000
+
+
+async def test_writers_lose_nothing_while_runs_follow_each_other(
+    temporal: TemporalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endless, "EVENTS_PER_RUN", 25)
+    client = await temporal.new_namespace()
+
+    async def write_alone(writer: int) -> None:
+        catalogue = Catalogue(client, by=f"w{writer}")
+        for number in range(20):
+            await catalogue.write([Change(key=f"setting/{writer}-{number}", value={"n": number})])
+
+    # Without the sandbox, which would import `endless` afresh.
+    options = {"task_queue": names.TASK_QUEUE, "workflow_runner": UnsandboxedWorkflowRunner()}
+    async with running_worker(client, workflows=[CatalogueWorkflow], **options):
+        await asyncio.gather(*(write_alone(writer) for writer in range(16)))
+        assert len(await Catalogue(client).read_all("setting")) == 320
+
+    async def number_of_runs() -> bool:
+        return (await client.count_workflows(f"WorkflowType = '{names.CATALOGUE}'")).count > 32
+
+    await eventually(number_of_runs)
+
+
+async def test_native_cancel_changes_nothing(client: Client) -> None:
+    catalogue = Catalogue(client)
+    await catalogue.write([instance(1)])
+    handle = client.get_workflow_handle(names.catalogue_workflow_id("instance/web-00001"))
+    await handle.cancel()
+    await handle.cancel()
+    assert (await catalogue.read(["instance/web-00001"])).keys() == {"instance/web-00001"}
+    version = (await catalogue.read_all("instance"))["instance/web-00001"].version
+    await catalogue.write([Change(key="instance/web-00001", version=version, value={"zone": "c"})])
+    assert (await catalogue.read_all("instance"))["instance/web-00001"].value == {"zone": "c"}
+
+
+async def test_a_terminated_part_goes_on_from_what_it_kept(client: Client) -> None:
+    catalogue = Catalogue(client)
+    await catalogue.write([Change(key="setting/store", value={"address": "file:///s"})])
+    handle = client.get_workflow_handle(names.catalogue_workflow_id("setting/store"))
+    await handle.terminate("by mistake")
+
+    async def is_closed() -> bool:
+        return (await handle.describe()).close_time is not None
+
+    await eventually(is_closed)
+    assert await catalogue.store_address() == "file:///s"
+    await catalogue.write_store_address("s3://bucket")
+    assert await catalogue.store_address() == "s3://bucket"
+    assert (await handle.describe()).close_time is None

@@ -1,0 +1,312 @@
+"""The client's side of the catalogue: records in the 16 `Catalogue` workflows, for CLI, API and activities.
+
+A write starts the workflow if it is not there yet (update-with-start), so a new installation needs no preparation.
+What the records mean is in `model/`; a record's key is `kind/name`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from towline import errors
+from towline.model import names
+from towline.model.catalogue import (
+    PAGE_BYTES,
+    PAGE_LIMIT,
+    Batch,
+    BatchAnswer,
+    CatalogueState,
+    Change,
+    Keys,
+    Kind,
+    Page,
+    PageRequest,
+    Record,
+    Refusal,
+)
+from towline.model.config import PREDEFINED, DeploymentConfig
+from towline.model.group import DeploymentGroup
+from towline.model.instance import InstanceRecord
+
+TASK_TIMEOUT = timedelta(seconds=5)
+READ_TIMEOUT = timedelta(seconds=5)
+WRITE_TIMEOUT_SECONDS = 20.0
+
+T = TypeVar("T")
+
+
+class CatalogueConflict(errors.Conflict):
+    """Somebody else changed records since they were read; `refused` says which, and what they are now."""
+
+    def __init__(self, refused: Sequence[Refusal]) -> None:
+        self.refused = tuple(refused)
+        shown = ", ".join(_tell(refusal) for refusal in self.refused[:5])
+        more = f" and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
+        super().__init__(
+            f"changed by somebody else meanwhile: {shown}{more}", "Look again, and repeat what is still wanted."
+        )
+
+
+def _tell(refusal: Refusal) -> str:
+    if refusal.current is None:
+        return f"{refusal.key} (was removed)"
+    return f"{refusal.key} (by {refusal.current.by or 'somebody'} at {refusal.current.at or 'an unknown time'})"
+
+
+class Catalogue:
+    """What exists: applications, groups, configurations, instances, settings. `by` is noted with each write."""
+
+    def __init__(self, client: Client, *, task_queue: str = names.TASK_QUEUE, by: str = "") -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._by = by or whoami()
+
+    # ── records ──
+
+    async def read_all(self, kind: Kind) -> dict[str, Record]:
+        """All records of a kind by key, in order; raises `TemporalUnavailable`."""
+        parts = await asyncio.gather(*(self._read_part(part, kind) for part in names.catalogue_workflow_ids()))
+        records = [record for part in parts for record in part]
+        return {record.key: record for record in sorted(records, key=lambda record: record.key)}
+
+    async def read(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The records of these keys that exist; raises `TemporalUnavailable`."""
+        parts: dict[str, list[str]] = {}
+        for key in keys:
+            parts.setdefault(names.catalogue_workflow_id(key), []).append(key)
+        found = await asyncio.gather(*(self._read_keys(part, wanted) for part, wanted in parts.items()))
+        return {record.key: record for records in found for record in records}
+
+    async def write(self, changes: Iterable[Change]) -> dict[str, int]:
+        """Makes the changes and returns the new versions by key.
+
+        A batch (records of one part) is made whole or not at all; the parts are independent, so that after a
+        `CatalogueConflict` other changes may have been made. Writing what already is does no harm.
+        Raises `CatalogueConflict`, `TemporalUnavailable`.
+        """
+        parts: dict[str, list[Change]] = {}
+        for change in changes:
+            parts.setdefault(names.catalogue_workflow_id(change.key), []).append(change)
+        answers = await asyncio.gather(*(self._write_part(part, wanted) for part, wanted in parts.items()))
+        refused = [refusal for versions, refusals in answers for refusal in refusals]
+        if refused:
+            raise CatalogueConflict(sorted(refused, key=lambda refusal: refusal.key))
+        return {key: version for versions, _ in answers for key, version in versions.items()}
+
+    # ── what the records mean ──
+
+    async def group(self, application: str, name: str) -> DeploymentGroup | None:
+        """A deployment group, or None."""
+        key = group_key(application, name)
+        found = (await self.read([key])).get(key)
+        return DeploymentGroup.model_validate(found.value) if found else None
+
+    async def groups(self) -> dict[str, DeploymentGroup]:
+        """All deployment groups by `application/group`."""
+        return await self._all("group", DeploymentGroup.model_validate)
+
+    async def config(self, name: str) -> DeploymentConfig | None:
+        """A deployment configuration, predefined or custom, or None."""
+        if name in PREDEFINED:
+            return PREDEFINED[name]
+        key = f"config/{name}"
+        found = (await self.read([key])).get(key)
+        return DeploymentConfig.model_validate(found.value) if found else None
+
+    async def configs(self) -> dict[str, DeploymentConfig]:
+        """The custom deployment configurations by name."""
+        return await self._all("config", DeploymentConfig.model_validate)
+
+    async def instances(self) -> dict[str, InstanceRecord]:
+        """All declared instances by name."""
+        return await self._all("instance", InstanceRecord.model_validate)
+
+    async def setting(self, name: str) -> dict[str, Any]:
+        """A setting, empty where it was never written."""
+        key = f"setting/{name}"
+        found = (await self.read([key])).get(key)
+        return dict(found.value) if found else {}
+
+    async def write_setting(self, name: str, value: dict[str, Any]) -> None:
+        """Writes a setting; the last writer wins, since each writes the whole of it."""
+        key = f"setting/{name}"
+        for _ in range(5):
+            found = (await self.read([key])).get(key)
+            if found and found.value == value:
+                return
+            try:
+                await self.write([Change(key=key, version=found.version if found else None, value=value)])
+            except CatalogueConflict:
+                continue
+            return
+        raise errors.Conflict(f"{key} is being changed by several at once", "Try again.")
+
+    async def store_address(self) -> str:
+        """The address of the store that workers use (`file:///…`, `s3://…`), empty before the first worker."""
+        return str((await self.setting("store")).get("address", ""))
+
+    async def write_store_address(self, address: str) -> None:
+        """A worker tells at its start where its store is, for clients; writes only a change."""
+        await self.write_setting("store", {"address": address})
+
+    # ── one part ──
+
+    async def _all(self, kind: Kind, load: Callable[[Any], T]) -> dict[str, T]:
+        return {key.partition("/")[2]: load(record.value) for key, record in (await self.read_all(kind)).items()}
+
+    async def _read_part(self, part: str, kind: Kind) -> list[Record]:
+        records: list[Record] = []
+        after = ""
+        while True:
+            page = await self._query(part, "page", PageRequest(kind=kind, after=after))
+            records.extend(page.records)
+            if not page.has_more:
+                return records
+            after = page.records[-1].key
+
+    async def _read_keys(self, part: str, keys: list[str]) -> list[Record]:
+        records: list[Record] = []
+        while keys:
+            page = await self._query(part, "read", Keys(keys=tuple(keys[:PAGE_LIMIT])))
+            records.extend(page.records)
+            asked = keys[:PAGE_LIMIT]
+            done = asked.index(page.records[-1].key) + 1 if page.has_more else len(asked)
+            keys = keys[done:]
+        return records
+
+    async def _query(self, part: str, query: str, request: PageRequest | Keys) -> Page:
+        async with talking(f"reading {part}"):
+            try:
+                page: Page = await self._client.get_workflow_handle(part).query(
+                    query, request, result_type=Page, rpc_timeout=READ_TIMEOUT
+                )
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    return Page()  # nothing was ever written to this part
+                raise
+            return page
+
+    async def _write_part(self, part: str, changes: list[Change]) -> tuple[dict[str, int], list[Refusal]]:
+        versions: dict[str, int] = {}
+        refused: list[Refusal] = []
+        for batch in _batches(changes, self._by):
+            answer = await self._update(part, batch)
+            versions.update(answer.versions)
+            refused.extend(answer.refused)
+        return versions, refused
+
+    async def _update(self, part: str, batch: Batch) -> BatchAnswer:
+        async with talking(f"writing {part}"):
+            try:
+                return await self._update_with_start(part, batch)
+            except WorkflowAlreadyStartedError:
+                # The part's last run was ended from outside (terminated): an empty one in its place would lose
+                # what it kept. So it goes on from there.
+                await self._revive(part)
+                return await self._update_with_start(part, batch)
+
+    async def _update_with_start(self, part: str, batch: Batch) -> BatchAnswer:
+        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+            names.CATALOGUE,
+            CatalogueState(),
+            id=part,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            task_timeout=TASK_TIMEOUT,
+        )
+        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+            answer: BatchAnswer = await self._client.execute_update_with_start_workflow(
+                "write", batch, start_workflow_operation=start, result_type=BatchAnswer
+            )
+        return answer
+
+    async def _revive(self, part: str) -> None:
+        handle = self._client.get_workflow_handle(part)
+        state = await handle.query("state", result_type=CatalogueState, rpc_timeout=READ_TIMEOUT)
+        await self._client.start_workflow(
+            names.CATALOGUE,
+            state,
+            id=part,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            task_timeout=TASK_TIMEOUT,
+        )
+
+
+def group_key(application: str, group: str) -> str:
+    """The key of a deployment group's record."""
+    return f"group/{application}/{group}"
+
+
+@functools.cache
+def whoami() -> str:
+    """Who writes: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _batches(changes: Sequence[Change], by: str) -> Iterable[Batch]:
+    """Cuts changes into batches that one payload holds."""
+    batch: list[Change] = []
+    size = 0
+    for change in changes:
+        more = len(change.model_dump_json())
+        if batch and (len(batch) == PAGE_LIMIT or size + more > PAGE_BYTES):
+            yield Batch(changes=tuple(batch), by=by)
+            batch, size = [], 0
+        batch.append(change)
+        size += more
+    if batch:
+        yield Batch(changes=tuple(batch), by=by)
+
+
+@asynccontextmanager
+async def talking(doing: str) -> AsyncIterator[None]:
+    """Translates what Temporal's client raises into `TemporalUnavailable`, or `Conflict` for a refusal in words."""
+    try:
+        yield
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        raise errors.TemporalUnavailable(
+            f"no worker answered ({doing})", "Start one: towline worker (or towline up)"
+        ) from error
+    except (WorkflowQueryFailedError, WorkflowUpdateFailedError) as error:
+        cause = getattr(error, "cause", None)
+        code = cause.type if isinstance(cause, ApplicationError) and cause.type else "CatalogueRefused"
+        raise errors.Conflict(f"{doing}: {cause or error}", code=code) from error
+    except RPCError as error:
+        no_worker = error.status in (
+            RPCStatusCode.DEADLINE_EXCEEDED,
+            RPCStatusCode.FAILED_PRECONDITION,
+            RPCStatusCode.CANCELLED,
+        )
+        if no_worker:
+            raise errors.TemporalUnavailable(
+                f"no worker answered ({doing}): {error.message}", "Start one: towline worker (or towline up)"
+            ) from error
+        raise errors.TemporalUnavailable(
+            f"Temporal refused ({doing}): {error.message}", "Check TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE."
+        ) from error

@@ -1,0 +1,50 @@
+"""Catalogue: one of the 16 workflows that keep what exists. Everything that it decides is in `model/catalogue.py`."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from towline.model import names
+    from towline.model.catalogue import Batch, BatchAnswer, CatalogueState, Keys, Page, PageRequest, Table, TableFull
+
+from workflows.endless import wait_for_end_of_run
+
+
+@workflow.defn(name=names.CATALOGUE)
+class Catalogue:
+    """Records with versions, written by updates and read by queries; never ends, ignores native cancel."""
+
+    @workflow.init
+    def __init__(self, state: CatalogueState) -> None:
+        self._table = Table(state)
+
+    @workflow.run
+    async def run(self, state: CatalogueState) -> None:
+        """Lives until its history is long, then goes on as a new run with the same table."""
+        await wait_for_end_of_run()
+        workflow.continue_as_new(self._table.state())
+
+    @workflow.update
+    def write(self, batch: Batch) -> BatchAnswer:
+        """Makes all changes of the batch, or none and says which records have another version."""
+        try:
+            return self._table.apply(batch, workflow.now().isoformat(timespec="seconds"))
+        except TableFull as error:
+            raise ApplicationError(str(error), type="CatalogueFull", non_retryable=True) from error
+
+    @workflow.query
+    def page(self, request: PageRequest) -> Page:
+        """Records of a kind, in order of their keys."""
+        return self._table.page(request)
+
+    @workflow.query
+    def read(self, keys: Keys) -> Page:
+        """Single records."""
+        return self._table.read(keys)
+
+    @workflow.query
+    def state(self) -> CatalogueState:
+        """The whole table, packed: with it a terminated part is started again."""
+        return self._table.state()
