@@ -45,3 +45,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     return f"Did you mean {by_folded[near[0]]}?" if near else ""
+
+
+def is_broken(problems: Iterable[Problem]) -> bool:
+    """Whether one of them is an error."""
+    return any(problem.severity is Severity.ERROR for problem in problems)
+
+
+def made_strict(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The same problems, each an error: what `--strict` asks for."""
+    return tuple(problem.model_copy(update={"severity": Severity.ERROR}) for problem in problems)
