@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from towline.model.messages import DeploymentView
 from towline.model.status import DeploymentStatus, ErrorCode
+
+if TYPE_CHECKING:  # every command imports this module; `--help` should not pay for pydantic
+    from towline.model.messages import DeploymentView
 
 
 class ExitStatus(IntEnum):

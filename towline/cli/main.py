@@ -1,0 +1,171 @@
+"""The console entry: finds the command, translates errors into one line and an exit status, ends the process.
+
+Commands are imported only when they are asked for: `towline --help` must not pay for Temporal, boto3 or rich.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import towline
+from towline.cli.say import complain, say
+from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable, TowlineError, WithProblems
+from towline.model.exit_status import ExitStatus
+
+COMMANDS = {
+    "up": ("towline.cli.up", "Temporal's dev server and a worker, in the foreground."),
+    "worker": ("towline.cli.worker", "A worker, for the Temporal that the environment names."),
+    "validate": ("towline.cli.validate", "Checks an AppSpec, a directory or an archive."),
+    "push": ("towline.cli.push", "Bundles a directory, and uploads it or writes it to a file."),
+    "apply": ("towline.cli.apply", "Declares applications, groups and instances from towline.yaml."),
+    "deploy": ("towline.cli.deploy", "Rolls a revision out over a group, and shows how it goes."),
+    "status": ("towline.cli.status", "How a deployment stands, and why."),
+    "list": ("towline.cli.list", "Deployments, the newest first."),
+    "pause": ("towline.cli.pause", "Starts nothing new; what is in flight finishes."),
+    "resume": ("towline.cli.resume", "Goes on after a pause."),
+    "stop": ("towline.cli.stop", "Ends a deployment, with or without a rollback."),
+    "rollback": ("towline.cli.rollback", "Takes a deployment back: each host to what it ran before."),
+    "logs": ("towline.cli.logs", "What the scripts of a deployment wrote."),
+    "report": ("towline.cli.report", "A deployment's report: JSON, or a page."),
+    "instances": ("towline.cli.instances", "What runs where."),
+}
+"""Each command: the module whose `command` it is, and its line in the help, so that help imports none of them."""
+
+SOFTWARE_ERROR = 70
+BROKEN_PIPE = 141
+
+
+class Commands(click.Group):
+    """The group of all commands; a module is imported when its command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a "did you mean" for a misspelt command."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from towline.model.problem import did_you_mean
+
+            ctx.fail(f"no such command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}".rstrip())
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, from `COMMANDS`."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(towline.__version__, prog_name="towline")
+@click.option("--debug", is_flag=True, help="Show traces of errors.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Rolls application revisions out over your own hosts, as AWS CodeDeploy does.
+
+    A deployment is a Temporal workflow: start a local Temporal and a worker with `towline up`. Wherever a command
+    takes an ID: a deployment id, a unique beginning of one, or APP/GROUP for its active, else its newest one.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> NoReturn:
+    """The console script. Ends the process itself, by `os._exit`.
+
+    The interpreter aborts at exit once in a while (status 134) when Temporal's threads are still at work; the exit
+    status of a command must not depend on that.
+    """
+    put_ours_first()
+    status = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or BROKEN_PIPE
+    os._exit(status)
+
+
+def put_ours_first() -> None:
+    """Makes `workflows`, `activities` and `worker` our own, even in a folder that has others of these names."""
+    sys.path.insert(0, str(Path(towline.__file__).resolve().parent.parent))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit status; every error is told on stderr here."""
+    debug = "--debug" in arguments or bool(os.environ.get("TOWLINE_DEBUG"))
+    try:
+        # --debug is taken wherever it stands: people add it at the end of the line that failed.
+        words = [word for word in arguments if word != "--debug"]
+        if "_TOWLINE_COMPLETE" in os.environ:
+            cli.main(words, "towline", complete_var="_TOWLINE_COMPLETE")
+        # Not `cli.main`: it turns a closed pipe into exit status 1, which means something here.
+        with cli.make_context("towline", words) as context:
+            answer = cli.invoke(context)
+        return int(answer) if isinstance(answer, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return int(ExitStatus.LET_GO)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        _forget_stdout()
+        return BROKEN_PIPE
+    except TowlineError as error:
+        _show(error, debug)
+        return status_of(error)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        complain(
+            f"internal error: {type(error).__name__}: {error}", "" if debug else "Run it with --debug and report it."
+        )
+        return SOFTWARE_ERROR
+
+
+def status_of(error: TowlineError) -> int:
+    """The exit status that an error stands for."""
+    if isinstance(error, InvalidInput | NotFound | Conflict):
+        return int(ExitStatus.BAD_INPUT)
+    if isinstance(error, TemporalUnavailable):
+        return int(ExitStatus.OUT_OF_SIGHT)
+    return int(ExitStatus.FAILED_WHOLE)
+
+
+def _show(error: TowlineError, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    problems = error.problems if isinstance(error, WithProblems) else ()
+    for problem in problems:
+        if str(problem) not in error.message:
+            complain(str(problem))
+    complain(error.message, error.hint)
+
+
+def _forget_stdout() -> None:
+    """The reader of our output is gone (`towline list | head`): nothing is left to write, and no trace of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

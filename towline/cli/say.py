@@ -1,0 +1,42 @@
+"""Where words go: results to stdout, talk to stderr. Everything that a command prints goes through here or `render`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+import click
+
+
+def result(text: str) -> None:
+    """A result, to stdout."""
+    click.echo(text)
+
+
+def result_json(value: Any) -> None:
+    """A result as JSON, to stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str) -> None:
+    """Talk, to stderr."""
+    click.echo(text, err=True)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """An error, to stderr: one line, red where colour is on, the next step behind it."""
+    line = click.style(message, fg="red") if has_colour(sys.stderr) else message
+    click.echo(f"{line}  {hint}" if hint else line, err=True, color=has_colour(sys.stderr))
+
+
+def warn(message: str) -> None:
+    """A warning, to stderr."""
+    line = click.style(message, fg="yellow") if has_colour(sys.stderr) else message
+    click.echo(line, err=True, color=has_colour(sys.stderr))
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether colour is wanted there: a terminal, and nobody said NO_COLOR."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

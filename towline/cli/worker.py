@@ -1,0 +1,17 @@
+"""`towline worker`: the same as `python worker.py`."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Runs a worker until SIGTERM or Ctrl-C; then it drains, and leaves hooks running on the hosts.
+
+    Temporal by its standard environment variables and profile file (TEMPORAL_ADDRESS, TEMPORAL_PROFILE, …), the store
+    by TOWLINE_STORE. The same as `python worker.py`.
+    """
+    importlib.import_module("worker").main()

@@ -1,0 +1,80 @@
+"""towline's own settings, read once from the environment. Temporal's and AWS's variables keep their usual meaning.
+
+TOWLINE_DATA_DIR   where `towline up` keeps Temporal's data and the store; default: the user's data directory
+TOWLINE_STORE      a directory or s3://BUCKET[/PREFIX]; a client asks the catalogue where it is not set, a worker
+                   takes `store` in the data directory
+TOWLINE_UI         address of Temporal's Web UI for the hints that commands print
+TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS…, TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE
+                   as in Temporal's CLI and SDKs, profile file included
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from towline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from temporalio.envconfig import ClientConfigProfile
+
+DEFAULT_ADDRESS = "localhost:7233"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; `environ` is what it was read from."""
+
+    data_dir: Path
+    store: str = ""  # as given; empty: not given
+    ui: str = ""
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False, compare=False)
+
+    @property
+    def worker_store(self) -> str:
+        """The store that a worker uses: the given one, else `store` in the data directory."""
+        return self.store or str(self.data_dir / "store")
+
+    def temporal(self) -> TemporalSettings:
+        """How to reach Temporal. Raises InvalidInput for a broken profile file or a profile that is not there."""
+        # Imported here: commands that never ask Temporal start without it.
+        from temporalio.envconfig import ClientConfigProfile
+
+        try:
+            profile = ClientConfigProfile.load(override_env_vars=dict(self.environ))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise InvalidInput(
+                f"Temporal's settings cannot be read: {error}",
+                "See TEMPORAL_PROFILE and TEMPORAL_CONFIG_FILE, and check with: temporal config list",
+            ) from error
+        return TemporalSettings(profile, profile.address or DEFAULT_ADDRESS, profile.namespace or "default")
+
+
+@dataclass(frozen=True)
+class TemporalSettings:
+    """An address (host:port), a namespace, and what Temporal's own profile says besides (TLS, API key)."""
+
+    profile: ClientConfigProfile
+    address: str
+    namespace: str
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process, or of the given environment."""
+    given = dict(os.environ if environ is None else environ)
+    return Settings(
+        data_dir=Path(given["TOWLINE_DATA_DIR"]).expanduser() if given.get("TOWLINE_DATA_DIR") else default_data_dir(),
+        store=given.get("TOWLINE_STORE", ""),
+        ui=given.get("TOWLINE_UI", ""),
+        environ=given,
+    )
+
+
+def default_data_dir() -> Path:
+    """The user's data directory for towline (`~/.local/share/towline` on Linux)."""
+    import platformdirs
+
+    return platformdirs.user_data_path("towline", appauthor=False)
