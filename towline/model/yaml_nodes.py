@@ -21,6 +21,7 @@ from towline.model.problem import Problem, Severity
 
 # libyaml where PyYAML has it, as in its wheels: PyYAML's own scanner refuses tabs that libyaml accepts.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DEEPEST = 50
 
 _WORD = re.compile(r"[^\d.:-]?[^\W\d]|[^\d.:-]?[\s!@#$%^&*(){}<>|/\\~;=]")
 _TIME = re.compile(
@@ -177,6 +178,10 @@ class _Builder:
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent) and self._has_root:
             self.problem(line, "everything from here on is ignored: only the first document is read", warning=True)
+            return False
+        if len(self._open) > _DEEPEST:
+            # Deeper than any AppSpec, and libyaml's time grows with the square of the depth.
+            self.problem(line, "nested too deeply", "Check the brackets")
             return False
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             self._check_tag(event.tag, line)

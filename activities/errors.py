@@ -1,0 +1,47 @@
+"""towline's errors at the border to Temporal: the one place where they become `ApplicationError`.
+
+    with translated():
+        ...
+
+The type is the error's code; the details are one object with `message`, `hint` and `problems`. What people gave us
+will not get better by itself, so it is not tried again; a fault of ours or of a host is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+from towline.errors import Conflict, InvalidInput, NotFound, TowlineError, WithProblems
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises an ApplicationError for each of towline's errors; others pass as they are."""
+    try:
+        yield
+    except TowlineError as error:
+        raise as_application_error(error) from error
+
+
+def as_application_error(error: TowlineError) -> ApplicationError:
+    """The ApplicationError that stands for one of towline's errors."""
+    return ApplicationError(
+        str(error),
+        details_of(error),
+        type=error.code,
+        non_retryable=isinstance(error, InvalidInput | NotFound | Conflict),
+    )
+
+
+def details_of(error: TowlineError) -> dict[str, Any]:
+    """What crosses besides type and text: plain JSON for any reader."""
+    problems = error.problems if isinstance(error, WithProblems) else ()
+    return {
+        "message": error.message,
+        "hint": error.hint,
+        "problems": [problem.model_dump(mode="json") for problem in problems],
+    }
