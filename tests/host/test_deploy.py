@@ -1,0 +1,65 @@
+"""The runner's main path on a local root, under every Python that a host may have."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.host.support import LocalHost, plan_of, script, tar_of
+
+
+def pythons() -> list[str]:
+    """python3.6 to python3.13, as far as they are here: on the path, or where pyenv puts them."""
+    found = []
+    for minor in range(6, 14):
+        names = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"))
+        path = shutil.which(f"python3.{minor}")
+        if names:
+            found.append(str(names[0]))
+        elif path:
+            found.append(path)
+    return found
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> LocalHost:
+    return LocalHost(tmp_path / "host")
+
+
+BUNDLE = tar_of(
+    {
+        "app/one.txt": "1\n",
+        "app/sub/two.txt": "2\n",
+        "hello.sh": "#!/bin/sh\necho hello $DEPLOYMENT_ID in $TOWLINE_ROOT\n",
+    }
+)
+PLAN = plan_of({"app": "/srv/app"}, {"AfterInstall": [script("hello.sh")]})
+
+
+@pytest.mark.parametrize("python", pythons(), ids=lambda path: Path(path).name)
+def test_a_deployment_installs_and_runs_hooks_on_every_python(tmp_path: Path, python: str) -> None:
+    host = LocalHost(tmp_path / "host", python)
+    call = host.deploy("d-1", BUNDLE, PLAN)
+    end = call.events[-1]
+    assert end["outcome"] == "succeeded", end
+    assert host.path("/srv/app/sub/two.txt").read_text() == "2\n"
+    assert f"[stdout]hello d-1 in {host.root}\n" in "".join(event["text"] for event in call.kinds("log"))
+    assert [event["event"] for event in call.kinds("event_ended")] == host.order("deploy")["events"]
+    assert host.ask("inventory")["groups"]["group-1"]["succeeded"]["deployment"] == "d-1"
+
+
+def test_what_is_told_is_what_the_journal_has(host: LocalHost) -> None:
+    call = host.deploy("d-1", BUNDLE, PLAN)
+    told = [event for event in call.events if "seq" in event]
+    assert told == host.journal("d-1")
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+
+
+def test_attaching_to_what_has_ended_tells_the_rest(host: LocalHost) -> None:
+    host.deploy("d-1", BUNDLE, PLAN)
+    with host.call("deploy", "d-1", BUNDLE, plan=PLAN, after=5) as again:
+        assert again.finish()["kind"] == "finished"
+    assert again.events[0]["kind"] == "attached"
+    assert [event["seq"] for event in again.events if "seq" in event][0] == 6
