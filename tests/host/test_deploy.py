@@ -62,4 +62,4 @@ def test_attaching_to_what_has_ended_tells_the_rest(host: LocalHost) -> None:
     with host.call("deploy", "d-1", BUNDLE, plan=PLAN, after=5) as again:
         assert again.finish()["kind"] == "finished"
     assert again.events[0]["kind"] == "attached"
-    assert [event["seq"] for event in again.events if "seq" in event][0] == 6
+    assert next(event["seq"] for event in again.events if "seq" in event) == 6
