@@ -1,0 +1,63 @@
+"""The record of a deployment: merges what its instances wrote into one report, as JSON and as a page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from temporalio import activity
+
+from towline.errors import NotFound
+from towline.model.messages import DeploymentRecord, InstanceReport, ReportWritten, instance_key, report_key
+from towline.model.report import entry, index_key, merge
+from towline.store import Store
+
+READERS = 32
+"""How many records are read at once: S3 answers one in some 20 ms, and a fleet has thousands."""
+
+
+class RecordActivities:
+    """Writes reports into the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @activity.defn
+    async def write_report(self, record: DeploymentRecord) -> ReportWritten:
+        """Merges and writes the report; written again (after a rollback) it replaces the earlier one.
+
+        Raises `OurFault` where the store cannot be used: it is tried again.
+        """
+        return await asyncio.to_thread(self.write, record)
+
+    def write(self, record: DeploymentRecord) -> ReportWritten:
+        """The same without Temporal."""
+        from towline.report import render  # jinja2: only where a page is written
+
+        deployment_id = str(record.info["deploymentId"])
+        names = dict.fromkeys([*record.members, *(name for every in record.results.values() for name in every)])
+        report = merge(record, self._read(deployment_id, names))
+        key = report_key(deployment_id)
+        page = key.removesuffix(".json") + ".html"
+        self._store.put(key, _json(report))
+        self._store.put(page, render(report).encode())
+        self._store.put(index_key(str(record.info.get("createTime", "")), deployment_id), _json(entry(report)))
+        return ReportWritten(key=key, address=f"{self._store.address}/{page}")
+
+    def _read(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
+        def read(name: str) -> tuple[str, InstanceReport | None]:
+            try:
+                data = self._store.get(instance_key(deployment_id, name))
+                return name, InstanceReport.model_validate_json(data)
+            except (NotFound, ValueError):  # never begun, or not written: the deployment's own count says how it ended
+                return name, None
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="records") as pool:
+            return {name: found for name, found in pool.map(read, names) if found is not None}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,103 @@
+"""Records of an invented deployment, for tests of the report and for looking at its page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from towline.model.messages import (
+    DeploymentRecord,
+    DeployRequest,
+    InstanceOutcome,
+    InstanceReport,
+    LifecycleEventRecord,
+    Progress,
+)
+from towline.model.revision import RevisionLocation
+from towline.model.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome
+from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, deployment_info, rollback_messages
+
+START = datetime(2025, 1, 1, 10, 0, 0, tzinfo=UTC)
+HOSTILE = '</pre><script>alert(1)</script>\x1b[31m"><img src=x onerror=alert(2)>&amp;\u202e'
+
+
+def invented(hosts: int, failed: int = 2, skipped: int = 0, at_once: int = 4) -> tuple[DeploymentRecord, dict[str, InstanceReport]]:
+    """A failed rollout over `hosts` instances, `at_once` at a time, and the records that they left."""
+    names = [f"web-{n:03d}" for n in range(1, hosts + 1)]
+    begun = names[: hosts - skipped]
+    bad = set(begun[-failed:]) if failed else set()
+    reports = {name: _report(name, 3.0 * (place // at_once), name in bad) for place, name in enumerate(begun)}
+    results = {
+        Outcome.SUCCEEDED: tuple(n for n in begun if n not in bad),
+        Outcome.FAILED: tuple(n for n in begun if n in bad),
+        Outcome.SKIPPED: tuple(names[len(begun) :]),
+    }
+    request = DeployRequest(
+        application_name="shop",
+        deployment_group_name="production",
+        revision=RevisionLocation.parse("s3://releases/shop-1.8.tgz?versionId=7"),
+        description="The new till",
+    )
+    info = deployment_info(
+        request,
+        deployment_id="d-75I7MBT7C",
+        status=DeploymentStatus.FAILED if failed else DeploymentStatus.SUCCEEDED,
+        create_time=_iso(-1),
+        start_time=_iso(0),
+        complete_time=_iso(3.0 * (hosts // at_once + 1)),
+        config_name="CodeDeployDefault.HalfAtATime",
+        overview={"Succeeded": len(begun) - len(bad), "Failed": len(bad), "Skipped": skipped},
+        error_code="HEALTH_CONSTRAINTS" if failed else "",
+        error_message=HEALTH_CONSTRAINTS_MESSAGE if failed else "",
+        rollback_deployment_id="d-ROLLBACK1" if failed else "",
+        rollback_message=rollback_messages("d-75I7MBT7C", "d-ROLLBACK1")[0] if failed else "",
+        previous_revision="s3://releases/shop-1.7.tgz?versionId=6",
+    )
+    progress = Progress(phase="ended", total=hosts, slots=at_once, minimum_healthy=hosts - at_once, touched=len(begun))
+    record = DeploymentRecord(
+        info=info, progress=progress.model_dump(mode="json"), run_id="r", members=tuple(names), results=results
+    )
+    return record, reports
+
+
+def _report(name: str, at: float, is_bad: bool) -> InstanceReport:
+    events = []
+    for place, event in enumerate(IN_PLACE_EVENTS):
+        took = (0.1, 0.4, 0.05, 0.6, 0.3, 0.9, 0.4)[place]
+        start, at = at, at + took
+        fails = is_bad and event == "AfterInstall"
+        events.append(
+            LifecycleEventRecord(
+                name=event,
+                status="Failed" if fails else "Succeeded",
+                start_time=_iso(start),
+                end_time=_iso(at),
+                error_code=4 if fails else 0,
+                script="scripts/after.sh" if fails else "",
+                message="Script at specified location: scripts/after.sh failed with exit code 3" if fails else "",
+                log_tail=f"[stdout]migrating\n[stderr]{HOSTILE}\n[stderr]no space left on device\n" if fails else "",
+            )
+        )
+        if fails:
+            rest = IN_PLACE_EVENTS[place + 1 :]
+            events += [LifecycleEventRecord(name=late, status="Skipped", end_time=_iso(at)) for late in rest]
+            break
+    outcome = InstanceOutcome(
+        instance=name,
+        outcome=Outcome.FAILED if is_bad else Outcome.SUCCEEDED,
+        was_touched=True,
+        failed_event="AfterInstall" if is_bad else "",
+        script="scripts/after.sh" if is_bad else "",
+        message="exit code 3" if is_bad else "",
+    )
+    return InstanceReport(
+        outcome=outcome,
+        address=f"10.0.3.{int(name[-3:]) % 250}",
+        zone="ab"[int(name[-3:]) % 2],
+        start_time=events[0].start_time,
+        end_time=_iso(at),
+        events=tuple(events),
+    )
+
+
+def _iso(seconds: float) -> str:
+    return (START + timedelta(seconds=seconds)).isoformat()
