@@ -20,7 +20,9 @@ START = datetime(2025, 1, 1, 10, 0, 0, tzinfo=UTC)
 HOSTILE = '</pre><script>alert(1)</script>\x1b[31m"><img src=x onerror=alert(2)>&amp;\u202e'
 
 
-def invented(hosts: int, failed: int = 2, skipped: int = 0, at_once: int = 4) -> tuple[DeploymentRecord, dict[str, InstanceReport]]:
+def invented(
+    hosts: int, failed: int = 2, skipped: int = 0, at_once: int = 4
+) -> tuple[DeploymentRecord, dict[str, InstanceReport]]:
     """A failed rollout over `hosts` instances, `at_once` at a time, and the records that they left."""
     names = [f"web-{n:03d}" for n in range(1, hosts + 1)]
     begun = names[: hosts - skipped]

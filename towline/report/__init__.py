@@ -28,26 +28,34 @@ def render(report: Mapping[str, Any]) -> str:
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
     bad = [row for row in lines.rows if row.is_bad]
-    return _environment().get_template("page.html.j2").render(
-        info=report["deploymentInfo"],
-        progress=report.get("progress", {}),
-        revision=label_of(report["deploymentInfo"].get("revision")),
-        previous=label_of(report["deploymentInfo"].get("previousRevision")),
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        timeline=lines,
-        height=_height(lines),
-        kinds=_kinds(lines),
-        bad=bad[:FAILURES_SHOWN],
-        bad_hidden=max(0, len(bad) - FAILURES_SHOWN),
-        is_large=len(lines.rows) > DETAILED,
-        outcomes=_outcomes(lines),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            info=report["deploymentInfo"],
+            progress=report.get("progress", {}),
+            revision=label_of(report["deploymentInfo"].get("revision")),
+            previous=label_of(report["deploymentInfo"].get("previousRevision")),
+            style=style,
+            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            timeline=lines,
+            height=_height(lines),
+            kinds=_kinds(lines),
+            bad=bad[:FAILURES_SHOWN],
+            bad_hidden=max(0, len(bad) - FAILURES_SHOWN),
+            is_large=len(lines.rows) > DETAILED,
+            outcomes=_outcomes(lines),
+        )
     )
 
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["seconds"] = seconds_text
     environment.filters["time"] = time_text

@@ -1,0 +1,85 @@
+"""The record in the store: JSON, page and index; a log that wants to be more than text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from activities.records import RecordActivities
+from tests.support.reports import HOSTILE, invented
+from towline.errors import OurFault
+from towline.model.messages import instance_key, report_key
+from towline.model.report import merge
+from towline.report import render
+from towline.store import open_store
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would see as tags and attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: dict[str, int] = {}
+        self.attributes: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+async def test_the_report_is_written_as_json_page_and_index(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    record, reports = invented(12, failed=2, skipped=3)
+    for name, report in reports.items():
+        store.put(instance_key("d-75I7MBT7C", name), report.model_dump_json().encode())
+    written = await RecordActivities(store).write_report(record)
+    assert written.key == report_key("d-75I7MBT7C")
+    assert Path(written.address).read_text().startswith("<!doctype html>")
+    assert json.loads(store.get(written.key)) == merge(record, reports)
+    (line,) = store.keys("index/")
+    assert json.loads(store.get(line))["status"] == "Failed"
+
+
+async def test_a_torn_or_missing_record_does_not_stop_the_report(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    record, _ = invented(3, failed=0)
+    store.put(instance_key("d-75I7MBT7C", "web-001"), b'{"outcome": ')
+    written = await RecordActivities(store).write_report(record)
+    targets = json.loads(store.get(written.key))["deploymentTargets"]
+    assert [one["instanceTarget"]["status"] for one in targets] == ["Succeeded"] * 3
+
+
+async def test_a_store_that_cannot_be_written_is_our_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    record, _ = invented(1, failed=0)
+    with pytest.raises(OurFault):
+        await RecordActivities(open_store(str(tmp_path / "file" / "store"))).write_report(record)
+
+
+def test_what_a_log_says_is_only_text() -> None:
+    record, reports = invented(6, failed=2)
+    hostile = {**record.info, "description": HOSTILE, "applicationName": HOSTILE}
+    page = render(merge(record.model_copy(update={"info": hostile}), reports))
+    seen = Tags(page)
+    assert not {"script", "img", "iframe", "link", "form", "object", "base"} & set(seen.tags)
+    assert not {name for name in seen.attributes if name.startswith("on")} | ({"style", "src", "href"} & seen.attributes)
+    assert "no space left on device" in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", page)
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    page = render(merge(*invented(6)))
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_a_large_fleet_gives_a_page_of_a_size_that_browsers_like() -> None:
+    page = render(merge(*invented(5000, failed=60, at_once=300)))
+    assert len(page) < 6_000_000
+    assert Tags(page).tags["details"] == 60  # only those that need a look unfold
+    assert "…and 10 more" in page
