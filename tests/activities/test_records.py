@@ -67,7 +67,9 @@ def test_what_a_log_says_is_only_text() -> None:
     page = render(merge(record.model_copy(update={"info": hostile}), reports))
     seen = Tags(page)
     assert not {"script", "img", "iframe", "link", "form", "object", "base"} & set(seen.tags)
-    assert not {name for name in seen.attributes if name.startswith("on")} | ({"style", "src", "href"} & seen.attributes)
+    assert not {name for name in seen.attributes if name.startswith("on")} | (
+        {"style", "src", "href"} & seen.attributes
+    )
     assert "no space left on device" in page
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", page)
 
