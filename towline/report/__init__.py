@@ -54,12 +54,12 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = seconds_text
     environment.filters["time"] = time_text
-    environment.filters["clean"] = _clean
     environment.filters["worst"] = _worst
     return environment
 
@@ -91,8 +91,9 @@ def time_text(iso: str) -> str:
     return f"{day} {rest[:8]}{zone}".strip()
 
 
-def _clean(text: str) -> str:
-    return "\n".join(printable(line) for line in text.splitlines())
+def _clean(value: Any) -> Any:
+    """Whatever is shown, without control characters and what turns the writing direction (our own mark-up aside)."""
+    return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
 
 
 def _worst(row: Row) -> Mapping[str, Any] | None:
