@@ -7,12 +7,12 @@ What the records mean is in `model/`; a record's key is `kind/name`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import getpass
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -234,10 +234,16 @@ class Catalogue:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             task_timeout=TASK_TIMEOUT,
         )
-        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-            answer: BatchAnswer = await self._client.execute_update_with_start_workflow(
-                "write", batch, start_workflow_operation=start, result_type=BatchAnswer
-            )
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                answer: BatchAnswer = await self._client.execute_update_with_start_workflow(
+                    "write", batch, start_workflow_operation=start, result_type=BatchAnswer
+                )
+        except (WorkflowAlreadyStartedError, RPCError):
+            # The operation keeps the error in a future of its own, which complains unless somebody takes it.
+            with contextlib.suppress(Exception):
+                await start.workflow_handle()
+            raise
         return answer
 
     async def _revive(self, part: str) -> None:
@@ -284,7 +290,7 @@ def _batches(changes: Sequence[Change], by: str) -> Iterable[Batch]:
         yield Batch(changes=tuple(batch), by=by)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def talking(doing: str) -> AsyncIterator[None]:
     """Translates what Temporal's client raises into `TemporalUnavailable`, or `Conflict` for a refusal in words."""
     try:
