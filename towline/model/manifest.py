@@ -189,6 +189,7 @@ def _mappings(raw: dict[str, Any], at: Location, key: str = "") -> Iterator[tupl
 def _no_owner(raw: dict[str, Any], at: Location, line: Callable[[Location], int]) -> list[Problem]:
     if "owner" not in raw:
         return []
+    del raw["owner"]
     place = (*at, "owner")
     return [Problem(line=line(place), key=spell(place), rule="owner stands once, at the top of the file")]
 
