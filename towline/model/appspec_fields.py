@@ -68,10 +68,12 @@ class Place:
         """The places of a list's items; none for an empty map, which Ruby walks through just as well."""
         if not isinstance(self.node, Items):
             return []
-        return [
+        places = [
             replace(self, node=node, key=f"{self.key}[{index}]", line=node.line)
             for index, node in enumerate(self.node.items)
         ]
+        self.found.lines.update({place.key: place.line for place in places})
+        return places
 
     def check_keys(self, known: Collection[str], hints: dict[str, str] | None = None) -> None:
         """Warns of each key that the agent ignores."""

@@ -1,0 +1,53 @@
+"""Cases are files in tests/cases/bundles: an AppSpec, the bundle's members, and what is wrong with the two together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from towline.model.appspec import parse_appspec
+from towline.model.appspec_lint import lint_bundle
+from towline.model.listing import Listing, Member
+
+CASES = sorted(Path(__file__).parents[1].joinpath("cases/bundles").glob("*.yml"))
+
+
+def _member(path: str, what: Any) -> Member:
+    if isinstance(what, dict):
+        return Member(path=path, **what)
+    return Member(path=path.rstrip("/"), type="directory" if path.endswith("/") else "file")
+
+
+def _listing(members: dict[str, Any]) -> Listing:
+    found = {}
+    for path, what in {"appspec.yml": None, **members}.items():
+        parts = path.rstrip("/").split("/")
+        for depth in range(1, len(parts)):
+            parent = "/".join(parts[:depth])
+            found.setdefault(parent, Member(path=parent, type="directory"))
+        found[path.rstrip("/")] = _member(path, what)
+    return Listing(members=tuple(found[path] for path in sorted(found)))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_an_appspec_and_its_bundle_have_the_problems_of_their_case(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    checked = parse_appspec("version: 0.0\nos: linux\n" + case["appspec"], case.get("name", "appspec.yml"))
+    assert checked.value, checked.problems
+    found = lint_bundle(checked.value, _listing(case["members"]), checked.lines)
+    assert [f"{problem.severity}: {problem}" for problem in found] == case.get("problems", [])
+
+
+def test_a_missing_script_ends_a_deployment_only_where_it_would_run() -> None:
+    hooks = "{AfterInstall: [{location: a.sh}], AfterBlockTraffic: [{location: b.sh}]}"
+    plan = parse_appspec(f"version: 0.0\nos: linux\nhooks: {hooks}\n").value
+    assert plan
+    assert [p.severity for p in lint_bundle(plan, _listing({}))] == ["warning", "warning"]
+    severities = {p.key: p.severity for p in lint_bundle(plan, _listing({}), for_deployment=True)}
+    assert severities == {
+        "hooks.AfterInstall[0].location": "error",
+        "hooks.AfterBlockTraffic[0].location": "warning",
+    }

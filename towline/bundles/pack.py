@@ -1,0 +1,130 @@
+"""Bundles made: a directory becomes an archive, and the same directory always the same bytes.
+
+Members are sorted; times, owners and archive comments are fixed; modes are brought to the few that do not depend on
+the umask of whoever checked the sources out: 0755 for directories and what can be executed, 0644 else, 0700 and 0600
+for files that were kept from everybody else. Symbolic links stay links. `.git` at the top is left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from towline.bundles.archive import walk
+from towline.bundles.digest import digest_of
+from towline.errors import InvalidBundle, OurFault
+from towline.model.revision import BundleType
+
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+_LEVEL = 6
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An archive that was made."""
+
+    path: Path
+    bundle_type: BundleType
+    sha256: str
+    size: int
+
+
+def pack(directory: Path, archive: Path, bundle_type: BundleType) -> Packed:
+    """Makes an archive of a directory, whole or not at all; raises InvalidBundle or OurFault.
+
+    What may not be in a bundle is found by `read_directory`, which is to be called before.
+    """
+    entries = list(walk(directory))
+    resolved = archive.absolute()
+    inside = [entry for entry in entries if entry[0].absolute() != resolved]  # a second run must not pack the first's
+    unfinished = archive.with_name(f".{archive.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            _WRITERS[bundle_type](file, (e for e in inside if e[0].name != unfinished.name))
+        unfinished.replace(archive)
+    except OSError as error:
+        raise OurFault(f"{archive}: {error.strerror}: {error.filename}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return Packed(archive, bundle_type, *digest_of(archive))
+
+
+def packed_mode(mode: int) -> int:
+    """The mode that a file or directory has in a bundle.
+
+    >>> [oct(packed_mode(m)) for m in (0o100664, 0o100775, 0o100600, 0o40700)]
+    ['0o644', '0o755', '0o600', '0o755']
+    """
+    if stat.S_ISDIR(mode):
+        return 0o755
+    usual = 0o755 if mode & 0o111 else 0o644
+    return usual if mode & 0o077 else usual & 0o700
+
+
+def _write_tar(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
+        for path, name in entries:
+            info = tarfile.TarInfo(name)
+            status = path.lstat()
+            info.mode = packed_mode(status.st_mode)
+            if stat.S_ISLNK(status.st_mode):
+                info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
+                tar.addfile(info)
+            elif stat.S_ISDIR(status.st_mode):
+                info.type = tarfile.DIRTYPE
+                tar.addfile(info)
+            else:
+                info.size = status.st_size
+                with _unchanged(path, status) as content:
+                    tar.addfile(info, content)
+
+
+def _write_tgz(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
+    # No file name and no time in gzip's header: they would be all that differs.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
+        _write_tar(cast(IO[bytes], packed), entries)
+
+
+def _write_zip(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        for path, name in entries:
+            status = path.lstat()
+            is_directory, is_link = stat.S_ISDIR(status.st_mode), stat.S_ISLNK(status.st_mode)
+            info = zipfile.ZipInfo(f"{name}/" if is_directory else name, _ZIP_EPOCH)
+            info.create_system = _UNIX
+            mode = 0o777 if is_link else packed_mode(status.st_mode)
+            info.external_attr = (stat.S_IFMT(status.st_mode) | mode) << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            if is_directory:
+                archive.writestr(info, b"", zipfile.ZIP_STORED)
+            elif is_link:
+                archive.writestr(info, os.fsencode(path.readlink()))
+            else:
+                with (
+                    _unchanged(path, status) as content,
+                    archive.open(info, "w", force_zip64=status.st_size > 2**31) as to,
+                ):
+                    shutil.copyfileobj(content, to, 1024 * 1024)
+
+
+@contextmanager
+def _unchanged(path: Path, before: os.stat_result) -> Iterator[IO[bytes]]:
+    """The file's content; raises InvalidBundle where it changed while it was read."""
+    with path.open("rb") as content:
+        yield content
+        after = os.fstat(content.fileno())
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise InvalidBundle(f"{path}: it changed while it was packed", "Wait for the build to end, then pack again")
+
+
+_WRITERS = {"tar": _write_tar, "tgz": _write_tgz, "zip": _write_zip}

@@ -1,0 +1,101 @@
+"""What is in a bundle: its members after the surrounding directory was taken away, as the host will unpack them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal
+
+from towline.model.base import Message
+
+MemberType = Literal["file", "directory", "symlink"]
+Mark = Literal["bom", "crlf"]
+_MOST_LINKS = 40  # as Linux has it
+
+
+class Member(Message):
+    """One member. `path` is relative, without `./`; `mode` is octal text; `sha256` a file's, `target` a link's.
+
+    `marks` tell of a file that is a script: it begins with a byte order mark, its first line ends with CRLF.
+    """
+
+    path: str
+    type: MemberType
+    mode: str = "0644"
+    size: int = 0
+    sha256: str = ""
+    target: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+class Listing(Message):
+    """All members, sorted by path; directories that an archive only implies are among them."""
+
+    members: tuple[Member, ...]
+    stripped: str = ""  # name of the surrounding directory that the agent takes away
+
+    @cached_property
+    def by_path(self) -> dict[str, Member]:
+        """The members by their path."""
+        return {member.path: member for member in self.members}
+
+    @cached_property
+    def children(self) -> dict[str, list[Member]]:
+        """The members directly in each directory; the top is the empty path."""
+        found: dict[str, list[Member]] = {}
+        for member in self.members:
+            found.setdefault(posixpath.dirname(member.path), []).append(member)
+        return found
+
+    def find(self, path: str) -> Member | None:
+        """The member at a path as a script or source names it, symbolic links followed; None where there is none.
+
+        The top itself is a directory with the empty path.
+        """
+        try:
+            found = follow(self.by_path, path)
+        except LeavesBundle:
+            return None
+        return self.by_path.get(found) if found else Member(path="", type="directory", mode="0755")
+
+
+class LeavesBundle(Exception):
+    """A path that leads out of the bundle, or round in a circle."""
+
+
+def follow(members: Mapping[str, Member], path: str) -> str:
+    """Where a path leads when its symbolic links are followed, as a kernel would at the top of the unpacked bundle.
+
+    Part by part, since `link/..` is not where `link` lies. What is not there is taken for a directory. Raises
+    LeavesBundle.
+    """
+    at, todo, links = "", path.split("/")[::-1], 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not at:
+                raise LeavesBundle(path)
+            at = posixpath.dirname(at)
+            continue
+        member = members.get(posixpath.join(at, part))
+        if member is None or member.type != "symlink":
+            at = posixpath.join(at, part)
+            continue
+        links += 1
+        if links > _MOST_LINKS or member.target.startswith("/"):
+            raise LeavesBundle(path)
+        todo += member.target.split("/")[::-1]
+    return at
+
+
+def relative(path: str) -> str:
+    """A path within a bundle in its plain form: `/` and `./` are the top, a leading `/` means nothing.
+
+    >>> relative("/scripts//stop.sh"), relative("./"), relative("/")
+    ('scripts/stop.sh', '', '')
+    """
+    plain = posixpath.normpath(path.lstrip("/") or ".")
+    return "" if plain == "." else plain
