@@ -1,0 +1,289 @@
+"""Follows one run on one host to its end, over as many connections as that takes.
+
+A lost connection never repeats a hook: every connection sends the same order, and the host's journal decides whether
+that starts a runner or attaches to the one at work. Before anything was begun a fault of ours or a refused login
+ends the attempt (BLOCKED), and a refusal of the host fails it; later on everything is retried, since the runner works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from towline.errors import AuthenticationRefused, HostError, OurFault, TowlineError, Unreachable
+from towline.model.appspec import parse_appspec
+from towline.model.host_events import HostState, iso, outcome_of
+from towline.model.host_order import Position, work_order
+from towline.model.instance import Target
+from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
+from towline.model.plan import CompiledPlan
+from towline.model.status import Outcome
+from towline.transports import Event, Transport, TransportPool, open_transport
+
+from activities.frozen import Archives
+
+UNREACHABLE_AFTER_SECONDS = 120.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+LOG_BUDGET_BYTES = 64 * 1024 * 1024
+
+
+class Log:
+    """The script log of one run as far as it is kept; what is beyond the budget is counted, not kept."""
+
+    def __init__(self, limit: int, budget: LogBudget) -> None:
+        self._limit = limit
+        self._budget = budget
+        self._parts: list[bytes] = []
+        self.kept = 0
+        self.end = 0  # bytes of the host's log that have been seen
+
+    def hear(self, event: Event) -> None:
+        """Takes a `log` event; text that was there already (after a new connection) is left out."""
+        at, data = int(event.get("at", 0)), str(event.get("text", "")).encode()
+        data = data[max(0, self.end - at) :]
+        self.end = max(self.end, at + len(data))
+        room = min(len(data), self._limit - self.kept, self._budget.left)
+        if room > 0:
+            self._parts.append(data[:room])
+            self.kept += room
+            self._budget.left -= room
+
+    def text(self) -> str:
+        """What was kept, and how much was not."""
+        text = b"".join(self._parts).decode(errors="replace")
+        missing = self.end - self.kept
+        return f"{text}\n[{missing} more bytes are only on the host]\n" if missing > 0 and self.end else text
+
+
+@dataclass
+class LogBudget:
+    """How many bytes of logs a worker keeps in memory, over all instances that it follows."""
+
+    left: int = LOG_BUDGET_BYTES
+
+    @contextlib.contextmanager
+    def log(self, limit: int) -> Iterator[Log]:
+        """A log of at most `limit` bytes, whose memory is given back with the block."""
+        log = Log(limit, self)
+        try:
+            yield log
+        finally:
+            self.left += log.kept
+
+
+@dataclass
+class Follower:
+    """One instance's conversation. `run` to the end; `halt` at any time; `heartbeat` tells where it is."""
+
+    order: DeploymentOrder
+    target: Target
+    plan: CompiledPlan | None
+    pool: TransportPool
+    archives: Archives
+    log: Log
+    mask: Callable[[str], str]
+    clock: Callable[[], float]
+    was_started: bool
+    deadline_seconds: float
+    on_change: Callable[[Heartbeat], None]
+    state: HostState = field(default_factory=HostState)
+    may_have_begun: bool = False
+
+    def __post_init__(self) -> None:
+        self.may_have_begun = self.was_started
+        self._began = time.monotonic()
+        self._lost_since: float | None = None
+        self._own_fault: TowlineError | None = None
+        self._transport: Transport | None = None
+        self._halting = False
+        self._wake = asyncio.Event()
+        self._told = asyncio.Event()
+        self._phase = "connecting"
+        self._since = self.clock()
+        self._note = ""
+
+    async def run(self) -> InstanceOutcome:
+        """Connects, follows, connects again, until the runner has ended or there is nothing to wait for."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            if self._halting and not self.may_have_begun:
+                return InstanceOutcome(instance=self.target.name, outcome=Outcome.SKIPPED, seconds=self._seconds)
+            try:
+                await self._converse()
+            except TowlineError as error:
+                if outcome := self._verdict(error):
+                    return outcome
+            if self.state.is_over:
+                return self._outcome()
+            if self._lost_since is None:
+                pause = FIRST_PAUSE_SECONDS
+            await self._pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def halt(self) -> None:
+        """Tells the runner to end at the next boundary; now, or as soon as the host answers again."""
+        self._halting = True
+        self._wake.set()
+
+    async def halt_sent(self, seconds: float = 5.0) -> None:
+        """Waits until the halt is on its way, or for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._told.wait(), seconds)
+
+    def heartbeat(self) -> Heartbeat:
+        """Where it is now."""
+        return Heartbeat(
+            instance=self.target.name,
+            phase=self._phase,
+            script=self.state.script,
+            seq=self.state.seq,
+            log_bytes=self.state.log_bytes,
+            was_started=self.was_started or self.state.was_started,
+            since=iso(self._since),
+            note=self._note or self.state.note,
+        )
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    async def _converse(self) -> None:
+        """One connection: order, events, answers, to the runner's end. Raises towline's errors."""
+        order = work_order(
+            self.order,
+            self.target,
+            plan=self.plan,
+            url=await self._url(),
+            position=Position(
+                after=self.state.seq,
+                log_after=self.state.log_bytes,
+                was_started=self.was_started or self.state.was_started,
+            ),
+            deadline_seconds=self.deadline_seconds - self._seconds,
+        )
+        async with open_transport(self.target, self.pool) as transport:
+            await transport.start_or_attach(order)
+            self.may_have_begun = True
+            async with self._halting_through(transport):
+                async for event in transport.follow():
+                    await self._hear(event, transport)
+
+    async def _hear(self, event: Event, transport: Transport) -> None:
+        self._lost_since, before = None, self.heartbeat()
+        self._note = ""
+        if event["kind"] == "log":
+            self.log.hear(event)
+        self.state = self.state.after(event, self.clock())
+        if self.state.phase and self.state.phase != self._phase:
+            self._phase, self._since = self.state.phase, self.clock()
+        now = self.heartbeat()
+        if (now.phase, now.script, now.was_started) != (before.phase, before.script, before.was_started):
+            self.on_change(now)
+        if event["kind"] == "need":
+            await self._answer(event, transport)
+
+    async def _answer(self, need: Event, transport: Transport) -> None:
+        """Gives the runner what it asks for, or tells it that it cannot be had and remembers whose fault that is."""
+        try:
+            match need.get("what"):
+                case "archive":
+                    assert self.order.revision, "an undo fetches nothing"
+                    path = await self.archives.file(self.order.revision)
+                    await transport.send({"reply": "archive", "size": path.stat().st_size}, path)
+                case "url":
+                    await transport.send({"reply": "url", "url": await self._url()})
+                case "plan":
+                    await transport.send({"reply": "plan", "plan": _plan_of(need)})
+                case other:
+                    await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
+        except Unreachable:
+            raise
+        except TowlineError as error:
+            self._own_fault = error
+            await transport.send({"reply": "none", "code": error.code, "message": str(error)})
+
+    async def _url(self) -> str | None:
+        return await self.archives.url(self.order.revision) if self.order.revision else None
+
+    @contextlib.asynccontextmanager
+    async def _halting_through(self, transport: Transport) -> AsyncIterator[None]:
+        """While the block runs, a halt goes to the runner as soon as it is wanted."""
+        task = asyncio.create_task(self._send_halt(transport))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _send_halt(self, transport: Transport) -> None:
+        while not self._halting:
+            self._wake.clear()
+            await self._wake.wait()
+        await transport.send({"halt": "boundary"})
+        self._told.set()
+
+    def _verdict(self, error: TowlineError) -> InstanceOutcome | None:
+        """What an error means: an outcome, or None: try again."""
+        if not self.may_have_begun and not isinstance(error, Unreachable):
+            if isinstance(error, HostError) and not isinstance(error, AuthenticationRefused):
+                return self._failed(Outcome.FAILED, error)
+            return blocked(self.target.name, error)
+        now = time.monotonic()
+        self._lost_since = self._lost_since or now
+        lost = now - self._lost_since
+        self._phase, self._note = "connecting", f"unreachable for {lost:.0f} s: {error.message}"
+        self.on_change(self.heartbeat())
+        # A fault of ours is not the host's: its runner works on, so it is waited for as long as the deployment may.
+        limit = self.deadline_seconds if isinstance(error, OurFault) else self._unreachable_after
+        if lost >= limit or self._seconds >= self.deadline_seconds:
+            return self._failed(Outcome.UNREACHABLE, error)
+        return None
+
+    @property
+    def _unreachable_after(self) -> float:
+        given = self.target.ssh and self.target.ssh.unreachable_after_seconds
+        return UNREACHABLE_AFTER_SECONDS if given is None else given
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits before the next connection; a halt ends the wait."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        if not self._halting:
+            self._wake.clear()
+        elif seconds:
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)  # the event stays set: no busy loop on a host that is gone
+
+    def _outcome(self) -> InstanceOutcome:
+        if self._own_fault and self.state.refused and not self.state.was_started:
+            return blocked(self.target.name, self._own_fault)
+        return outcome_of(self.state, self.target.name, self.mask, self._seconds)
+
+    def _failed(self, outcome: Outcome, error: TowlineError) -> InstanceOutcome:
+        return InstanceOutcome(
+            instance=self.target.name,
+            outcome=outcome,
+            was_touched=self.was_started or self.state.was_started,
+            message=self.mask(error.message),
+            fault=fault_of(error),
+            seconds=self._seconds,
+        )
+
+
+def fault_of(error: TowlineError) -> Fault:
+    """An error in the words of a message."""
+    return Fault(code=error.code, message=error.message, hint=error.hint)
+
+
+def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
+    """Nothing was begun, and it is not (or not yet known to be) the host's fault."""
+    return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))
+
+
+def _plan_of(need: Event) -> dict[str, object]:
+    """Compiles the AppSpec of an archive that AWS's agent left on the host; raises InvalidAppSpec."""
+    checked = parse_appspec(str(need.get("appspec", "")), str(need.get("name", "appspec.yml")))
+    return checked.plan.model_dump(mode="json", by_alias=True)

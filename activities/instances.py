@@ -1,0 +1,208 @@
+"""deploy_instance and halt_instances: one instance's part of a deployment, and its end from outside.
+
+`deploy_instance` loads what the deployment froze, follows the runner on the host to its end (`activities/follow.py`),
+writes the instance's record and log, and returns the outcome, bad news included. It raises only where another attempt
+is to go on: a worker that shuts down lets the runner work and hands over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.follow import Follower, LogBudget, Log, blocked
+from activities.frozen import Archives, Frozen, Store
+from towline.errors import TowlineError
+from towline.model.host_events import report_of
+from towline.model.host_order import halt_order
+from towline.model.messages import (
+    HaltOrder,
+    Heartbeat,
+    InstanceOrder,
+    InstanceOutcome,
+    instance_key,
+    log_key,
+)
+from towline.model.status import Outcome
+from towline.transports import TransportPool, ask, open_transport
+
+DETACHED = "Detached"
+"""Type of the error by which an attempt hands over to the next one; the runner on the host goes on."""
+
+BEATS_PER_TIMEOUT = 3
+HALTS_AT_ONCE = 32
+HALT_TRIES = 3
+
+
+class InstanceActivities:
+    """The activities that touch hosts. One object per worker: it holds what its activities share."""
+
+    def __init__(
+        self,
+        store: Store,
+        archives: Archives,
+        pool: TransportPool,
+        *,
+        mask: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.time,
+        log_budget: LogBudget | None = None,
+    ) -> None:
+        """`store`: frozen orders, records and logs; `archives`: revisions for hosts; `mask`: hides secrets in text."""
+        self._store = store
+        self._archives = archives
+        self._frozen = Frozen(store)
+        self._pool = pool
+        self._mask = mask
+        self._clock = clock
+        self._log_budget = log_budget or LogBudget()
+
+    @activity.defn
+    async def deploy_instance(self, order: InstanceOrder) -> InstanceOutcome:
+        """Starts or re-attaches on one host, and follows to the end.
+
+        Returns the outcome; BLOCKED with a fault where the fault is ours (or the host does not let us in) and nothing
+        was begun. Raises ApplicationError of type `Detached`, or of a fault's code, where another attempt must go on.
+        """
+        try:
+            frozen, target = await self._frozen.of_instance(order)
+        except TowlineError as error:
+            if _last_beat().was_started:
+                raise _try_again(error) from error
+            return blocked(order.instance, error)
+        with self._log_budget.log(frozen.limits.log_bytes) as log:
+            follower = Follower(
+                order=frozen,
+                target=target,
+                plan=await self._frozen.plan(frozen) if frozen.revision else None,
+                pool=self._pool,
+                archives=self._archives,
+                log=log,
+                mask=self._mask,
+                clock=self._clock,
+                was_started=_last_beat().was_started,
+                deadline_seconds=_seconds_left(order, self._clock()),
+                on_change=activity.heartbeat,
+            )
+            outcome = await _follow_to_the_end(follower)
+            if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):
+                return await self._record(order, follower, outcome, log)
+        return outcome
+
+    @activity.defn
+    async def halt_instances(self, order: HaltOrder) -> None:
+        """Ends what runs on these hosts, hooks too, from connections of its own. A host that does not answer is left:
+
+        its own follower goes on trying, and its runner halts by itself when nobody has asked for it for long.
+        """
+        limit = asyncio.Semaphore(HALTS_AT_ONCE)
+
+        async def halt(one: InstanceOrder) -> None:
+            async with limit:
+                await self._halt(one)
+                activity.heartbeat()
+
+        await asyncio.gather(*(halt(one) for one in order.orders))
+
+    async def _halt(self, order: InstanceOrder) -> None:
+        for attempt in range(1, HALT_TRIES + 1):
+            try:
+                _, target = await self._frozen.of_instance(order)
+                await ask(open_transport(target, self._pool), halt_order(order, target, "now"))
+                return
+            except TowlineError as error:
+                activity.logger.warning("cannot halt %s (try %d): %s", order.instance, attempt, error)
+                await asyncio.sleep(attempt if attempt < HALT_TRIES else 0)
+
+    async def _record(
+        self, order: InstanceOrder, follower: Follower, outcome: InstanceOutcome, log: Log
+    ) -> InstanceOutcome:
+        """Writes record and log; answers the outcome, or BLOCKED where nothing was begun and the store is at fault."""
+        report = report_of(
+            follower.state,
+            outcome,
+            address=follower.target.address,
+            zone=follower.target.zone,
+            attempts=activity.info().attempt,
+            ended_at=self._clock(),
+            mask=self._mask,
+        )
+        writes = {instance_key(order.deployment_id, order.instance): report.model_dump_json(indent=1).encode()}
+        if text := log.text():
+            writes[log_key(order.deployment_id, order.instance)] = self._mask(text).encode()
+        try:
+            await asyncio.gather(*(asyncio.to_thread(self._store.put, key, data) for key, data in writes.items()))
+        except TowlineError as error:
+            if follower.may_have_begun:
+                raise _try_again(error) from error
+            return blocked(order.instance, error)
+        return outcome
+
+
+async def _follow_to_the_end(follower: Follower) -> InstanceOutcome:
+    """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
+    task = asyncio.create_task(follower.run())
+    beats = asyncio.create_task(_beat(follower))
+    try:
+        while True:
+            try:
+                # Shielded: a cancellation asks for a halt or a hand-over, it must not tear the line in between.
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.done():
+                    raise
+                await _on_cancel(follower)
+    finally:
+        beats.cancel()
+        task.cancel()
+        await asyncio.gather(task, beats, return_exceptions=True)
+
+
+async def _on_cancel(follower: Follower) -> None:
+    """Halts at the next boundary and follows on, or raises to hand over, by the reason that Temporal gives."""
+    details = activity.cancellation_details()
+    if details and details.cancel_requested:
+        follower.halt()
+        return
+    if details and details.not_found:  # terminated from outside: nobody waits for the rest
+        follower.halt()
+        await follower.halt_sent()
+    # Not as CancelledError: the SDK reports that as cancelled when a worker shuts down, and no attempt would follow.
+    raise ApplicationError(
+        f"{follower.target.name}: this attempt detaches, the next one goes on",
+        type=DETACHED,
+        next_retry_delay=timedelta(milliseconds=100),
+    )
+
+
+async def _beat(follower: Follower) -> None:
+    """Heartbeats while nothing changes, so that a killed worker is noticed and a cancellation arrives."""
+    timeout = activity.info().heartbeat_timeout
+    every = (timeout.total_seconds() if timeout else 15.0) / BEATS_PER_TIMEOUT
+    while True:
+        activity.heartbeat(follower.heartbeat())
+        await asyncio.sleep(every)
+
+
+def _last_beat() -> Heartbeat:
+    """What the attempt before this one had seen."""
+    details = activity.info().heartbeat_details
+    if not details:
+        return Heartbeat(instance="")
+    return details[0] if isinstance(details[0], Heartbeat) else Heartbeat.model_validate(details[0])
+
+
+def _seconds_left(order: InstanceOrder, now: float) -> float:
+    """The deadline's rest: what earlier attempts of this activity have used is gone."""
+    info = activity.info()
+    used = now - info.scheduled_time.timestamp() if info.attempt > 1 else 0.0
+    return max(0.0, order.deadline_seconds - used)
+
+
+def _try_again(error: TowlineError) -> ApplicationError:
+    """A fault of ours after the runner was started: it works on, and a later attempt attaches to it."""
+    return ApplicationError(str(error), type=error.code)

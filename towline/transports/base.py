@@ -1,0 +1,154 @@
+"""A transport is four verbs to one runner on one host: start_or_attach, follow, send, close.
+
+An order goes down once, events come up until the runner has said its last (docs/host-protocol.md). Transports know
+nothing of retries, deployments or Temporal: who calls them decides what an error means. Every error that leaves a
+transport is one of towline's own (`towline/errors.py`), translated once, here or beside the library that raised it.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from towline.errors import HostRefused, TowlineError, Unreachable
+
+Order = dict[str, Any]
+Event = dict[str, Any]
+
+LINE_LIMIT_BYTES = 16 * 1024 * 1024
+"""The longest event; a log line or a plan is far below, so a longer one is not a runner that speaks."""
+
+CHUNK_BYTES = 256 * 1024
+
+ANSWERS = frozenset({"halt", "inventory", "plan", "check", "logs"})
+"""What can be asked with one order and is answered by one event of the same kind."""
+
+
+class Transport(abc.ABC):
+    """One conversation with the runner on one host. Not reusable: a new attempt opens a new one."""
+
+    @abc.abstractmethod
+    async def start_or_attach(self, order: Order) -> None:
+        """Reaches the host, starts the runner's connected end there and hands it `order`.
+
+        Raises Unreachable, AuthenticationRefused, HostKeyRefused, HostRefused or OurFault. After any of them nothing
+        was started.
+        """
+
+    @abc.abstractmethod
+    def follow(self) -> AsyncGenerator[Event, None]:
+        """The events, as they come, until the runner has said its last.
+
+        Raises Unreachable where the line breaks or falls silent before that, HostRefused where what answers is not
+        a runner. A `refused` event is an event, not an exception.
+        """
+
+    @abc.abstractmethod
+    async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
+        """Sends one line, and then the bytes of `body` if there is one: an answer to `need`, or a `halt`."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Lets the line go. The runner on the host goes on. Never raises, may be called twice."""
+
+    async def __aenter__(self) -> Transport:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+async def ask(transport: Transport, order: Order) -> Event:
+    """Sends an order that has one answer, and returns that answer (or the `refused` event); closes the transport.
+
+    Raises what the transport raises, and HostRefused where the runner ends without an answer.
+    """
+    do = str(order["do"])
+    assert do in ANSWERS, do
+    async with transport:
+        await transport.start_or_attach(order)
+        async for event in transport.follow():
+            if event.get("kind") in (do, "refused"):
+                return event
+    raise HostRefused(f"the runner ended without an answer to {do}", code="NoAnswer")
+
+
+def is_last(event: Event, do: str) -> bool:
+    """Whether nothing may follow this event of a conversation that began with the order `do`."""
+    return event.get("kind") in (do, "refused", "finished")
+
+
+class EventLines:
+    """Splits what a runner prints into events. What is no event (a shell's greeting) is kept for error messages.
+
+    >>> lines = EventLines()
+    >>> lines.feed(b'Welcome!\\n{"kind": "star')
+    []
+    >>> lines.feed(b'ted"}\\n')
+    [{'kind': 'started'}]
+    >>> lines.noise
+    'Welcome!'
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._noise: list[str] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises HostRefused for a line beyond LINE_LIMIT_BYTES."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            raise HostRefused("the host sends a line without end: what answers there is no runner", code="NoRunner")
+        return [event for line in lines if (event := self._parse(line)) is not None]
+
+    @property
+    def noise(self) -> str:
+        """What was printed that is no event, at most twenty lines."""
+        return "\n".join(self._noise)
+
+    def _parse(self, line: bytes) -> Event | None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if isinstance(event, dict) and isinstance(event.get("kind"), str):
+            return event
+        if line.strip() and len(self._noise) < 20:
+            self._noise.append(line.decode(errors="replace").strip()[:500])
+        return None
+
+
+def encode_line(message: dict[str, Any]) -> bytes:
+    """One message as one line of JSON."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+async def body_chunks(body: Path | bytes) -> AsyncIterator[bytes]:
+    """The bytes of a file (read beside the event loop) or of a value, in pieces."""
+    if isinstance(body, bytes):
+        for start in range(0, len(body), CHUNK_BYTES):
+            yield body[start : start + CHUNK_BYTES]
+        return
+    with await asyncio.to_thread(body.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+
+
+def ended_early(status: int | None, stderr: str, noise: str, *, spoke: bool) -> TowlineError:
+    """What it means that the connected end ended before its last event.
+
+    If it had spoken, the line or the host broke, and another attempt may attach. If it never spoke, the host cannot
+    run it: sudo asks for a password, the shell is `nologin`, and so on; what it printed tells.
+    """
+    said = (stderr.strip() or noise.strip())[-1000:]
+    if spoke or status is None:
+        return Unreachable(f"the connection to the runner ended early{f' ({said})' if said else ''}")
+    if "sudo:" in said or "sudoers" in said:
+        hint = "Allow it without a password (docs/ssh.md has the sudoers line), or set `ssh.sudo: false` for root."
+        return HostRefused(f"sudo does not let the deploy user run the runner: {said}", hint, code="SudoRefused")
+    told = f"it said: {said}" if said else "it said nothing"
+    return HostRefused(f"the runner could not be started, exit status {status}; {told}", code="RunnerNotStarted")

@@ -1,0 +1,115 @@
+"""How the runner gets onto a host and starts there, in one exec and without a round trip when it is there already.
+
+The exec'd command finds a Python, becomes root, and runs a few lines (`BOOTSTRAP`) that import the runner from a
+root-owned folder under its SHA-256, so that Python's own cache of compiled modules makes the start fast. Where it is
+missing, those lines ask for it on the connection, check it and keep it. Nothing secret stands in the arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.resources
+import shlex
+from dataclasses import dataclass
+
+STATE_DIR = "/var/lib/towline"
+
+# Read by Python 3.0 and newer up to the version check. No single quotes: deploy/towline-launcher holds the same text
+# between single quotes (a test compares them). Standard input is read unbuffered, so that the runner finds the rest.
+BOOTSTRAP = """\
+import os, sys
+def refuse(code, message):
+    import json
+    print(json.dumps({"kind": "refused", "code": code, "message": message, "hint": ""}))
+    sys.exit(0)
+if sys.version_info < (3, 6):
+    refuse("PythonTooOld", "Python 3.6 or newer is needed, %s is %s" % (sys.executable, sys.version.split()[0]))
+def private(path):
+    os.makedirs(path, 0o700, exist_ok=True)
+    found = os.lstat(path)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o170022 != 0o040000:
+        refuse("StateDirUnsafe", "%s must be a folder of uid %d that nobody else can write" % (path, os.geteuid()))
+def fetch(path):
+    import hashlib, json
+    stdin = open(0, "rb", 0, closefd=False)
+    stdin.readline()
+    print(json.dumps({"kind": "need", "what": "runner"}), flush=True)
+    rest = json.loads(stdin.readline().decode() or "{}").get("size", 0)
+    parts = []
+    while rest > 0:
+        part = stdin.read(min(rest, 1 << 16))
+        if not part:
+            sys.exit(0)
+        parts.append(part)
+        rest -= len(part)
+    source = b"".join(parts)
+    if hashlib.sha256(source).hexdigest() != digest:
+        refuse("RunnerDamaged", "the runner that arrived is not the one that was announced")
+    fresh = "%s.%d" % (path, os.getpid())
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(source)
+        out.flush()
+        os.fsync(out.fileno())
+    os.rename(fresh, path)
+digest, state = sys.argv[1], "/var/lib/towline"
+folder, name = state + "/runner", "towline_runner_" + digest[:16]
+try:
+    private(state)
+    private(folder)
+    if not os.path.exists("%s/%s.py" % (folder, name)):
+        fetch("%s/%s.py" % (folder, name))
+except OSError as error:
+    refuse("StateDirUnusable", "the runner cannot be kept in %s: %s" % (folder, error))
+sys.path.insert(0, folder)
+runner = __import__(name)
+del sys.path[0]
+sys.exit(runner.main())
+"""
+
+# `$0` is the bootstrap, `$1` the runner's SHA-256. The printed line is an event of the host protocol.
+_FIND_PYTHON = (
+    'for p in {candidates}; do p=$(command -v "$p" 2>/dev/null) && exec {become}"$p" -I -S -c "$0" "$1"; done; '
+    'echo "{{\\"kind\\":\\"refused\\",\\"code\\":\\"NoPython\\",'
+    '\\"message\\":\\"no Python 3 here; sought: {candidates}\\",'
+    '\\"hint\\":\\"Install python3 on the host, or name it as ssh.python.\\"}}"'
+)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The program that is sent to hosts, and the SHA-256 that names it there."""
+
+    source: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, source: bytes) -> Runner:
+        """The runner with this source."""
+        return cls(source, hashlib.sha256(source).hexdigest())
+
+
+@functools.cache
+def packaged_runner() -> Runner:
+    """The runner that belongs to this version of towline."""
+    return Runner.of(importlib.resources.files("towline.host").joinpath("runner.py").read_bytes())
+
+
+def start_command(sha256: str, *, python: str | None = None, launcher: str | None = None, become_root: bool) -> str:
+    """The command to exec on a host; it is one line, so that any login shell can read it.
+
+    Args:
+        sha256: of the runner.
+        python: the interpreter on the host; None: python3, else RHEL's platform-python.
+        launcher: a root-owned launcher on the host (deploy/towline-launcher) to run instead.
+        become_root: go through `sudo -n`; False for root, or for a user that has what it needs.
+
+    >>> start_command("ab", launcher="/usr/local/sbin/towline-launcher", become_root=True)
+    "exec /bin/sh -c 'exec sudo -n /usr/local/sbin/towline-launcher ab'"
+    """
+    become = "sudo -n " if become_root else ""
+    if launcher:
+        return f"exec /bin/sh -c {shlex.quote(f'exec {become}{shlex.quote(launcher)} {sha256}')}"
+    candidates = shlex.quote(python) if python else "python3 /usr/libexec/platform-python"
+    script = _FIND_PYTHON.format(candidates=candidates, become=become)
+    return f"exec /bin/sh -c {shlex.quote(script)} {shlex.quote(f'exec({BOOTSTRAP!r})')} {sha256}"

@@ -1,0 +1,208 @@
+"""Instances that are only played: the same orders and events, no host. For tests, rehearsals and the scale benchmark.
+
+    FakeTransport("web-03", FakeHosts(fail={"web-03": "AfterInstall"}), FakeSettings(seconds=2))
+
+`FakeHosts` stands for the hosts: it remembers what was started there, so that a second attempt attaches and promise 1
+can be tested. A played deployment goes on while nobody is connected, by the clock, as a detached runner would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from towline.errors import Unreachable
+from towline.model.instance import FakeSettings
+from towline.transports.base import Event, Order, Transport
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass
+class _Played:
+    """One played run: when it began, its whole journal, each record due at its offset."""
+
+    began: float
+    journal: list[Event]
+    order: Order
+
+    def halt(self, elapsed: float) -> None:
+        """Ends it at the next boundary: what is running ends, nothing further begins."""
+        kept = [event for event in self.journal if event["offset"] <= elapsed or _ends(event, self._open(elapsed))]
+        if kept[-1]["kind"] == "finished":
+            return
+        end = {
+            "kind": "finished",
+            "outcome": "stopped",
+            "message": "halted",
+            "offset": max(kept[-1]["offset"], elapsed),
+        }
+        self.journal = [*kept, {"v": 1, "seq": len(kept) + 1, "time": self.began + end["offset"], **end}]  # type: ignore[operator]
+
+    def _open(self, elapsed: float) -> str:
+        begun = [
+            event["event"] for event in self.journal if event["kind"] == "event_started" and event["offset"] <= elapsed
+        ]
+        return begun[-1] if begun else ""
+
+
+def _ends(event: Event, name: str) -> bool:
+    return event["kind"] == "event_ended" and event["event"] == name
+
+
+@dataclass
+class FakeHosts:
+    """The played hosts of one worker or test.
+
+    Args:
+        fail: by instance, the lifecycle event that fails there.
+        unreachable: names of hosts that do not answer; may be changed while it is used.
+        clock: wall time in seconds.
+    """
+
+    fail: Mapping[str, str] = field(default_factory=dict)
+    unreachable: set[str] = field(default_factory=set)
+    clock: Callable[[], float] = time.time
+    starts: list[tuple[str, str]] = field(default_factory=list)  # (deployment, instance), in order
+    runs: dict[tuple[str, str], _Played] = field(default_factory=dict)
+
+    def play(self, order: Order, settings: FakeSettings) -> bool:
+        """Begins the run of this order; answers whether it was there already. An undo never fails."""
+        key = (order["deployment"], order["instance"])
+        if key in self.runs:
+            return True
+        failing = settings.fail or self.fail.get(order["instance"]) if order["do"] == "deploy" else None
+        now = self.clock()
+        self.starts.append(key)
+        self.runs[key] = _Played(now, list(_journal(order, now, settings.seconds, failing)), order)
+        return False
+
+    def installed(self, instance: str) -> dict[str, Event]:
+        """The `groups` of an instance's inventory: by group id, what was installed there last and went well."""
+        groups: dict[str, Event] = {}
+        for (deployment, name), run in self.runs.items():
+            if name == instance and run.order["do"] == "deploy" and run.journal[-1].get("outcome") == "succeeded":
+                there = {"deployment": deployment, **(run.journal[0]["revision"] or {})}
+                groups[run.order["group"]["id"]] = {"installed": there, "succeeded": there}
+        return groups
+
+
+class FakeTransport(Transport):
+    """Plays one host's runner."""
+
+    def __init__(self, name: str, hosts: FakeHosts, settings: FakeSettings | None = None) -> None:
+        self._name = name
+        self._hosts = hosts
+        self._settings = settings or FakeSettings()
+        self._order: Order = {}
+        self._was_there = False
+
+    async def start_or_attach(self, order: Order) -> None:
+        """See Transport. Raises Unreachable where the settings or FakeHosts say so."""
+        await asyncio.sleep(0)
+        self._check_line()
+        self._order = order
+        if order["do"] in ("deploy", "undo"):
+            self._was_there = self._hosts.play(order, self._settings)
+
+    async def follow(self) -> AsyncGenerator[Event, None]:
+        """See Transport."""
+        order = self._order
+        if order["do"] not in ("deploy", "undo"):
+            yield self._answer(order)
+            return
+        run = self._hosts.runs[order["deployment"], order["instance"]]
+        if self._was_there:
+            yield {"kind": "attached"}
+        position = order.get("after", 0)
+        while position < len(run.journal):
+            event = run.journal[position]
+            late = run.began + event["offset"] - self._hosts.clock()
+            self._check_line()
+            if late > 0:
+                await asyncio.sleep(min(late, _POLL_SECONDS))
+                continue  # a halt may have come meanwhile
+            yield event
+            position += 1
+
+    async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
+        """See Transport; a played runner needs nothing, so only a halt means something."""
+        if reply.get("halt"):
+            self._halt(self._order)
+
+    async def close(self) -> None:
+        """See Transport."""
+
+    def _check_line(self) -> None:
+        if self._settings.unreachable or self._name in self._hosts.unreachable:
+            raise Unreachable(f"{self._name} does not answer (played)")
+
+    def _halt(self, order: Order) -> None:
+        run = self._hosts.runs.get((order["deployment"], order["instance"]))
+        if run:
+            run.halt(self._hosts.clock() - run.began)
+
+    def _answer(self, order: Order) -> Event:
+        if order["do"] == "halt":
+            self._halt(order)
+        answers: dict[str, Event] = {
+            "halt": {},
+            "inventory": {"groups": self._hosts.installed(self._name)},
+            "check": {"findings": [], "time": self._hosts.clock()},
+            "logs": {"text": ""},
+            "plan": {
+                "removed": [],
+                "added": [],
+                "changed": [],
+                "unchanged": 0,
+                "run": [],
+                "runs_now": None,
+                "complete": True,
+            },
+        }
+        return {"kind": order["do"], **answers[order["do"]]}
+
+
+def _journal(order: Order, now: float, seconds: float, failing: str | None) -> Iterable[Event]:
+    """The whole journal of a run that takes `seconds`, and in which the event `failing` fails."""
+    key = {name: order[name] for name in ("deployment", "run", "instance")}
+    revision = order.get("revision")
+    label = revision and {"label": revision["label"], "sha256": revision["sha256"]}
+    steps: list[tuple[float, Event]] = [
+        (
+            0.0,
+            {
+                "kind": "started",
+                "key": key,
+                "do": order["do"],
+                "revision": label,
+                "before": {},
+                "boot_id": "",
+                "pid": 0,
+            },
+        )
+    ]
+    names = order.get("events", ())
+    each = seconds / max(1, len(names))
+    end: Event = {"outcome": "succeeded"}
+    offset = 0.0
+    for name in names:
+        steps.append((offset, {"kind": "event_started", "event": name}))
+        offset += each
+        if name == failing:
+            end = {
+                "error_code": 4,
+                "script_name": f"scripts/{name}.sh",
+                "message": f"Script at specified location: scripts/{name}.sh failed with exit code 1",
+                "log": f"[stderr]played failure of {name}\n",
+            }
+            steps.append((offset, {"kind": "event_ended", "event": name, "status": "Failed", **end}))
+            end = {"outcome": "failed", "failed_event": name, **end}
+            break
+        steps.append((offset, {"kind": "event_ended", "event": name, "status": "Succeeded", "error_code": 0}))
+    steps.append((offset, {"kind": "finished", **end}))
+    for seq, (at, event) in enumerate(steps, start=1):
+        yield {"v": 1, "seq": seq, "time": now + at, "offset": at, **event}

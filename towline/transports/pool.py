@@ -1,0 +1,74 @@
+"""What a worker's transports share, and the choice of a transport for a target."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from towline.model.instance import SshSettings, Target
+from towline.transports.base import Transport
+from towline.transports.bootstrap import Runner, packaged_runner
+from towline.transports.fake import FakeHosts, FakeTransport
+from towline.transports.local import LocalTransport
+
+if TYPE_CHECKING:
+    from towline.transports.ssh import SshLines
+
+MAX_HANDSHAKES = 16
+"""SSH handshakes at the same time in one worker: they are work for the processor, and sshd limits them as well."""
+
+
+class TransportPool:
+    """One per worker: the runner that is sent, the shared lines to bastions, the played hosts."""
+
+    def __init__(
+        self,
+        *,
+        runner_file: Path | None = None,
+        hosts: FakeHosts | None = None,
+        max_handshakes: int = MAX_HANDSHAKES,
+    ) -> None:
+        """`runner_file`: another runner than the packaged one; `hosts`: what `fake` instances are played on."""
+        self.runner_file = runner_file or Path(str(importlib.resources.files("towline.host").joinpath("runner.py")))
+        self.hosts = hosts or FakeHosts()
+        self._given = runner_file
+        self._max_handshakes = max_handshakes
+        self._lines: SshLines | None = None
+
+    @property
+    def runner(self) -> Runner:
+        """The runner that is sent to hosts."""
+        return Runner.of(self._given.read_bytes()) if self._given else packaged_runner()
+
+    @property
+    def lines(self) -> SshLines:
+        """The worker's SSH lines; asyncssh is imported at the first use (0.25 s)."""
+        if self._lines is None:
+            from towline.transports.ssh import SshLines
+
+            self._lines = SshLines(self._max_handshakes)
+        return self._lines
+
+    async def close(self) -> None:
+        """Lets go of the lines to bastions."""
+        if self._lines:
+            await self._lines.close()
+
+    async def __aenter__(self) -> TransportPool:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+def open_transport(target: Target, pool: TransportPool) -> Transport:
+    """A transport for one attempt at this target; it reaches for the host at `start_or_attach`."""
+    if target.fake or target.transport == "fake":
+        return FakeTransport(target.name, pool.hosts, target.fake)
+    if target.transport == "local":
+        assert target.local, f"{target.name}: a local target says where"
+        return LocalTransport(pool.runner, pool.runner_file, target.local.root)
+    from towline.transports.ssh import SshTransport
+
+    return SshTransport(pool.runner, pool.lines, target.name, target.ssh or SshSettings())
