@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from activities.frozen import Archives
 from towline.errors import AuthenticationRefused, HostError, OurFault, TowlineError, Unreachable
 from towline.model.appspec import parse_appspec
 from towline.model.host_events import HostState, iso, outcome_of
@@ -22,8 +23,6 @@ from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOu
 from towline.model.plan import CompiledPlan
 from towline.model.status import Outcome
 from towline.transports import Event, Transport, TransportPool, open_transport
-
-from activities.frozen import Archives
 
 UNREACHABLE_AFTER_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -197,7 +196,7 @@ class Follower:
                 case "url":
                     await transport.send({"reply": "url", "url": await self._url()})
                 case "plan":
-                    await transport.send({"reply": "plan", "plan": _plan_of(need)})
+                    await transport.send(_plan_reply(need))
                 case other:
                     await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
         except Unreachable:
@@ -207,7 +206,13 @@ class Follower:
             await transport.send({"reply": "none", "code": error.code, "message": str(error)})
 
     async def _url(self) -> str | None:
-        return await self.archives.url(self.order.revision) if self.order.revision else None
+        """A presigned URL. Where a runner may be at work already, a fault of ours must not keep us from attaching."""
+        try:
+            return await self.archives.url(self.order.revision) if self.order.revision else None
+        except TowlineError:
+            if self.may_have_begun:
+                return None
+            raise
 
     @contextlib.asynccontextmanager
     async def _halting_through(self, transport: Transport) -> AsyncIterator[None]:
@@ -245,7 +250,7 @@ class Follower:
 
     @property
     def _unreachable_after(self) -> float:
-        given = self.target.ssh and self.target.ssh.unreachable_after_seconds
+        given = self.target.ssh.unreachable_after_seconds if self.target.ssh else None
         return UNREACHABLE_AFTER_SECONDS if given is None else given
 
     async def _pause(self, seconds: float) -> None:
@@ -283,7 +288,12 @@ def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
     return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))
 
 
-def _plan_of(need: Event) -> dict[str, object]:
-    """Compiles the AppSpec of an archive that AWS's agent left on the host; raises InvalidAppSpec."""
-    checked = parse_appspec(str(need.get("appspec", "")), str(need.get("name", "appspec.yml")))
-    return checked.plan.model_dump(mode="json", by_alias=True)
+def _plan_reply(need: Event) -> Event:
+    """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
+    name = str(need.get("name") or "appspec.yml")
+    checked = parse_appspec(str(need.get("appspec") or ""), name)
+    if checked.value:
+        return {"reply": "plan", "plan": checked.value.model_dump(mode="json", by_alias=True)}
+    about = f"{name} of {need.get('deployment')}, which AWS's agent deployed there"
+    problems = "; ".join(str(problem) for problem in checked.problems)
+    return {"reply": "none", "code": "InvalidAppSpec", "message": f"{about}, cannot be used: {problems}"}

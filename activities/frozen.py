@@ -58,9 +58,7 @@ class Frozen:
     async def plan(self, order: DeploymentOrder) -> CompiledPlan:
         """The compiled AppSpec of the order's revision; raises NotFound or OurFault."""
         assert order.revision, "an undo has no plan: the host has kept it"
-        plan: CompiledPlan = await self._read(
-            order.revision.plan_key, order.run_id, CompiledPlan.model_validate_json
-        )
+        plan: CompiledPlan = await self._read(order.revision.plan_key, order.run_id, CompiledPlan.model_validate_json)
         return plan
 
     async def page(self, key: str, run_id: str) -> dict[str, Target]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.follow import Follower, LogBudget, Log, blocked
+from activities.follow import Follower, Log, LogBudget, blocked
 from activities.frozen import Archives, Frozen, Store
 from towline.errors import TowlineError
 from towline.model.host_events import report_of

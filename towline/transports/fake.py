@@ -32,15 +32,11 @@ class _Played:
     def halt(self, elapsed: float) -> None:
         """Ends it at the next boundary: what is running ends, nothing further begins."""
         kept = [event for event in self.journal if event["offset"] <= elapsed or _ends(event, self._open(elapsed))]
-        if kept[-1]["kind"] == "finished":
-            return
-        end = {
-            "kind": "finished",
-            "outcome": "stopped",
-            "message": "halted",
-            "offset": max(kept[-1]["offset"], elapsed),
-        }
-        self.journal = [*kept, {"v": 1, "seq": len(kept) + 1, "time": self.began + end["offset"], **end}]  # type: ignore[operator]
+        if len(kept) >= len(self.journal) - 1:
+            return  # it is over, or in its last event
+        offset = max(kept[-1]["offset"], elapsed)
+        end = {"v": 1, "seq": len(kept) + 1, "time": self.began + offset, "offset": offset}
+        self.journal = [*kept, {**end, "kind": "finished", "outcome": "stopped", "message": "halted"}]
 
     def _open(self, elapsed: float) -> str:
         begun = [
@@ -50,7 +46,7 @@ class _Played:
 
 
 def _ends(event: Event, name: str) -> bool:
-    return event["kind"] == "event_ended" and event["event"] == name
+    return bool(event["kind"] == "event_ended" and event["event"] == name)
 
 
 @dataclass

@@ -1,0 +1,130 @@
+"""The fold over a runner's events: repeated events change nothing, and each end is told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towline.model.host_events import HostState, outcome_of, report_of, tail
+from towline.model.status import Outcome
+
+NOW = 1_000.0
+
+
+def journal(*events: dict[str, Any]) -> list[dict[str, Any]]:
+    """Journaled events: seq and offset by place, one second each."""
+    return [{"v": 1, "seq": n, "time": 5.0 + n, "offset": float(n - 1), **e} for n, e in enumerate(events, 1)]
+
+
+STARTED = {"kind": "started", "key": {}, "do": "deploy"}
+GOOD = journal(
+    STARTED,
+    {"kind": "event_started", "event": "AfterInstall"},
+    {"kind": "script_started", "event": "AfterInstall", "script": "a.sh", "index": 0},
+    {"kind": "script_ended", "event": "AfterInstall", "script": "a.sh", "index": 0, "exit": 0},
+    {"kind": "event_ended", "event": "AfterInstall", "status": "Succeeded", "error_code": 0},
+    {"kind": "warning", "event": "AfterInstall", "message": "careful"},
+    {"kind": "finished", "outcome": "succeeded"},
+)
+
+
+def folded(events: list[dict[str, Any]], state: HostState | None = None, at: float = NOW) -> HostState:
+    """The state after these events, each of which arrives when it happens."""
+    state = state or HostState()
+    for event in events:
+        state = state.after(event, at + float(event.get("offset", 0.0)))
+    return state
+
+
+@dataclass
+class Case:
+    name: str
+    last: dict[str, Any]
+    outcome: Outcome
+    touched: bool = True
+
+
+CASES = [
+    Case("success", {"outcome": "succeeded"}, Outcome.SUCCEEDED),
+    Case("a script failed", {"outcome": "failed", "failed_event": "Install", "error_code": 5}, Outcome.FAILED),
+    Case("the host died", {"outcome": "interrupted"}, Outcome.INTERRUPTED),
+    Case("halted", {"outcome": "stopped"}, Outcome.STOPPED),
+    Case("a word of a newer runner is not a success", {"outcome": "exploded"}, Outcome.FAILED),
+    Case("nothing to undo", {"outcome": "succeeded", "nothing_to_do": True}, Outcome.SUCCEEDED, touched=False),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_end_has_its_outcome(case: Case) -> None:
+    outcome = outcome_of(folded(journal(STARTED, {"kind": "finished", **case.last})), "web-01")
+    assert outcome.outcome is case.outcome
+    assert outcome.was_touched is case.touched
+    assert outcome.failed_event == case.last.get("failed_event", "")
+
+
+def test_refused_before_anything_began_is_the_hosts_failure_and_touches_nothing() -> None:
+    state = folded([{"kind": "refused", "code": "AwsAgent", "message": "AWS's agent runs here", "hint": "stop it"}])
+    outcome = outcome_of(state, "web-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
+    assert outcome.fault and outcome.fault.code == "AwsAgent" and outcome.fault.hint == "stop it"
+
+
+def test_live_phase_and_script_follow_the_events() -> None:
+    assert folded([{"kind": "waiting", "holder": "d-7"}]).note == "another deployment holds the host: d-7"
+    in_script = folded(GOOD[:3])
+    assert (in_script.phase, in_script.script) == ("AfterInstall", "a.sh")
+    assert folded(GOOD[:4]).script == ""
+    assert folded(GOOD).phase == "ended"
+
+
+def test_log_position_counts_bytes_not_characters() -> None:
+    assert folded([{"kind": "log", "at": 10, "text": "ümlaut"}]).log_bytes == 17
+
+
+def test_kinds_of_a_newer_runner_are_ignored() -> None:
+    assert folded([{"kind": "sparkle", "seq": 1, "offset": 0.0}, {"kind": "glitter"}]).is_over is False
+
+
+@given(st.data())
+def test_events_that_come_again_after_a_lost_connection_change_nothing(data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(GOOD)))
+    back = data.draw(st.integers(0, cut))
+    again = folded(GOOD[back:], folded(GOOD[:cut]))
+    once = folded(GOOD)
+    assert again == once
+    assert [event.name for event in again.events] == ["AfterInstall"]
+    assert again.warnings == ("AfterInstall: careful",)
+
+
+@given(st.integers(-10_000, 10_000), st.floats(0, 60))
+def test_report_shows_control_time_whatever_the_hosts_clock_says(skew: int, late: float) -> None:
+    events = [{**event, "time": event["time"] + skew} for event in GOOD]
+    state = folded(events[1:], folded(events[:1], at=NOW + late))
+    report = report_of(state, outcome_of(state, "w"), ended_at=NOW + 6)
+    assert report.start_time == "1970-01-01T00:16:40.000+00:00"
+    assert report.end_time == "1970-01-01T00:16:46.000+00:00"
+    assert report.events[0].start_time == "1970-01-01T00:16:41.000+00:00"
+
+
+def test_secrets_are_masked_in_outcome_and_report() -> None:
+    failed = {"event": "Install", "status": "Failed", "error_code": 4, "message": "hunter2!", "log": "hunter2\n"}
+    ends = {"outcome": "failed", "failed_event": "Install", "message": "hunter2!", "log": "x hunter2\n"}
+    state = folded(journal(STARTED, {"kind": "event_ended", **failed}, {"kind": "finished", **ends}))
+
+    def mask(text: str) -> str:
+        return text.replace("hunter2", "•••")
+
+    outcome = outcome_of(state, "w", mask)
+    report = report_of(state, outcome, ended_at=NOW, mask=mask)
+    assert "hunter2" not in report.model_dump_json()
+    assert outcome.log_tail == "x •••\n"
+
+
+@given(st.text(), st.integers(1, 50))
+def test_tail_never_exceeds_its_limit(text: str, limit: int) -> None:
+    assert len(tail(text, limit).encode()) <= limit
+    assert text.endswith(tail(text, limit))

@@ -1,0 +1,310 @@
+"""Hosts over SSH: one connection and one exec per host, through one shared connection per bastion.
+
+asyncssh does the protocol; this file decides whom to trust and what its errors mean. Nothing is taken from the
+worker's own `~/.ssh/config` unless the settings name a configuration file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import asyncssh
+
+from towline.errors import AuthenticationRefused, HostRefused, OurFault, TowlineError, Unreachable
+from towline.model.instance import ProxyJump, SshSettings
+from towline.transports.bootstrap import Runner, start_command
+from towline.transports.hostkeys import KeyWitness, host_key_refused, known_hosts
+from towline.transports.process import Process, ProcessTransport
+
+CONNECT_SECONDS = 10.0
+LOGIN_SECONDS = 30.0  # from the first byte to the session: a loaded worker shakes many hands at once
+KEEPALIVE_SECONDS = 5.0
+KEEPALIVE_MISSES = 3  # a line without an answer for some 15 s is broken
+CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """One hop: whom to reach and with what. Hashable, so that bastions can be shared by it."""
+
+    host: str
+    port: int | None
+    username: str | None
+    identity_files: tuple[str, ...]
+    known_hosts_file: str | None
+    config: str | None
+    connect_seconds: float
+
+    @property
+    def text(self) -> str:
+        """For people: user@host:port, as far as given."""
+        user = f"{self.username}@" if self.username else ""
+        return f"{user}{self.host}{f':{self.port}' if self.port else ''}"
+
+
+def way_to(name: str, settings: SshSettings) -> Way:
+    """The last hop to an instance; without `host` its name is the host."""
+    given = settings.identity_file
+    return Way(
+        host=settings.host or name,
+        port=settings.port,
+        username=settings.username,
+        identity_files=(given,) if isinstance(given, str) else given or (),
+        known_hosts_file=settings.known_hosts_file,
+        config=settings.config,
+        connect_seconds=settings.connect_timeout_seconds or CONNECT_SECONDS,
+    )
+
+
+def way_to_bastion(jump: ProxyJump, behind: Way) -> Way:
+    """The hop to a bastion; user, key and known_hosts are those of the host behind it unless it has its own."""
+    return Way(
+        host=jump.host,
+        port=jump.port,
+        username=jump.username or behind.username,
+        identity_files=(jump.identity_file,) if jump.identity_file else behind.identity_files,
+        known_hosts_file=jump.known_hosts_file or behind.known_hosts_file,
+        config=behind.config,
+        connect_seconds=behind.connect_seconds,
+    )
+
+
+class SshLines:
+    """A worker's SSH connections: those to bastions are shared and kept, those to hosts are the callers'."""
+
+    def __init__(self, max_handshakes: int) -> None:
+        """`max_handshakes`: how many at the same time, over all hosts and bastions."""
+        self._handshakes = asyncio.Semaphore(max_handshakes)
+        self._bastions: dict[Way, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+
+    async def connect(self, name: str, settings: SshSettings) -> asyncssh.SSHClientConnection:
+        """A fresh connection to an instance. Raises towline's errors: Unreachable, AuthenticationRefused, …"""
+        way = way_to(name, settings)
+        jump = settings.proxy_jump or _jump_of_config(way)
+        if jump is None:
+            return await self._shake_hands(way, None)
+        bastion = way_to_bastion(jump, way)
+        return await self._shake_hands(way, await self._through(bastion))
+
+    async def close(self) -> None:
+        """Closes the connections to bastions."""
+        tasks = list(self._bastions.values())
+        self._bastions.clear()
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await close_connection(await task)
+
+    async def _through(self, way: Way) -> asyncssh.SSHClientConnection:
+        """The shared connection to a bastion, opened by whoever needs it first; its faults are ours."""
+        task = self._bastions.get(way)
+        if task is None or (task.done() and (task.cancelled() or task.exception() or task.result().is_closed())):
+            task = self._bastions[way] = asyncio.create_task(self._shake_hands(way, None))
+        try:
+            return await asyncio.shield(task)
+        except TowlineError as error:
+            code = error.code if isinstance(error, OurFault) else f"Bastion{error.code}"
+            raise OurFault(f"the bastion {way.text}: {error.message}", error.hint, code=code) from error
+
+    async def _shake_hands(self, way: Way, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
+        witness = KeyWitness()
+        trusted = known_hosts(way.known_hosts_file) if way.known_hosts_file or not way.config else None
+        options = _options(way, trusted, witness)
+        # A host that does not answer must not hold a place among the handshakes, so a plain connection comes first.
+        # A configuration file may say otherwise where the host is, and behind a bastion only the bastion can tell.
+        sock = None if tunnel or way.config else await _connected_socket(way)
+        try:
+            async with self._handshakes:
+                return await asyncssh.connect(way.host, sock=sock, tunnel=tunnel, **options)
+        except Exception as error:
+            if sock:
+                sock.close()
+            raise _translated(error, way, witness, trusted, tunnel is not None) from error
+
+
+class SshTransport(ProcessTransport):
+    """The runner on a host, over SSH."""
+
+    def __init__(self, runner: Runner, lines: SshLines, name: str, settings: SshSettings) -> None:
+        """`name` is the instance's; it is the host's, too, unless the settings have another."""
+        super().__init__(runner)
+        self._lines = lines
+        self._name = name
+        self._settings = settings
+
+    async def _exec(self) -> Process:
+        settings = self._settings
+        become_root = settings.username != "root" if settings.sudo is None else settings.sudo
+        command = start_command(
+            self._runner.sha256, python=settings.python, launcher=settings.launcher, become_root=become_root
+        )
+        connection = await self._lines.connect(self._name, settings)
+        try:
+            process = await connection.create_process(command, encoding=None)
+        except Exception as error:
+            await close_connection(connection)
+            raise _no_session(error, self._name) from error
+        return _Remote(connection, process, self._name)
+
+
+class _Remote(Process):
+    def __init__(
+        self, connection: asyncssh.SSHClientConnection, process: asyncssh.SSHClientProcess[bytes], name: str
+    ) -> None:
+        self._connection = connection
+        self._process = process
+        self._name = name
+        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
+
+    async def status(self) -> int | None:
+        await self._process.wait_closed()
+        status = self._process.exit_status
+        return status if status is not None and status >= 0 else None
+
+    async def close(self) -> None:
+        self._process.close()
+        await close_connection(self._connection)
+
+    def broken(self, error: Exception) -> Unreachable:
+        return Unreachable(f"the connection to {self._name} broke: {error or type(error).__name__}")
+
+
+async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
+    """Closes politely, and for good where the other side does not answer; never raises."""
+    with contextlib.suppress(Exception):
+        connection.close()
+        try:
+            await asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS)
+        except TimeoutError:
+            connection.abort()
+
+
+def _options(way: Way, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitness) -> dict[str, Any]:
+    """asyncssh's options. What is not given is left to a named configuration file, never to the worker's own."""
+    options: dict[str, Any] = {
+        "config": [str(Path(way.config).expanduser())] if way.config else None,
+        "client_factory": lambda: witness,
+        "preferred_auth": "publickey",
+        "gss_host": None,
+        "x509_trusted_certs": None,
+        "connect_timeout": way.connect_seconds + LOGIN_SECONDS,
+        "login_timeout": LOGIN_SECONDS,
+        "keepalive_interval": KEEPALIVE_SECONDS,
+        "keepalive_count_max": KEEPALIVE_MISSES,
+    }
+    if trusted is not None:
+        options["known_hosts"] = trusted
+    if way.port:
+        options["port"] = way.port
+    if way.username:
+        options["username"] = way.username
+    if way.identity_files:
+        options |= {"client_keys": _identities(way.identity_files), "agent_path": None}
+    return options
+
+
+def _identities(files: tuple[str, ...]) -> list[asyncssh.SSHKeyPair]:
+    """The private keys, read now. One that is missing does no harm while another is there: a key is being rotated."""
+    pairs: list[asyncssh.SSHKeyPair] = []
+    troubles: list[str] = []
+    for name in files:
+        path = Path(name).expanduser()
+        try:
+            pairs += asyncssh.load_keypairs(str(path))
+        except FileNotFoundError:
+            troubles.append(f"{path} is missing")
+        except asyncssh.KeyEncryptionError:
+            troubles.append(f"{path} has a passphrase, and nobody to type it")
+        except (OSError, ValueError) as error:
+            troubles.append(f"{path} cannot be used: {error}")
+    if not pairs:
+        hint = "Put the key there, readable for the worker, or name another one as ssh.identityFile."
+        raise OurFault(f"no identity file for SSH: {'; '.join(troubles)}", hint, code="IdentityFileUnusable")
+    return pairs
+
+
+def _jump_of_config(way: Way) -> ProxyJump | None:
+    """The ProxyJump that a named configuration file has for this host: shared like any other bastion."""
+    if not way.config:
+        return None
+    path = Path(way.config).expanduser()
+    if not path.is_file():
+        raise OurFault(f"SSH configuration file {path} is missing", code="SshConfigMissing")
+    try:
+        options = asyncssh.SSHClientConnectionOptions(config=[str(path)], host=way.host)
+    except Exception as error:  # asyncssh reads keys and known hosts here too
+        raise OurFault(f"SSH configuration file {path} cannot be used: {error}", code="SshConfigUnusable") from error
+    tunnel = cast("str | None", options.tunnel)
+    if not tunnel or tunnel == "none":
+        return None
+    user, _, place = tunnel.rpartition("@")
+    host, _, port = place.partition(":")
+    return ProxyJump(host=host, port=int(port or 22), username=user or None)
+
+
+async def _connected_socket(way: Way) -> socket.socket:
+    """A TCP connection to the host's first address that answers; raises Unreachable."""
+    loop = asyncio.get_running_loop()
+    port = way.port or 22
+    trouble: Exception | None = None
+    try:
+        async with asyncio.timeout(way.connect_seconds):
+            for family, kind, protocol, _, address in await loop.getaddrinfo(way.host, port, type=socket.SOCK_STREAM):
+                sock = socket.socket(family, kind, protocol)
+                sock.setblocking(False)
+                try:
+                    await loop.sock_connect(sock, address)
+                except OSError as error:
+                    trouble = error
+                    sock.close()
+                except BaseException:
+                    sock.close()
+                    raise
+                else:
+                    return sock
+    except TimeoutError as error:
+        raise Unreachable(f"{way.text} does not answer within {way.connect_seconds:g} s") from error
+    except OSError as error:
+        trouble = error
+    raise Unreachable(f"{way.text} cannot be reached: {trouble}") from trouble
+
+
+def _translated(
+    error: Exception, way: Way, witness: KeyWitness, trusted: asyncssh.SSHKnownHosts | None, is_tunnelled: bool
+) -> TowlineError:
+    """What an error of a handshake is in towline's words."""
+    match error:
+        case TowlineError():
+            return error
+        case asyncssh.HostKeyNotVerifiable() | asyncssh.KeyExchangeFailed() if trusted is not None and (
+            witness.shown or "key" in str(error).lower()
+        ):
+            return host_key_refused(witness, trusted, way.host, way.port or 22, way.known_hosts_file, str(error))
+        case asyncssh.HostKeyNotVerifiable():
+            return host_key_refused(witness, known_hosts(None), way.host, way.port or 22, None, str(error))
+        case asyncssh.KeyExchangeFailed():
+            return HostRefused(f"{way.text} and towline have no algorithm in common: {error}", code="NoCommonAlgorithm")
+        case asyncssh.PermissionDenied():
+            keys = ", ".join(way.identity_files) or "the worker's own SSH keys"
+            hint = f"Add the public key to ~/.ssh/authorized_keys of {way.username or 'the user'} there."
+            return AuthenticationRefused(f"{way.text} does not let us in with {keys}: {error}", hint)
+        case asyncssh.ChannelOpenError() if is_tunnelled and error.code != asyncssh.OPEN_CONNECT_FAILED:
+            hint = "Allow TCP forwarding for this user on the bastion (AllowTcpForwarding, PermitOpen)."
+            return OurFault(f"the bastion does not forward to {way.text}: {error}", hint, code="BastionRefused")
+        case asyncssh.ChannelOpenError():
+            return Unreachable(f"{way.text} cannot be reached from the bastion: {error}")
+        case TimeoutError():
+            return Unreachable(f"{way.text} does not finish the SSH handshake in time")
+    return Unreachable(f"{way.text}: {error or type(error).__name__}")
+
+
+def _no_session(error: Exception, name: str) -> TowlineError:
+    """What it means that a host lets us in and opens no session."""
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return HostRefused(f"{name} opens no session: {error}", code="NoSession")
+    return Unreachable(f"the connection to {name} broke: {error or type(error).__name__}")
