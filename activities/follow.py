@@ -37,25 +37,26 @@ class Log:
         self._limit = limit
         self._budget = budget
         self._parts: list[bytes] = []
+        self._is_cut = False
         self.kept = 0
         self.end = 0  # bytes of the host's log that have been seen
 
     def hear(self, event: Event) -> None:
         """Takes a `log` event; text that was there already (after a new connection) is left out."""
-        at, data = int(event.get("at", 0)), str(event.get("text", "")).encode()
-        data = data[max(0, self.end - at) :]
-        self.end = max(self.end, at + len(data))
+        if event["at"] < self.end:
+            return
+        self.end, data = event["end"], event["text"].encode()
         room = min(len(data), self._limit - self.kept, self._budget.left)
+        self._is_cut = self._is_cut or room < len(data)
         if room > 0:
             self._parts.append(data[:room])
             self.kept += room
             self._budget.left -= room
 
     def text(self) -> str:
-        """What was kept, and how much was not."""
+        """What was kept, and whether that is all."""
         text = b"".join(self._parts).decode(errors="replace")
-        missing = self.end - self.kept
-        return f"{text}\n[{missing} more bytes are only on the host]\n" if missing > 0 and self.end else text
+        return f"{text}\n[the rest of {self.end} bytes is only on the host]\n" if self._is_cut else text
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """What a deployment froze, as activities read it: the order, the pages of its fleet, the compiled plan.
 
-Read once per worker and run: the instances of a deployment share them. Also the two doors that these activities have
-to the rest: `Store` and `Archives`.
+Read once per worker and run: the instances of a deployment share them. Also the door to revisions, `Archives`.
 """
 
 from __future__ import annotations
@@ -17,18 +16,9 @@ from towline.model.instance import Target
 from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
 from towline.model.plan import CompiledPlan
 from towline.model.revision import ResolvedRevision
+from towline.store import Store
 
 CACHED = 64
-
-
-class Store(Protocol):
-    """The part of `towline/store.py` that is used here; its methods block and raise towline's errors."""
-
-    def get(self, key: str, /) -> bytes:
-        """The bytes under a key; raises NotFound or OurFault."""
-
-    def put(self, key: str, data: bytes, /) -> None:
-        """Keeps bytes under a key; raises OurFault."""
 
 
 class Archives(Protocol):

@@ -15,8 +15,9 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.errors import details_of
 from activities.follow import Follower, Log, LogBudget, blocked
-from activities.frozen import Archives, Frozen, Store
+from activities.frozen import Archives, Frozen
 from towline.errors import TowlineError
 from towline.model.host_events import report_of
 from towline.model.host_order import halt_order
@@ -29,6 +30,8 @@ from towline.model.messages import (
     log_key,
 )
 from towline.model.status import Outcome
+from towline.secrets import mask
+from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 
 DETACHED = "Detached"
@@ -48,16 +51,14 @@ class InstanceActivities:
         archives: Archives,
         pool: TransportPool,
         *,
-        mask: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
         log_budget: LogBudget | None = None,
     ) -> None:
-        """`store`: frozen orders, records and logs; `archives`: revisions for hosts; `mask`: hides secrets in text."""
+        """`store` has frozen orders, records and logs, `archives` what hosts are to get."""
         self._store = store
         self._archives = archives
         self._frozen = Frozen(store)
         self._pool = pool
-        self._mask = mask
         self._clock = clock
         self._log_budget = log_budget or LogBudget()
 
@@ -82,7 +83,7 @@ class InstanceActivities:
                 pool=self._pool,
                 archives=self._archives,
                 log=log,
-                mask=self._mask,
+                mask=mask,
                 clock=self._clock,
                 was_started=_last_beat().was_started,
                 deadline_seconds=_seconds_left(order, self._clock()),
@@ -129,11 +130,11 @@ class InstanceActivities:
             zone=follower.target.zone,
             attempts=activity.info().attempt,
             ended_at=self._clock(),
-            mask=self._mask,
+            mask=mask,
         )
         writes = {instance_key(order.deployment_id, order.instance): report.model_dump_json(indent=1).encode()}
         if text := log.text():
-            writes[log_key(order.deployment_id, order.instance)] = self._mask(text).encode()
+            writes[log_key(order.deployment_id, order.instance)] = mask(text).encode()
         try:
             await asyncio.gather(*(asyncio.to_thread(self._store.put, key, data) for key, data in writes.items()))
         except TowlineError as error:
@@ -205,4 +206,4 @@ def _seconds_left(order: InstanceOrder, now: float) -> float:
 
 def _try_again(error: TowlineError) -> ApplicationError:
     """A fault of ours after the runner was started: it works on, and a later attempt attaches to it."""
-    return ApplicationError(str(error), type=error.code)
+    return ApplicationError(str(error), details_of(error), type=error.code)

@@ -81,8 +81,13 @@ def test_live_phase_and_script_follow_the_events() -> None:
     assert folded(GOOD).phase == "ended"
 
 
-def test_log_position_counts_bytes_not_characters() -> None:
-    assert folded([{"kind": "log", "at": 10, "text": "ümlaut"}]).log_bytes == 17
+def test_log_position_is_the_hosts_whatever_the_text_became() -> None:
+    assert folded([{"kind": "log", "at": 10, "end": 14, "text": "a\ufffdb\n"}]).log_bytes == 14
+
+
+def test_halted_while_it_waited_for_the_host_was_never_begun() -> None:
+    outcome = outcome_of(folded([{"kind": "refused", "code": "Stopped", "message": "halted"}]), "web-01")
+    assert (outcome.outcome, outcome.was_touched, outcome.fault) == (Outcome.SKIPPED, False, None)
 
 
 def test_kinds_of_a_newer_runner_are_ignored() -> None:

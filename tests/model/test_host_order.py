@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from towline.model.host_order import Position, halt_order, preview_order, question_order, work_order
+from towline.model.host_order import Position, halt_order, logs_order, preview_order, question_order, work_order
 from towline.model.instance import LocalSettings, SshSettings, Target
 from towline.model.messages import DeploymentOrder, InstanceOrder, Limits, Undo
 from towline.model.plan import CompiledPlan, Permission
@@ -74,7 +74,7 @@ def test_second_connection_says_what_it_has_seen() -> None:
 def test_questions_name_the_place_and_preview_lists_the_files() -> None:
     local = Target(name="demo", transport="local", local=LocalSettings(root="/tmp/demo"))
     assert question_order("inventory", local)["root"] == "/tmp/demo"
-    assert question_order("logs", WEB, "d-1")["deployment"] == "d-1"
+    assert logs_order(deployment(), WEB)["group"]["id"] == "g-1"
     asked = InstanceOrder(deployment_id="d-1", run_id="r-1", instance="web-01", page="p", deadline_seconds=1)
     assert halt_order(asked, WEB, "now") | {"do": "halt", "halt": "now", "run": "r-1"} == halt_order(asked, WEB, "now")
     preview = preview_order(deployment(), WEB, CompiledPlan(), [{"path": "a", "type": "file"}])

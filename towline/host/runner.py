@@ -2482,19 +2482,24 @@ class ConnectedEnd:
             if now - said >= 2:
                 said = now
                 self.wire.send({"kind": "waiting", "holder": self._holder()})
-            self._listen(min(0.05, ends - now))
+            if self._listen(min(0.05, ends - now)):
+                lock.close()
+                remove(self.host.halt(self.id))
+                raise Refused("Stopped", "halted on request while it waited for the host, before anything was begun")
         return lock
 
     def _holder(self):
         return as_text((read_bytes(self.host.working) or b"").strip())
 
     def _listen(self, seconds, *others):
-        """Waits a little, hears requests to halt, shows that somebody asks."""
+        """Waits a little, hears requests to halt (and answers whether there was one), shows that somebody asks."""
         self.follower.show_interest()
+        word = None
         if self.wire.source in self.wire.wait(seconds, *others):
             word = (self.wire.line(5) or {}).get("halt")
             if word:
                 ask_to_halt(self.host, self.id, word)
+        return word
 
     def _begin(self, lock, host_lock):
         """Nothing has been done yet: checks, gets what is missing, starts the runner and follows it."""
@@ -2547,8 +2552,9 @@ class Follower:
                 whole = data if to_the_end or len(data) == 32768 else data[: data.rfind(b"\n") + 1]
                 if not whole:
                     return
-                self.wire.send({"kind": "log", "at": self.log_at, "text": as_text(whole)})
-                self.log_at += len(whole)
+                ends = self.log_at + len(whole)  # text may be longer: bytes that are no UTF-8 are replaced
+                self.wire.send({"kind": "log", "at": self.log_at, "end": ends, "text": as_text(whole)})
+                self.log_at = ends
         finally:
             os.close(fd)
 

@@ -17,6 +17,9 @@ from towline.model.status import Outcome
 LOG_TAIL_BYTES = 4096
 MESSAGE_CHARACTERS = 2000
 
+HALTED = "Stopped"
+"""The code of the refusal of a runner that was halted before anything was begun."""
+
 _OUTCOMES = {
     "succeeded": Outcome.SUCCEEDED,
     "failed": Outcome.FAILED,
@@ -90,8 +93,7 @@ class HostState:
                 share = f"{event.get('bytes', 0)} of {event.get('size', 0)} bytes"
                 return replace(self, phase="transferring", note=share)
             case "log":
-                text = str(event.get("text", ""))
-                return replace(self, log_bytes=int(event.get("at", 0)) + len(text.encode()))
+                return replace(self, log_bytes=int(event["end"]))
         return self
 
     def _after_journaled(self, event: dict[str, Any]) -> HostState:
@@ -172,6 +174,8 @@ def _refused(state: HostState, instance: str, seconds: float) -> InstanceOutcome
         message=str(refused.get("message") or "the host refuses, and does not say why"),
         hint=str(refused.get("hint") or ""),
     )
+    if fault.code == HALTED:
+        return InstanceOutcome(instance=instance, outcome=Outcome.SKIPPED, message=fault.message, seconds=seconds)
     return InstanceOutcome(
         instance=instance,
         outcome=Outcome.FAILED,

@@ -37,9 +37,8 @@ class AskHosts(Message):
     targets: tuple[Target, ...] = ()
     pages: tuple[str, ...] = ()
     instances: tuple[str, ...] | None = None  # only these of the targets
-    order: DeploymentOrder | None = None  # for `plan`; for `logs` only its deployment id counts
+    order: DeploymentOrder | None = None  # for `plan` and `logs`
     files_key: str = ""  # for `plan`: where the store has the listing of the archive's members
-    deployment_id: str = ""  # for `logs`
     timeout_seconds: float = 30.0
 
 
@@ -120,9 +119,17 @@ def halt_order(order: InstanceOrder, target: Target, how: Literal["boundary", "n
     return {**_place(target), **named, "do": "halt", "halt": how}
 
 
-def question_order(do: Literal["inventory", "check", "logs"], target: Target, deployment_id: str = "") -> HostOrder:
-    """The order that asks one instance what it runs, whether it is fit, or for a deployment's script log."""
-    return {**_place(target), "do": do, "deployment": deployment_id or None, "run": None}
+def logs_order(order: DeploymentOrder, target: Target) -> HostOrder:
+    """The order that asks one instance for a deployment's script log."""
+    group = {"id": order.group_id, "name": order.group, "application": order.application}
+    return {**_place(target), "do": "logs", "deployment": order.deployment_id, "run": order.run_id, "group": group}
+
+
+def question_order(
+    do: Literal["inventory", "check"], target: Target, revision: ResolvedRevision | None = None
+) -> HostOrder:
+    """The order that asks one instance what it runs, or whether it is fit (for a revision, if one is given)."""
+    return {**_place(target), "do": do, "revision": revision and revision_part(revision)}
 
 
 def revision_part(revision: ResolvedRevision) -> dict[str, Any]:

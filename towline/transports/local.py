@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from towline.errors import HostRefused, Unreachable
-from towline.transports.bootstrap import Runner
 from towline.transports.process import Process, ProcessTransport
 
 # The worker's own environment may hold credentials; hooks are to see what they would see on a host.
@@ -57,9 +56,9 @@ class _Child(Process):
 class LocalTransport(ProcessTransport):
     """The same runner as on a host, as a child of this process. The order's `root` says where it works."""
 
-    def __init__(self, runner: Runner, path: Path, root: str) -> None:
+    def __init__(self, path: Path, root: str) -> None:
         """`path` is the runner's file, `root` the prefix of every path; it is created where it is missing."""
-        super().__init__(runner)
+        super().__init__(None)
         self._path = path
         self._root = Path(root)
 

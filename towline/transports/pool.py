@@ -68,7 +68,7 @@ def open_transport(target: Target, pool: TransportPool) -> Transport:
         return FakeTransport(target.name, pool.hosts, target.fake)
     if target.transport == "local":
         assert target.local, f"{target.name}: a local target says where"
-        return LocalTransport(pool.runner, pool.runner_file, target.local.root)
+        return LocalTransport(pool.runner_file, target.local.root)
     from towline.transports.ssh import SshTransport
 
     return SshTransport(pool.runner, pool.lines, target.name, target.ssh or SshSettings())

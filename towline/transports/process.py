@@ -66,7 +66,8 @@ class Process(abc.ABC):
 class ProcessTransport(Transport):
     """Speaks the host protocol over a process's streams; subclasses say how one is started."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner | None) -> None:
+        """`runner`: what a host gets that does not have it; None where it needs none."""
         self._runner = runner
         self._process: Process | None = None
         self._order: Order = {}
@@ -137,6 +138,7 @@ class ProcessTransport(Transport):
 
     async def _send_runner(self) -> None:
         """Sends the runner, and the order once more: the bootstrap has read over the first one."""
+        assert self._runner, "only a bootstrap asks for the runner"
         source = self._runner.source
         await self.send({"reply": "runner", "size": len(source)}, source)
         await self.send(self._order)

@@ -133,6 +133,7 @@ class SshTransport(ProcessTransport):
     def __init__(self, runner: Runner, lines: SshLines, name: str, settings: SshSettings) -> None:
         """`name` is the instance's; it is the host's, too, unless the settings have another."""
         super().__init__(runner)
+        self._sha256 = runner.sha256
         self._lines = lines
         self._name = name
         self._settings = settings
@@ -141,7 +142,7 @@ class SshTransport(ProcessTransport):
         settings = self._settings
         become_root = settings.username != "root" if settings.sudo is None else settings.sudo
         command = start_command(
-            self._runner.sha256, python=settings.python, launcher=settings.launcher, become_root=become_root
+            self._sha256, python=settings.python, launcher=settings.launcher, become_root=become_root
         )
         connection = await self._lines.connect(self._name, settings)
         try:

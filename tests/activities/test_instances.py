@@ -1,0 +1,393 @@
+"""deploy_instance and halt_instances: on played hosts, and on the real runner below a local root."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.follow import LogBudget
+from activities.instances import DETACHED, InstanceActivities
+from tests.host.support import plan_of, tar_of
+from tests.support.temporal import eventually
+from towline.errors import NotFound, OurFault
+from towline.model.instance import FakeSettings, LocalSettings, SshSettings, Target
+from towline.model.messages import (
+    DeploymentOrder,
+    FleetPage,
+    HaltOrder,
+    Heartbeat,
+    InstanceOrder,
+    InstanceReport,
+    Limits,
+    Undo,
+    instance_key,
+    log_key,
+    order_key,
+)
+from towline.model.plan import CompiledPlan
+from towline.model.revision import ResolvedRevision, RevisionLocation
+from towline.model.status import IN_PLACE_EVENTS, Outcome
+from towline.store import Store, open_store
+from towline.transports import FakeHosts, TransportPool
+
+PAGE = "deployments/d-1/fleet/000.json"
+
+
+class OneArchive:
+    """Has one archive on disk and no URL; `fault` is raised instead where it is set."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fault: Exception | None = None
+
+    async def url(self, revision: ResolvedRevision) -> str | None:
+        return None
+
+    async def file(self, revision: ResolvedRevision) -> Path:
+        if self.fault:
+            raise self.fault
+        return self.path
+
+
+class Bench:
+    """A store with one frozen deployment, played hosts, and the activities under test."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+        self.store: Store = open_store(str(tmp_path / "store"))
+        self.hosts = FakeHosts()
+        self.archives = OneArchive(tmp_path / "bundle.tgz")
+        self.environment = ActivityEnvironment()
+        self.beats: list[Heartbeat] = []
+        self.environment.on_heartbeat = lambda *details: self.beats.extend(details)
+        self.restart()
+
+    def restart(self) -> None:
+        """The activities of a fresh worker."""
+        self.activities = InstanceActivities(self.store, self.archives, TransportPool(hosts=self.hosts))
+
+    def freeze(self, *targets: Target, files: dict[str, Any] | None = None, **changes: Any) -> None:
+        """Puts the order, the page and the plan into the store. `files`: those of the bundle, `hooks` its plan."""
+        hooks, install = changes.pop("hooks", {}), changes.pop("install", {})
+        data = tar_of(files or {"appspec.yml": "version: 0.0\nos: linux\n"})
+        self.archives.path.write_bytes(data)
+        revision = ResolvedRevision(
+            location=RevisionLocation.parse("s3://bucket/bundle.tgz"),
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            bundle_type="tgz",
+            label="s3://bucket/bundle.tgz",
+            plan_key="plans/p.json",
+        )
+        plan = CompiledPlan.model_validate(plan_of(hooks=hooks, files=install))
+        fields = {"deployment_id": "d-1", "run_id": "r-1", "application": "shop", "group": "prod", "group_id": "g-1"}
+        order = DeploymentOrder.model_validate({**fields, "revision": revision, **changes})
+        self.store.put(order_key(order.deployment_id), order.model_dump_json().encode())
+        self.store.put(PAGE, FleetPage(targets=targets).model_dump_json().encode())
+        self.store.put("plans/p.json", plan.model_dump_json(by_alias=True).encode())
+
+    def attempt(self, number: int = 1, last: Heartbeat | None = None) -> None:
+        """Sets what Temporal tells an attempt of itself."""
+        self.environment.info = ActivityEnvironment.default_info().__class__(
+            **{
+                **ActivityEnvironment.default_info().__dict__,
+                "attempt": number,
+                "heartbeat_details": [last] if last else [],
+                "heartbeat_timeout": timedelta(seconds=0.3),
+                "scheduled_time": datetime.now(UTC),
+            }
+        )
+
+    def order(self, instance: str, **changes: Any) -> InstanceOrder:
+        fields = {"deployment_id": "d-1", "run_id": "r-1", "instance": instance, "page": PAGE, "deadline_seconds": 600}
+        return InstanceOrder.model_validate({**fields, **changes})
+
+    async def deploy(self, instance: str, **changes: Any) -> Any:
+        return await self.environment.run(self.activities.deploy_instance, self.order(instance, **changes))
+
+    def report(self, instance: str) -> InstanceReport:
+        return InstanceReport.model_validate_json(self.store.get(instance_key("d-1", instance)))
+
+    def local(self, name: str = "demo-01") -> Target:
+        return Target(
+            name=name, address="here", zone="a", transport="local", local=LocalSettings(root=str(self.path / name))
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = Bench(tmp_path)
+    bench.attempt()
+    return bench
+
+
+def fake(name: str, **settings: Any) -> Target:
+    return Target(name=name, transport="fake", fake=FakeSettings(**settings))
+
+
+# ── played hosts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_success_is_returned_and_recorded(bench: Bench) -> None:
+    bench.freeze(fake("web-01"))
+    outcome = await bench.deploy("web-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.SUCCEEDED, True)
+    report = bench.report("web-01")
+    assert report.outcome == outcome
+    assert [event.name for event in report.events] == list(IN_PLACE_EVENTS)
+    assert all(event.status == "Succeeded" and event.end_time for event in report.events)
+
+
+async def test_failure_says_event_script_and_tail(bench: Bench) -> None:
+    bench.freeze(fake("web-01", fail="AfterInstall"))
+    outcome = await bench.deploy("web-01")
+    assert (outcome.outcome, outcome.failed_event) == (Outcome.FAILED, "AfterInstall")
+    assert outcome.script == "scripts/AfterInstall.sh"
+    assert "played failure" in outcome.log_tail
+
+
+async def test_undo_needs_no_plan_and_no_archive(bench: Bench) -> None:
+    bench.freeze(fake("web-01"), revision=None, undo=Undo(deployment_id="d-0"))
+    assert (await bench.deploy("web-01")).outcome is Outcome.SUCCEEDED
+
+
+async def test_unreachable_host_is_tried_for_a_while_and_told_apart(bench: Bench) -> None:
+    target = Target(
+        name="web-01",
+        transport="fake",
+        fake=FakeSettings(unreachable=True),
+        ssh=SshSettings(unreachable_after_seconds=0.6),
+    )
+    bench.freeze(target)
+    outcome = await bench.deploy("web-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.UNREACHABLE, False)
+    assert outcome.fault and outcome.fault.code == "Unreachable"
+    assert any(beat.note.startswith("unreachable for") for beat in bench.beats)
+    assert bench.report("web-01").outcome == outcome
+
+
+async def test_line_that_breaks_half_way_starts_nothing_twice(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=1.5))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].seq >= 4)
+    bench.hosts.unreachable.add("web-01")
+    await eventually(lambda: bench.beats[-1].note)
+    bench.hosts.unreachable.clear()
+    outcome = await running
+    assert outcome.outcome is Outcome.SUCCEEDED
+    assert bench.hosts.starts == [("d-1", "web-01")]
+    assert len(bench.report("web-01").events) == len(IN_PLACE_EVENTS)
+
+
+async def test_worker_that_shuts_down_leaves_the_runner_at_work_and_the_next_one_attaches(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=1.0))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    with pytest.raises(ApplicationError) as detached:
+        await running
+    assert detached.value.type == DETACHED and not detached.value.non_retryable
+    last = bench.beats[-1]
+    bench.environment = ActivityEnvironment()
+    bench.attempt(2, last)
+    bench.restart()
+    outcome = await bench.deploy("web-01")
+    assert outcome.outcome is Outcome.SUCCEEDED
+    assert bench.hosts.starts == [("d-1", "web-01")]
+    assert bench.report("web-01").attempts == 2
+    assert [event.name for event in bench.report("web-01").events] == list(IN_PLACE_EVENTS)
+
+
+@pytest.mark.parametrize("reason", ["timed_out", "paused", "reset"])
+async def test_other_reasons_of_temporal_detach_too(bench: Bench, reason: str) -> None:
+    bench.freeze(fake("web-01", seconds=30))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.environment.cancel(ActivityCancellationDetails(**{reason: True}))
+    with pytest.raises(ApplicationError):
+        await running
+    assert bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "succeeded"  # nobody has cut it short
+
+
+async def test_cancel_halts_at_the_next_boundary_and_returns_the_end(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=3.5))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].phase == IN_PLACE_EVENTS[1])
+    bench.environment.cancel(ActivityCancellationDetails(cancel_requested=True))
+    outcome = await running
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.STOPPED, True)
+    assert len(bench.report("web-01").events) < len(IN_PLACE_EVENTS)
+
+
+async def test_cancel_before_the_host_answered_skips_it_at_once(bench: Bench) -> None:
+    bench.freeze(fake("web-01", unreachable=True))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: any(beat.note for beat in bench.beats))
+    bench.environment.cancel(ActivityCancellationDetails(cancel_requested=True))
+    assert (await running).outcome is Outcome.SKIPPED
+
+
+async def test_terminated_workflow_halts_the_runner_and_leaves(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=60))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.environment.cancel(ActivityCancellationDetails(not_found=True))
+    with pytest.raises(ApplicationError):
+        await running
+    assert bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "stopped"
+
+
+async def test_heartbeats_come_while_nothing_changes(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=5))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: len(bench.beats) > 4 and len({beat.seq for beat in bench.beats[-4:]}) == 1)
+    bench.environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    with pytest.raises(ApplicationError):
+        await running
+
+
+async def test_halt_instances_ends_runs_and_does_not_mind_hosts_that_are_gone(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=60), fake("web-02", unreachable=True))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    halt = HaltOrder(orders=(bench.order("web-01"), bench.order("web-02")))
+    halting = asyncio.create_task(ActivityEnvironment().run(bench.activities.halt_instances, halt))
+    await eventually(lambda: bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "stopped")
+    await halting
+    bench.environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    with pytest.raises(ApplicationError):
+        await running
+
+
+# ── faults of ours ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_missing_order_blocks_and_touches_nothing(bench: Bench) -> None:
+    outcome = await bench.deploy("web-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.BLOCKED, False)
+    assert outcome.fault and outcome.fault.code == "NotFound"
+    bench.freeze(fake("web-01"))
+    assert (await bench.deploy("web-01")).outcome is Outcome.SUCCEEDED  # a failed read is not remembered
+
+
+async def test_store_that_fails_after_the_work_is_tried_again_by_attaching(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(key: str, data: bytes) -> None:
+        raise OurFault("the store is full", "Make room.")
+
+    bench.freeze(fake("web-01"))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "put", refuse)
+        with pytest.raises(ApplicationError, match="the store is full") as error:
+            await bench.deploy("web-01")
+    assert not error.value.non_retryable
+    bench.attempt(2, bench.beats[-1])
+    assert (await bench.deploy("web-01")).outcome is Outcome.SUCCEEDED
+    assert bench.hosts.starts == [("d-1", "web-01")]
+
+
+async def test_missing_identity_file_blocks(bench: Bench) -> None:
+    bench.freeze(
+        Target(name="web-01", transport="ssh", ssh=SshSettings(host="127.0.0.1", identity_file="/nowhere/key"))
+    )
+    outcome = await bench.deploy("web-01")
+    assert outcome.outcome is Outcome.BLOCKED
+    assert outcome.fault and outcome.fault.code == "IdentityFileUnusable"
+    with pytest.raises(NotFound):
+        bench.report("web-01")
+
+
+# ── the real runner below a local root ───────────────────────────────────────────────────────────────────────────
+
+HOOK = '#!/bin/sh\necho "running $LIFECYCLE_EVENT password=hunter2secret"\n'
+
+
+async def test_local_instance_gets_the_archive_through_the_connection(bench: Bench) -> None:
+    files = {"hook.sh": HOOK, "app/index.html": "v1"}
+    bench.freeze(
+        bench.local(),
+        files=files,
+        hooks={"AfterInstall": [{"location": "hook.sh"}]},
+        install={"app": "/srv/app"},
+    )
+    outcome = await bench.deploy("demo-01")
+    assert outcome.outcome is Outcome.SUCCEEDED, outcome
+    assert (bench.path / "demo-01/srv/app/index.html").read_text() == "v1"
+    log = bench.store.get(log_key("d-1", "demo-01")).decode()
+    assert "running AfterInstall" in log
+    assert "hunter2secret" not in log
+    report = bench.report("demo-01")
+    assert (report.address, report.zone) == ("here", "a")
+    assert {"transferring", "AfterInstall"} <= {beat.phase for beat in bench.beats}
+
+
+async def test_local_hook_that_fails_is_told_with_its_masked_tail(bench: Bench) -> None:
+    bench.freeze(bench.local(), files={"hook.sh": HOOK + "exit 3\n"}, hooks={"AfterInstall": [{"location": "hook.sh"}]})
+    outcome = await bench.deploy("demo-01")
+    assert (outcome.outcome, outcome.failed_event, outcome.script) == (Outcome.FAILED, "AfterInstall", "hook.sh")
+    assert "running AfterInstall" in outcome.log_tail
+    assert "hunter2secret" not in outcome.model_dump_json() + bench.report("demo-01").model_dump_json()
+
+
+async def test_archive_that_cannot_be_had_blocks_and_leaves_the_host_alone(bench: Bench) -> None:
+    bench.freeze(bench.local())
+    bench.archives.fault = OurFault("S3 answers 403", "Mend the worker's credentials.", code="AccessDenied")
+    outcome = await bench.deploy("demo-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.BLOCKED, False)
+    assert outcome.fault and (outcome.fault.code, outcome.fault.hint) == (
+        "AccessDenied",
+        "Mend the worker's credentials.",
+    )
+    bench.archives.fault = None
+    assert (await bench.deploy("demo-01")).outcome is Outcome.SUCCEEDED
+
+
+async def test_hook_runs_once_though_its_worker_is_gone_in_the_middle(bench: Bench) -> None:
+    count, go = bench.path / "count", bench.path / "go"
+    hook = f"#!/bin/sh\necho x >> {count}\nwhile [ ! -e {go} ]; do sleep 0.05; done\n"
+    bench.freeze(bench.local(), files={"hook.sh": hook}, hooks={"AfterInstall": [{"location": "hook.sh"}]})
+    running = asyncio.create_task(bench.deploy("demo-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].script == "hook.sh")
+    bench.environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    with pytest.raises(ApplicationError):
+        await running
+    last, bench.environment = bench.beats[-1], ActivityEnvironment()
+    bench.attempt(2, last)
+    bench.restart()
+    again = asyncio.create_task(bench.deploy("demo-01"))
+    go.touch()
+    assert (await again).outcome is Outcome.SUCCEEDED
+    assert count.read_text() == "x\n"
+
+
+async def test_lost_journal_of_a_started_run_is_interrupted_and_not_run_again(bench: Bench) -> None:
+    bench.freeze(bench.local(), files={"hook.sh": HOOK}, hooks={"AfterInstall": [{"location": "hook.sh"}]})
+    bench.attempt(2, Heartbeat(instance="demo-01", was_started=True, seq=5))
+    outcome = await bench.deploy("demo-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.INTERRUPTED, True)
+    with pytest.raises(NotFound):
+        bench.store.get(log_key("d-1", "demo-01"))
+
+
+async def test_log_beyond_the_workers_budget_is_left_on_the_host(bench: Bench) -> None:
+    bench.freeze(
+        bench.local(),
+        files={"hook.sh": "#!/bin/sh\nseq 1 2000\n"},
+        hooks={"AfterInstall": [{"location": "hook.sh"}]},
+        limits=Limits(log_bytes=500),
+    )
+    budget = LogBudget(10_000)
+    bench.activities = InstanceActivities(bench.store, bench.archives, TransportPool(), log_budget=budget)
+    await bench.deploy("demo-01")
+    log = bench.store.get(log_key("d-1", "demo-01")).decode()
+    assert "only on the host" in log and len(log) < 700
+    assert budget.left == 10_000
