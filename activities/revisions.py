@@ -1,0 +1,205 @@
+"""Revisions: read once, pinned and compiled; and where hosts get their archives from.
+
+`read_revision` is the first thing that a deployment does with a revision and the only one that opens it: it finds out
+the digest, refuses what is hostile or wrong, and leaves the plan, the list of members and (of GitHub's) the archive
+in the store. What blocks runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.errors import translated
+from towline import secrets
+from towline.bundles import github
+from towline.bundles.archive import Bundle, read_archive
+from towline.bundles.cache import Cache
+from towline.bundles.local import revision_key
+from towline.bundles.s3 import S3
+from towline.errors import InvalidAppSpec, InvalidBundle, NotFound
+from towline.model.appspec import parse_appspec
+from towline.model.appspec_lint import lint_bundle
+from towline.model.plan import CompiledPlan
+from towline.model.problem import Problem, Severity, is_broken
+from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
+from towline.store import Store
+
+URL_SECONDS = 900
+"""How long a presigned URL is good for: one is made when a host has its turn, and another on demand."""
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """An archive on this worker's disk, and where it came from, pinned."""
+
+    path: Path
+    bundle_type: BundleType
+    sha256: str
+    size: int
+    location: RevisionLocation
+
+
+def listing_key(sha256: str) -> str:
+    """Where a revision's `Listing` (towline/model/listing.py) lies in the store, by the archive's digest."""
+    return f"listings/{sha256}.json"
+
+
+def plan_key(plan_json: bytes) -> str:
+    """Where a compiled plan lies in the store: by its own digest."""
+    return f"plans/{hashlib.sha256(plan_json).hexdigest()}.json"
+
+
+class RevisionActivities:
+    """Reads revisions for deployments."""
+
+    def __init__(self, store: Store, cache: Cache, s3: S3 | None = None) -> None:
+        self._store = store
+        self._cache = cache
+        self._s3 = s3 or S3()
+
+    @activity.defn
+    async def read_revision(self, request: ReadRevision) -> ResolvedRevision:
+        """Reads a revision once: digest, AppSpec, compiled plan.
+
+        Fails as InvalidAppSpec (with every problem), InvalidBundle or NotFound for good, as OurFault to be tried again.
+        """
+        with translated():
+            return await asyncio.to_thread(self._read, request)
+
+    def _read(self, request: ReadRevision) -> ResolvedRevision:
+        fetched = self._fetch(request)
+        label = fetched.location.label
+        bundle = read_archive(fetched.path, fetched.bundle_type, label)
+        plan, warnings = _compiled(bundle, label)
+        plan_json = plan.model_dump_json(by_alias=True).encode()
+        self._store.put(plan_key(plan_json), plan_json)
+        self._store.put(listing_key(fetched.sha256), bundle.listing.model_dump_json().encode())
+        return ResolvedRevision(
+            location=fetched.location,
+            sha256=fetched.sha256,
+            size=fetched.size,
+            bundle_type=fetched.bundle_type,
+            label=label,
+            store_key=self._stored(fetched),
+            plan_key=plan_key(plan_json),
+            events=tuple(plan.hooks),
+            warnings=tuple(str(problem) for problem in warnings),
+        )
+
+    def _fetch(self, request: ReadRevision) -> _Fetched:
+        location = request.location
+        if location.store_location:
+            digest, bundle_type = location.store_location.digest, location.store_location.bundle_type
+            path = from_store(self._store, self._cache, digest, bundle_type)
+            return _Fetched(path, bundle_type, digest, path.stat().st_size, location)
+        with self._cache.scratch() as scratch:
+            if location.s3_location:
+                bundle_type = location.s3_location.bundle_type
+                pinned = self._s3.download(location.s3_location, scratch)
+                location = location.model_copy(update={"s3_location": pinned})
+            else:
+                assert location.git_hub_location
+                bundle_type = "tgz"
+                token = secrets.resolve(request.git_hub_token) if request.git_hub_token else ""
+                github.download(location.git_hub_location, scratch, token=token, base_url=request.git_hub_url)
+            path, sha256, size = self._cache.keep(scratch, bundle_type)
+        return _Fetched(path, bundle_type, sha256, size, location)
+
+    def _stored(self, fetched: _Fetched) -> str:
+        """The archive's key in the store, where it is put if it came from GitHub; empty for S3's, which stay there."""
+        if fetched.location.s3_location:
+            return ""
+        key = revision_key(fetched.sha256, fetched.bundle_type)
+        if not self._store.exists(key):
+            self._store.put_file(key, fetched.path)
+        return key
+
+
+class Archives:
+    """Where hosts get a revision's archive: by themselves from S3, else through the SSH connection."""
+
+    def __init__(self, store: Store, cache: Cache, s3: S3 | None = None) -> None:
+        self._store = store
+        self._cache = cache
+        self._s3 = s3 or S3()
+        self._fetching: dict[str, asyncio.Task[Path]] = {}
+
+    async def url(self, revision: ResolvedRevision) -> str | None:
+        """A presigned URL, a secret; None where hosts cannot fetch by themselves. Raises OurFault."""
+        return await asyncio.to_thread(archive_url, revision, self._store, self._s3)
+
+    async def file(self, revision: ResolvedRevision) -> Path:
+        """The archive on this worker's disk, its digest checked. Raises OurFault, NotFound or InvalidBundle.
+
+        However many ask at once, it is fetched once.
+        """
+        task = self._fetching.get(revision.sha256)
+        if task is None:
+            fetching = asyncio.to_thread(archive_file, revision, self._store, self._cache, self._s3)
+            task = self._fetching[revision.sha256] = asyncio.create_task(fetching)
+            task.add_done_callback(lambda _: self._fetching.pop(revision.sha256, None))
+        # Shielded: one host's end must not take the archive from the others that wait for it.
+        return await asyncio.shield(task)
+
+
+def archive_url(revision: ResolvedRevision, store: Store, s3: S3) -> str | None:
+    """A presigned URL of a revision's archive, or None where the store is a directory; blocks."""
+    if revision.store_key:
+        return store.url(revision.store_key, URL_SECONDS)
+    assert revision.location.s3_location
+    return s3.url(revision.location.s3_location, URL_SECONDS)
+
+
+def archive_file(revision: ResolvedRevision, store: Store, cache: Cache, s3: S3) -> Path:
+    """A revision's archive on this worker's disk; blocks. Raises InvalidBundle where it is not what was read first."""
+    if revision.store_key:
+        return from_store(store, cache, revision.sha256, revision.bundle_type)
+    found = cache.find(revision.sha256, revision.bundle_type)
+    if found:
+        return found
+    assert revision.location.s3_location
+    with cache.scratch() as scratch:
+        s3.download(revision.location.s3_location, scratch)
+        return _kept(cache, scratch, revision.bundle_type, revision.sha256, revision.label)
+
+
+def from_store(store: Store, cache: Cache, sha256: str, bundle_type: BundleType) -> Path:
+    """An archive that lies in the store, on this worker's disk; blocks. Raises NotFound or InvalidBundle."""
+    found = cache.find(sha256, bundle_type)
+    if found:
+        return found
+    key = revision_key(sha256, bundle_type)
+    with cache.scratch() as scratch:
+        try:
+            store.fetch(key, scratch)
+        except NotFound as error:
+            hint = "Send it there again, by deploying from the path on disk"
+            raise NotFound(f"the store has no {key}", hint) from error
+        return _kept(cache, scratch, bundle_type, sha256, key)
+
+
+def _kept(cache: Cache, scratch: Path, bundle_type: BundleType, expected: str, what: str) -> Path:
+    path, sha256, _ = cache.keep(scratch, bundle_type)
+    if sha256 != expected:
+        raise InvalidBundle(f"{what}: its SHA-256 is {sha256}, not {expected}", "Somebody has replaced it: deploy anew")
+    return path
+
+
+def _compiled(bundle: Bundle, label: str) -> tuple[CompiledPlan, Sequence[Problem]]:
+    """The plan and its warnings; raises InvalidAppSpec with every problem where one is an error."""
+    checked = parse_appspec(bundle.appspec, bundle.appspec_name)
+    problems = list(checked.problems)
+    if checked.value:
+        problems += lint_bundle(checked.value, bundle.listing, checked.lines, for_deployment=True)
+    if checked.value is None or is_broken(problems):
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        message = f"{bundle.appspec_name} of {label}: {errors[0]}{more}."
+        raise InvalidAppSpec(message, problems, "Check the bundle with: towline validate PATH")
+    return checked.value, problems

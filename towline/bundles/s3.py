@@ -1,0 +1,99 @@
+"""Revisions in S3: read once and pinned to version and ETag; hosts fetch them by presigned URL."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from towline import aws
+from towline.errors import InvalidBundle, NotFound, OurFault
+from towline.model.revision import S3Location
+
+_CHUNK = 1024 * 1024
+_LARGEST_SINGLE_PUT = 4 * 1024**3
+
+
+class S3:
+    """What towline does with revisions in S3. All methods block and raise NotFound, InvalidBundle or OurFault."""
+
+    def __init__(self, client: Any = None) -> None:
+        self._given = client
+        self._clients: dict[str, Any] = {}  # by bucket: a presigned URL is only good in the bucket's own region
+        self._lock = threading.Lock()
+
+    def download(self, location: S3Location, path: Path) -> S3Location:
+        """Writes the object to a file; returns the location with the version and ETag that it was read at.
+
+        A given ETag must be the object's: the quotes that S3 puts around it do not count.
+        """
+        what = _shown(location)
+        with aws.translated(what):
+            answer = self._client(location.bucket).get_object(
+                Bucket=location.bucket, Key=location.key, **_version(location)
+            )
+            e_tag = str(answer["ETag"]).strip('"')
+            if location.e_tag and location.e_tag.strip('"') != e_tag:
+                raise InvalidBundle(
+                    f"{what}: its ETag is {e_tag}, not {location.e_tag}",
+                    "Somebody has replaced the object; name its version, or deploy with the new ETag",
+                )
+            with path.open("wb") as file:
+                for chunk in answer["Body"].iter_chunks(_CHUNK):
+                    file.write(chunk)
+        version = answer.get("VersionId")
+        pinned = version if version and version != "null" else location.version
+        return location.model_copy(update={"version": pinned, "e_tag": e_tag})
+
+    def url(self, location: S3Location, seconds: int) -> str:
+        """A presigned URL of the object: a secret. No request is made for it."""
+        with aws.translated(_shown(location)):
+            params = {"Bucket": location.bucket, "Key": location.key, **_version(location)}
+            client = self._client(location.bucket)
+            url: str = client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+            return url
+
+    def upload(self, path: Path, location: S3Location) -> S3Location:
+        """Uploads an archive; returns its location with the version (in a versioned bucket) and ETag that it got."""
+        client = self._client(location.bucket)
+        where = {"Bucket": location.bucket, "Key": location.key}
+        with aws.translated(_shown(location)):
+            if path.stat().st_size <= _LARGEST_SINGLE_PUT:
+                with path.open("rb") as file:
+                    answer = client.put_object(**where, Body=file)
+            else:  # only the transfer manager uploads in parts, and it does not say what came of it
+                client.upload_file(str(path), location.bucket, location.key)
+                answer = client.head_object(**where)
+        version = answer.get("VersionId")
+        pinned = version if version != "null" else None
+        return location.model_copy(update={"version": pinned, "e_tag": str(answer["ETag"]).strip('"')})
+
+    def _client(self, bucket: str) -> Any:
+        if self._given:
+            return self._given
+        with self._lock:
+            if bucket not in self._clients:
+                client = aws.client("s3")
+                region = _region_of(client, bucket)
+                same = region in ("", client.meta.region_name)
+                self._clients[bucket] = client if same else aws.client("s3", region)
+            return self._clients[bucket]
+
+
+def _region_of(client: Any, bucket: str) -> str:
+    """The bucket's region; empty where we may not ask, since reading an object needs less than that."""
+    try:
+        with aws.translated(f"s3://{bucket}"):
+            answer = client.head_bucket(Bucket=bucket)
+    except (NotFound, OurFault):
+        return ""
+    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+
+
+def _version(location: S3Location) -> dict[str, str]:
+    return {"VersionId": location.version} if location.version else {}
+
+
+def _shown(location: S3Location) -> str:
+    version = f"?versionId={location.version}" if location.version else ""
+    return f"s3://{location.bucket}/{location.key}{version}"
