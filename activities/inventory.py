@@ -1,0 +1,182 @@
+"""What a deployment is about, read once: its group and configuration, and its instances, frozen in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.ec2 import MakeClient
+from activities.errors import translated
+from activities.members import Members
+from towline import aws
+from towline.catalogue import Catalogue
+from towline.errors import NotFound
+from towline.memory import read_memory
+from towline.model import names
+from towline.model.config import PREDEFINED
+from towline.model.fleet import fleet_prefix, freeze
+from towline.model.instance import Target
+from towline.model.messages import (
+    Fleet,
+    FleetPage,
+    GroupFacts,
+    InstanceReport,
+    ReadFleet,
+    ReadGroup,
+    instance_key,
+    order_key,
+)
+from towline.model.paths import CheckPaths, PathFinding, PathFindings
+from towline.model.problem import did_you_mean
+from towline.model.status import ErrorCode
+from towline.store import Store
+
+STORE_THREADS = 16
+NO_CONFIG = "DeploymentConfigDoesNotExistException"  # CodeDeploy's own name for it
+
+
+class InventoryActivities:
+    """Reads the catalogue, EC2 and memory; writes fleet pages. `make_client(service, region)` is boto3's."""
+
+    def __init__(
+        self, client: Client, store: Store, make_client: MakeClient = aws.client, task_queue: str = names.TASK_QUEUE
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._catalogue = Catalogue(client, task_queue=task_queue, by=f"worker on {socket.gethostname()}")
+        self._members = Members(self._catalogue, make_client)
+
+    # ── the group ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @activity.defn
+    async def read_group(self, request: ReadGroup) -> GroupFacts:
+        """The group and the configuration in force; NotFound with CodeDeploy's code and the near names otherwise."""
+        with translated():
+            return await self.group_facts(request)
+
+    async def group_facts(self, request: ReadGroup) -> GroupFacts:
+        """The same without Temporal's errors."""
+        group = await self._catalogue.group(request.application, request.group)
+        if group is None:
+            raise await self._no_group(request)
+        name = request.config_name or group.deployment_config_name
+        config = await self._catalogue.config(name)
+        if config is None:
+            known = [*PREDEFINED, *await self._catalogue.configs()]
+            hint = did_you_mean(name, known) or "Declare it under deploymentConfigs and run: towline apply"
+            raise NotFound(f"no deployment configuration {name}.", hint, code=NO_CONFIG)
+        return GroupFacts(group=group, config=config)
+
+    async def _no_group(self, request: ReadGroup) -> NotFound:
+        keys = await self._catalogue.read_all("application")
+        applications = [key.partition("/")[2] for key in keys]
+        advice = "Declare it in towline.yaml and run: towline apply -f towline.yaml"
+        if request.application not in applications:
+            hint = did_you_mean(request.application, applications) or advice
+            return NotFound(f"no application {request.application}.", hint, code=ErrorCode.APPLICATION_MISSING)
+        every = [name.split("/") for name in await self._catalogue.groups()]
+        hint = did_you_mean(request.group, [group for app, group in every if app == request.application]) or advice
+        message = f"application {request.application} has no deployment group {request.group}."
+        return NotFound(message, hint, code=ErrorCode.DEPLOYMENT_GROUP_MISSING)
+
+    # ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @activity.defn
+    async def read_fleet(self, request: ReadFleet) -> Fleet:
+        """Resolves the instances, orders them, and freezes how to reach them in the store. May be repeated."""
+        with translated():
+            return await self.fleet(request)
+
+    async def fleet(self, request: ReadFleet) -> Fleet:
+        """The same without Temporal's errors. Raises InvalidInput, NotFound, OurFault, TemporalUnavailable."""
+        found = self._of_undone(request) if request.order.undo else self._of_group(request)
+        (targets, warnings), (view, states) = await asyncio.gather(found, read_memory(self._client, request.group))
+        frozen = freeze(request, targets, states, view, warnings)
+        pages = {key: page.model_dump_json().encode() for key, page in frozen.pages.items()}
+        pages[order_key(request.order.deployment_id)] = request.order.model_dump_json().encode()
+        await asyncio.to_thread(self._put_all, pages)
+        return frozen.fleet
+
+    async def _of_group(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
+        targets, warnings = await self._members.of_group(request.group)
+        if request.only is None:
+            return targets, warnings
+        gone = [name for name in request.only if name not in targets]
+        warnings += [f"{name} is not in the group" for name in gone]
+        return {name: targets[name] for name in request.only if name in targets}, warnings
+
+    async def _of_undone(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
+        """A compensation's instances: by name, wherever their tags have gone meanwhile.
+
+        What is declared now says how to reach them; what is no longer declared is reached as the undone deployment
+        reached it.
+        """
+        undo = request.order.undo
+        assert undo
+        frozen = await asyncio.to_thread(self._frozen_targets, undo.deployment_id)
+        wanted = request.only
+        if wanted is None:
+            wanted = await asyncio.to_thread(self._touched, undo.deployment_id)
+        known = frozen | await self._members.declared(wanted)
+        gone = [name for name in wanted if name not in known]
+        warnings = [f"{name} is unknown, now and in {undo.deployment_id}: it stays as it is" for name in gone]
+        return {name: known[name] for name in wanted if name in known}, warnings
+
+    # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _put_all(self, objects: Mapping[str, bytes]) -> None:
+        with ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="fleet") as pool:
+            list(pool.map(self._store.put, objects.keys(), objects.values()))
+
+    def _get_all(self, keys: Iterable[str]) -> list[bytes]:
+        with ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="fleet") as pool:
+            return list(pool.map(self._store.get, keys))
+
+    def _frozen_targets(self, deployment_id: str) -> dict[str, Target]:
+        """The targets of a deployment as they were frozen; empty where the store has none any more."""
+        try:
+            keys = list(self._store.keys(fleet_prefix(deployment_id)))
+            pages = [FleetPage.model_validate_json(data) for data in self._get_all(keys)]
+        except NotFound:
+            return {}
+        return {target.name: target for page in pages for target in page.targets}
+
+    def _touched(self, deployment_id: str) -> tuple[str, ...]:
+        """The instances whose records say that a runner began to work on them."""
+        prefix = instance_key(deployment_id, "").removesuffix(".json")
+        try:
+            keys = list(self._store.keys(prefix))
+            reports = [InstanceReport.model_validate_json(data) for data in self._get_all(keys)]
+        except NotFound:
+            keys, reports = [], []
+        if not keys:
+            raise NotFound(f"the store knows nothing of what deployment {deployment_id} did.", "See: towline list")
+        return tuple(report.outcome.instance for report in reports if report.outcome.was_touched)
+
+    # ── a client's question ──────────────────────────────────────────────────────────────────────────────────────
+
+    @activity.defn
+    async def check_paths(self, request: CheckPaths) -> PathFindings:
+        """What paths are on this worker, and which of them are missing or cannot be read."""
+        findings = await asyncio.to_thread(lambda: tuple(_look_at(path) for path in request.paths))
+        return PathFindings(worker=socket.gethostname(), findings=findings)
+
+
+def _look_at(text: str) -> PathFinding:
+    try:
+        path = Path(text).expanduser()
+        if not path.is_absolute():
+            return PathFinding(path=text, resolved=str(path.absolute()), problem="is not absolute")
+        if not path.exists():
+            return PathFinding(path=text, resolved=str(path), problem="is missing")
+        problem = "" if os.access(path, os.R_OK) else "cannot be read"
+        return PathFinding(path=text, resolved=str(path), problem=problem)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory for ~user
+        return PathFinding(path=text, resolved=text, problem=f"cannot be looked at: {error}")

@@ -1,0 +1,93 @@
+"""The instances of a deployment group, resolved: declared ones and EC2's, each with everything to reach it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances, needs_ec2
+from towline.catalogue import Catalogue
+from towline.errors import InvalidInput
+from towline.model.group import DeploymentGroup
+from towline.model.instance import InstanceRecord, SshSettings, Target
+from towline.model.problem import did_you_mean
+from towline.model.selection import candidate, selects
+from towline.model.targets import Ec2Source, NamedSshSettings, complete, target_of
+
+
+class Members:
+    """Reads the catalogue and EC2. Raises InvalidInput, NotFound, OurFault, TemporalUnavailable."""
+
+    def __init__(self, catalogue: Catalogue, make_client: MakeClient) -> None:
+        self._catalogue = catalogue
+        self._make_client = make_client
+
+    async def of_group(self, group: DeploymentGroup) -> tuple[dict[str, Target], list[str]]:
+        """The group's instances now, by name; and warnings."""
+        records, settings = await asyncio.gather(self._catalogue.instances(), self._ssh_settings())
+        warnings: list[str] = []
+        targets: dict[str, Target] = {}
+        for record in records.values():
+            if selects(group, candidate(record)):
+                targets[record.instance_name] = _target(record, settings)
+        for found in await self._ec2(group) if needs_ec2(group) else ():
+            if selects(group, found.candidate):
+                targets[found.candidate.name] = _ec2_target(found, settings)
+                if found.state != "running":
+                    warnings.append(f"{found.candidate.name} is {found.state}")
+        return targets, warnings
+
+    async def declared(self, names: Iterable[str]) -> dict[str, Target]:
+        """Those of these names that are declared, whatever group they are in."""
+        records, settings = await asyncio.gather(
+            self._catalogue.read(f"instance/{name}" for name in names), self._ssh_settings()
+        )
+        found = [InstanceRecord.model_validate(record.value) for record in records.values()]
+        return {record.instance_name: _target(record, settings) for record in found}
+
+    async def _ssh_settings(self) -> dict[str, SshSettings]:
+        records = await self._catalogue.read_all("ssh")
+        return {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in records.items()}
+
+    async def _ec2(self, group: DeploymentGroup) -> list[Found]:
+        records = await self._catalogue.read_all("ec2")
+        sources = [Ec2Source.model_validate(record.value) for record in records.values()]
+        if not sources:
+            name = f"{group.application_name}/{group.deployment_group_name}"
+            raise InvalidInput(
+                f"group {name} selects EC2 instances, and no region is declared to seek them in.",
+                "Add `ec2: [{region: …}]` to towline.yaml and run: towline apply -f towline.yaml",
+            )
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(find_instances, self._make_client, source, group) for source in sources)
+        )
+        check_auto_scaling(group, {name for _, known in answers for name in known})
+        return [found for instances, _ in answers for found in instances]
+
+
+def _target(record: InstanceRecord, settings: Mapping[str, SshSettings]) -> Target:
+    try:
+        return target_of(record, settings)
+    except KeyError as error:
+        raise _no_settings(f"instance {record.instance_name}", str(error.args[0]), settings) from None
+
+
+def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
+    own = found.source.ssh.model_copy(update={"host": found.address or None})
+    try:
+        ssh = complete(own, found.source.ssh.use, settings, found.candidate.name)
+    except KeyError as error:
+        raise _no_settings(f"ec2 {found.source.region}", str(error.args[0]), settings) from None
+    return Target(
+        name=found.candidate.name,
+        address=ssh.host or "",
+        zone=found.zone,
+        transport="ssh",
+        ssh=ssh,
+        tags=found.candidate.tags,
+    )
+
+
+def _no_settings(user: str, name: str, settings: Mapping[str, SshSettings]) -> InvalidInput:
+    hint = did_you_mean(name, settings) or "Declare them under ssh in towline.yaml and run: towline apply"
+    return InvalidInput(f"{user} uses the ssh settings {name}, which do not exist.", hint)

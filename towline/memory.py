@@ -1,0 +1,41 @@
+"""What the workflow of a deployment group remembers: its last revision, and how each instance last fared."""
+
+from __future__ import annotations
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from towline.catalogue import READ_TIMEOUT, talking
+from towline.model import names
+from towline.model.group import DeploymentGroup
+from towline.model.messages import GroupView, InstanceState, StatesPage
+
+PAGE = 500
+
+
+async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView | None, dict[str, InstanceState]]:
+    """The group's view, and the state of each instance by name; (None, {}) where nobody has deployed yet.
+
+    Raises `TemporalUnavailable`.
+    """
+    handle = client.get_workflow_handle(names.group_workflow_id(group.deployment_group_id))
+    states: dict[str, InstanceState] = {}
+    after = ""
+    async with talking(f"reading the state of {group.application_name}/{group.deployment_group_name}"):
+        try:
+            view: GroupView = await handle.query(names.STATUS, result_type=GroupView, rpc_timeout=READ_TIMEOUT)
+            while True:
+                page: dict[str, InstanceState] = await handle.query(
+                    "states",
+                    StatesPage(after=after, limit=PAGE),
+                    result_type=dict[str, InstanceState],
+                    rpc_timeout=READ_TIMEOUT,
+                )
+                states |= page
+                if len(page) < PAGE:
+                    return view, states
+                after = max(page)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None, {}
+            raise
