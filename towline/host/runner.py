@@ -1055,7 +1055,7 @@ class InstallPlan:
 
     def _entry(self, entry):
         source = self.sources.path(entry["source"])
-        destination = self.host.at(entry["destination"])
+        destination = self._place("destination", entry["destination"])
         if not self.sources.exists(source):
             raise StepFailed("Install: the source %s is not in the revision" % as_text(entry["source"]))
         if self.sources.is_directory(source):
@@ -1065,6 +1065,11 @@ class InstallPlan:
             destination = join(destination, os.path.basename(source.rstrip("/")))
             self._ancestors(destination)
             self._copy(source, destination)
+
+    def _place(self, key, path):
+        if path.startswith("~"):
+            raise StepFailed("Install: %s %s: no home directory is put in place of ~; write the path" % (key, as_text(path)))
+        return self.host.at(path)
 
     def _ancestors(self, destination):
         missing, parent = [], os.path.dirname(destination)
@@ -1138,7 +1143,7 @@ class InstallPlan:
         )
 
     def _permission(self, permission):
-        target = self.host.at(permission["object"])
+        target = self._place("object", permission["object"])
         kinds = permission.get("type", ("file", "directory"))
         if target in self.copies:
             if "file" in kinds:
@@ -1283,7 +1288,8 @@ class Installer:
             os.close(self.list)
 
     def _record(self, line):
-        write_all(self.list, os.fsencode(line) + b"\n")
+        line = os.fsencode(line)
+        write_all(self.list, line if line.endswith(b"\n") else line + b"\n")
 
     def _mkdir(self, path):
         os.mkdir(path, 0o777)
@@ -1293,7 +1299,8 @@ class Installer:
         replaces = destination in self.plan.replaced
         target = destination
         if replaces and os.path.isdir(destination):
-            target = join(destination, os.path.basename(source))
+            inside = os.readlink(source) if os.path.islink(source) else source
+            target = join(destination, os.path.basename(inside))
             replaces = os.path.lexists(target)
         if replaces:
             self.keeper.keep(target)
@@ -1610,7 +1617,7 @@ class Following:
 
     def _leave_open(self):
         """What a child still writes to is read on by a process of its own: a daemon must not die of its output."""
-        left = sorted(tag for tag, _ in self.streams.values())
+        left = [tag for tag, _ in self.streams.values()]
         if self.reason:
             return []
         for fd, (tag, rest) in self.streams.items():
