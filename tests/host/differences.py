@@ -1,8 +1,8 @@
 """Where towline does something else than AWS's agent did in a recorded case, and why.
 
 `DIFFERENCES[case][deployment]` names the rules that explain what differs there. A rule says which of the compared
-things may differ, and checks that what towline does instead is what it means to do. What no rule explains fails the case;
-a rule that explains nothing (any more) fails it, too.
+things may differ, and checks that what towline does instead is what it means to do. What no rule explains fails the
+case; a rule that explains nothing (any more) fails it, too.
 """
 
 from __future__ import annotations

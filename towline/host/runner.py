@@ -1068,7 +1068,9 @@ class InstallPlan:
 
     def _place(self, key, path):
         if path.startswith("~"):
-            raise StepFailed("Install: %s %s: no home directory is put in place of ~; write the path" % (key, as_text(path)))
+            raise StepFailed(
+                "Install: %s %s: no home directory is put in place of ~; write the path" % (key, as_text(path))
+            )
         return self.host.at(path)
 
     def _ancestors(self, destination):
