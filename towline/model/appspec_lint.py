@@ -30,8 +30,7 @@ def lint_bundle(
         lint.source(f"files[{index}]", entry)
     for event, scripts in plan.hooks.items():
         for index, script in enumerate(scripts):
-            is_fatal = for_deployment and event in IN_PLACE_EVENTS
-            lint.script(f"hooks.{event}[{index}].location", script, Severity.ERROR if is_fatal else Severity.WARNING)
+            lint.script(f"hooks.{event}[{index}].location", script, event in IN_PLACE_EVENTS, for_deployment)
     lint.clashes()
     lint.permissions()
     return sorted(lint.problems, key=lambda problem: problem.line)
@@ -68,12 +67,15 @@ class _Lint:
                     f"{key}.destination", rule, f"Write {posixpath.dirname(entry.destination.rstrip('/')) or '/'}"
                 )
 
-    def script(self, key: str, script: Script, missing: Severity) -> None:
+    def script(self, key: str, script: Script, will_run: bool, for_deployment: bool) -> None:
         member = self._listing.find(script.location)
+        severity = Severity.ERROR if will_run and for_deployment else Severity.WARNING
+        fate = "; a deployment is refused" if will_run and not for_deployment else ""
         if member is None:
-            self._add(key, f"there is no {script.location} in the bundle", self._near(script.location), missing)
+            rule = f"there is no {script.location} in the bundle{fate}"
+            self._add(key, rule, self._near(script.location), severity)
         elif member.type == "directory":
-            self._add(key, f"{script.location} is a directory", "Name a script", missing)
+            self._add(key, f"{script.location} is a directory{fate}", "Name a script", severity)
         if member and "crlf" in member.marks:
             rule = f"{script.location} has Windows line ends: its interpreter will not be found"
             self._add(key, rule, f"Mend it with: sed -i 's/\\r$//' {member.path}")

@@ -1,0 +1,69 @@
+"""What `validate` and `push` find out about a bundle on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from towline.bundles.archive import read_archive, read_directory
+from towline.errors import NotFound, OurFault
+from towline.model.appspec import parse_appspec
+from towline.model.appspec_lint import lint_bundle
+from towline.model.listing import Listing
+from towline.model.plan import CompiledPlan
+from towline.model.problem import Problem, made_strict
+from towline.model.revision import bundle_type_of
+
+
+@dataclass(frozen=True)
+class Findings:
+    """An AppSpec that was looked at: the file for people, its plan if it has one, its bundle if it was given."""
+
+    file: str
+    plan: CompiledPlan | None
+    listing: Listing | None
+    problems: Sequence[Problem]
+
+
+def inspect(path: Path, *, strict: bool) -> Findings:
+    """Looks at a directory, an archive or an AppSpec file; `strict` makes errors of warnings.
+
+    Raises NotFound, InvalidBundle or OurFault.
+    """
+    listing = None
+    if path.is_dir():
+        bundle = read_directory(path)
+        listing, name, text = bundle.listing, bundle.appspec_name, bundle.appspec
+        file = str(path / bundle.appspec_name)
+    elif _is_archive(path):
+        bundle = read_archive(path, bundle_type_of(path.name), str(path))
+        listing, name, text = bundle.listing, bundle.appspec_name, bundle.appspec
+        file = f"{path}/{bundle.appspec_name}"
+    else:
+        file, name, text = str(path), "appspec.yml", _bytes_of(path)
+    checked = parse_appspec(text, name)
+    problems = list(checked.problems)
+    if checked.value and listing:
+        problems += lint_bundle(checked.value, listing, checked.lines)
+    problems.sort(key=lambda problem: problem.line)
+    return Findings(file, checked.value, listing, made_strict(problems) if strict else problems)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        bundle_type_of(path.name)
+    except ValueError:
+        return False
+    if not path.exists():
+        raise NotFound(f"{path}: no such file or directory")
+    return True
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such file or directory") from None
+    except OSError as error:
+        raise OurFault(f"{path}: {error.strerror}") from error
