@@ -12,7 +12,7 @@ import functools
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -55,10 +55,14 @@ T = TypeVar("T")
 
 
 class CatalogueConflict(errors.Conflict):
-    """Somebody else changed records since they were read; `refused` says which, and what they are now."""
+    """Somebody else changed records since they were read; `refused` says which, and what they are now.
 
-    def __init__(self, refused: Sequence[Refusal]) -> None:
+    `written` are the versions of those records whose batches were made all the same.
+    """
+
+    def __init__(self, refused: Sequence[Refusal], written: Mapping[str, int] | None = None) -> None:
         self.refused = tuple(refused)
+        self.written = dict(written or {})
         shown = ", ".join(_tell(refusal) for refusal in self.refused[:5])
         more = f" and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
         super().__init__(
@@ -107,10 +111,11 @@ class Catalogue:
         for change in changes:
             parts.setdefault(names.catalogue_workflow_id(change.key), []).append(change)
         answers = await asyncio.gather(*(self._write_part(part, wanted) for part, wanted in parts.items()))
-        refused = [refusal for versions, refusals in answers for refusal in refusals]
+        refused = [refusal for _, refusals in answers for refusal in refusals]
+        written = {key: version for versions, _ in answers for key, version in versions.items()}
         if refused:
-            raise CatalogueConflict(sorted(refused, key=lambda refusal: refusal.key))
-        return {key: version for versions, _ in answers for key, version in versions.items()}
+            raise CatalogueConflict(sorted(refused, key=lambda refusal: refusal.key), written)
+        return written
 
     # ── what the records mean ──
 

@@ -1,0 +1,161 @@
+"""The story of `towline apply`: read the files, compare, show, ask, write; and what to do when somebody was faster."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from temporalio.client import Client
+
+from towline.ask import ask
+from towline.catalogue import Catalogue, CatalogueConflict
+from towline.cli.plan_lines import plan_lines
+from towline.cli.say import complain, has_colour, result, say, warn
+from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
+from towline.model.ask import Question
+from towline.model.catalogue import Record
+from towline.model.changes import APPLIED, Changes, diff, memberships
+from towline.model.exit_status import ExitStatus
+from towline.model.manifest import Manifest, merge, parse_manifest, unknown_references
+from towline.model.paths import CheckPaths, PathFindings, ssh_paths
+from towline.model.problem import Problem, Severity
+
+ASK_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Apply:
+    """What was asked for on the command line."""
+
+    files: tuple[Path, ...]
+    yes: bool = False
+    dry_run: bool = False
+    prune: bool = False
+
+
+def run(wish: Apply) -> int:
+    """The whole command; returns its exit status."""
+    manifest = read_files(wish.files)
+    if wish.prune and not manifest.owners:
+        raise InvalidInput("--prune removes what an owner applied before, and no file names one.", "Add `owner: …`.")
+
+    async def story() -> int:
+        from towline.settings import read_settings
+        from towline.temporal import connect_temporal
+
+        return await apply(await connect_temporal(read_settings()), manifest, wish)
+
+    return asyncio.run(story())
+
+
+def read_files(files: tuple[Path, ...]) -> Manifest:
+    """The files as one manifest; warnings are told. Raises `InvalidManifest` with all problems of all files."""
+    manifest = merge([_read_file(file) for file in files])
+    _refuse(manifest.errors)
+    for problem in manifest.problems:
+        warn(f"{problem}")
+    return manifest
+
+
+def _read_file(file: Path) -> Manifest:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{file}: {error.strerror}.", "Name a file: towline apply -f towline.yaml") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file}: is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    folder = Path.cwd() if str(file) == "-" else file.resolve().parent
+    return parse_manifest(text, file=str(file), folder=str(folder), host=socket.gethostname())
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        count = f"{len(errors)} problem{'' if len(errors) == 1 else 's'}"
+        raise InvalidManifest(f"{count}, nothing was changed.", errors)
+
+
+async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: Catalogue | None = None) -> int:
+    """Compares, shows, asks, writes; returns the exit status. Raises `Conflict` where somebody else was faster.
+
+    On a terminal the new differences are shown and asked about once more. Elsewhere nobody could judge them: what the
+    other one wrote stands, and the next `apply` shows it.
+    """
+    catalogue = catalogue or Catalogue(client)
+    for is_last in (False, True):
+        existing = await _existing(catalogue)
+        _refuse(unknown_references(manifest, existing))
+        changes = diff(manifest.records, existing, manifest.owners, prune=wish.prune)
+        result("\n".join(plan_lines(changes, memberships(changes, existing), colour=has_colour(sys.stdout))))
+        await _tell_paths(client, manifest)
+        if wish.dry_run or not changes.changes:
+            return ExitStatus.SUCCEEDED
+        if not wish.yes and not _is_confirmed():
+            return _not_applied()
+        try:
+            await catalogue.write(change.change for change in changes.changes)
+        except CatalogueConflict as conflict:
+            if wish.yes or is_last:
+                raise _refused(conflict, changes) from conflict
+            complain(f"{conflict.message}. This is what is left to do:")
+        else:
+            say(f"Applied: {_counted(changes)}.")
+            return ExitStatus.SUCCEEDED
+    raise AssertionError("the second round returns or raises")
+
+
+async def _existing(catalogue: Catalogue) -> dict[str, Record]:
+    """All records of the kinds that `apply` knows."""
+    parts = await asyncio.gather(*(catalogue.read_all(kind) for kind in APPLIED))
+    return {key: record for part in parts for key, record in part.items()}
+
+
+async def _tell_paths(client: Client, manifest: Manifest) -> None:
+    """What the paths under `ssh` are on a worker: keys and known hosts lie there, not here."""
+    paths = ssh_paths(manifest.records)
+    if not paths:
+        return
+    question = Question(
+        activity="check_paths",
+        argument=CheckPaths(paths=tuple(paths)),
+        timeout_seconds=ASK_SECONDS,
+        summary="paths of towline.yaml",
+    )
+    try:
+        answer = await ask(client, question, PathFindings)
+    except TowlineError as error:
+        warn(f"the paths under ssh were not checked: {error.message}")
+        return
+    say(f"Paths on the worker {answer.worker}:")
+    for finding in answer.findings:
+        shown = finding.path if finding.path == finding.resolved else f"{finding.path} → {finding.resolved}"
+        if finding.problem:
+            warn(f"  {shown} {finding.problem}")
+        else:
+            say(f"  {shown}")
+
+
+def _is_confirmed() -> bool:
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise InvalidInput("not applied: there is no terminal to ask on.", "Add --yes, or --dry-run to only look.")
+    return click.confirm("Apply these changes?", default=False, err=True)
+
+
+def _not_applied() -> int:
+    say("Nothing was changed.")
+    return ExitStatus.FAILED_WHOLE
+
+
+def _refused(conflict: CatalogueConflict, changes: Changes) -> Conflict:
+    done = f"{len(conflict.written)} of {len(changes.changes)} changes were made"
+    return Conflict(f"{conflict.message}; {done}.", "Nothing of theirs was overwritten. Run the same command again.")
+
+
+def _counted(changes: Changes) -> str:
+    words: Mapping[str, str] = {"+": "added", "~": "changed", "-": "removed"}
+    return ", ".join(f"{len(changes.of(sign))} {word}" for sign, word in words.items() if changes.of(sign))

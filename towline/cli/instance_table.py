@@ -1,0 +1,186 @@
+"""What runs where: the catalogue's instances joined with what each group's workflow remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import Client
+
+from towline.catalogue import Catalogue
+from towline.cli.say import result, result_json, say
+from towline.errors import NotFound
+from towline.memory import read_memory
+from towline.model.group import DeploymentGroup
+from towline.model.instance import InstanceRecord, SshSettings
+from towline.model.messages import InstanceState
+from towline.model.order import natural
+from towline.model.problem import did_you_mean
+from towline.model.selection import candidate, selects
+from towline.model.targets import NamedSshSettings, target_of
+
+HEADERS = ("INSTANCE", "GROUP", "ZONE", "ADDRESS", "LAST OUTCOME", "REVISION", "DEPLOYMENT", "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One instance of one group; `group` empty: it is in none. `state` None: nobody has deployed to it there."""
+
+    instance: str
+    group: str
+    zone: str = ""
+    address: str = ""
+    state: InstanceState | None = None
+    is_member: bool | None = None  # None: EC2's, only a worker can tell
+
+    def as_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        application, _, group = self.group.partition("/")
+        state = self.state
+        return {
+            "instanceName": self.instance,
+            "applicationName": application,
+            "deploymentGroupName": group,
+            "zone": self.zone,
+            "address": self.address,
+            "isMember": self.is_member,
+            "lastOutcome": state.outcome.value if state else None,
+            "revision": state.revision if state else "",
+            "sha256": state.sha256 if state else "",
+            "deploymentId": state.deployment_id if state else "",
+            "isHealthy": bool(state and state.is_healthy),
+            "isOwed": bool(state and state.is_owed),
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        state = self.state
+        notes = [
+            "owed" if state and state.is_owed else "",
+            "no longer in the group" if self.is_member is False and self.group else "",
+        ]
+        return (
+            self.instance,
+            self.group or "(none)",
+            self.zone,
+            self.address,
+            state.outcome.value if state else "never deployed",
+            state.revision if state else "",
+            state.deployment_id if state else "",
+            ", ".join(note for note in notes if note),
+        )
+
+
+def show(group: str, *, as_json: bool) -> None:
+    """The whole command. Raises `NotFound`, `TemporalUnavailable`."""
+
+    async def story() -> list[Row]:
+        from towline.settings import read_settings
+        from towline.temporal import connect_temporal
+
+        return await read_rows(await connect_temporal(read_settings()), group)
+
+    rows = asyncio.run(story())
+    if as_json:
+        result_json([row.as_json() for row in rows])
+    elif not rows:
+        say("No instances. Declare some: towline apply -f towline.yaml")
+    elif sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        result("\n".join(plain_lines(rows)))
+
+
+async def read_rows(client: Client, wanted: str = "") -> list[Row]:
+    """The rows of one group, of an application's groups, or of all; in the order of groups and names."""
+    catalogue = Catalogue(client)
+    groups, instances, ssh = await asyncio.gather(catalogue.groups(), catalogue.instances(), catalogue.read_all("ssh"))
+    settings = {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in ssh.items()}
+    chosen = _chosen(groups, wanted)
+    memories = await asyncio.gather(*(read_memory(client, group) for group in chosen.values()))
+    rows: list[Row] = []
+    for (name, group), (_, states) in zip(chosen.items(), memories, strict=True):
+        rows += _rows_of(name, group, instances, states, settings)
+    if not wanted:
+        listed = {row.instance for row in rows}
+        free = sorted(instances.keys() - listed, key=natural)
+        rows += [_row(instances[name], "", None, settings, is_member=False) for name in free]
+    return rows
+
+
+def _chosen(groups: Mapping[str, DeploymentGroup], wanted: str) -> dict[str, DeploymentGroup]:
+    chosen = {
+        name: groups[name]
+        for name in sorted(groups, key=natural)
+        if wanted in ("", name) or name.startswith(f"{wanted}/")
+    }
+    if wanted and not chosen:
+        applications = [name.partition("/")[0] for name in groups]
+        hint = did_you_mean(wanted, [*groups, *applications]) or "See: towline instances"
+        raise NotFound(f"no deployment group {wanted}.", hint)
+    return chosen
+
+
+def _rows_of(
+    name: str,
+    group: DeploymentGroup,
+    instances: Mapping[str, InstanceRecord],
+    states: Mapping[str, InstanceState],
+    settings: Mapping[str, SshSettings],
+) -> list[Row]:
+    members = {one for one, record in instances.items() if selects(group, candidate(record))}
+    rows = []
+    for one in sorted({*members, *states}, key=natural):
+        state = states.get(one)
+        if one in instances:
+            rows.append(_row(instances[one], name, state, settings, is_member=one in members))
+        else:
+            is_ec2 = one.startswith("i-")
+            rows.append(Row(one, name, state=state, is_member=None if is_ec2 else False))
+    return rows
+
+
+def _row(
+    record: InstanceRecord,
+    group: str,
+    state: InstanceState | None,
+    settings: Mapping[str, SshSettings],
+    *,
+    is_member: bool,
+) -> Row:
+    try:
+        address = target_of(record, settings).address
+    except KeyError as error:
+        address = f"? (no ssh settings {error.args[0]})"
+    return Row(record.instance_name, group, record.zone, address, state, is_member)
+
+
+def plain_lines(rows: list[Row]) -> list[str]:
+    """Columns of equal width, without colour or frame: for files, pipes and logs."""
+    table = [HEADERS, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADERS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in HEADERS:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.cells()), style=_style(row))
+    Console().print(table)
+
+
+def _style(row: Row) -> str:
+    if row.state is None or row.is_member is False:
+        return "dim"
+    if row.state.is_owed:
+        return "bold red"
+    return "" if row.state.is_healthy else "red"
