@@ -203,6 +203,20 @@ class Deployments:
             return Sight(await ending, has_ended=True)
         return Sight(query.result())  # raises
 
+    async def run_id(self, deployment_id: str) -> str:
+        """The first execution run id, by which hosts know the deployment; empty where Temporal has forgotten it."""
+        description = await self._describe(deployment_id)
+        return description.raw_description.workflow_execution_info.first_run_id if description else ""
+
+    async def is_known(self, deployment_id: str) -> bool:
+        """Whether Temporal knows a workflow of this id."""
+        return await self._describe(deployment_id) is not None
+
+    async def is_open(self, deployment_id: str) -> bool:
+        """Whether its workflow still runs."""
+        description = await self._describe(deployment_id)
+        return description is not None and description.status == WorkflowExecutionStatus.RUNNING
+
     async def wait(self, deployment_id: str) -> DeploymentView:
         """The final view, when there is one."""
         return await self._ended(deployment_id)
@@ -231,13 +245,13 @@ class Deployments:
 
     # ── steer ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def pause(self, deployment_id: str) -> DeploymentView | None:
+    async def pause(self, deployment_id: str) -> dict[str, Any] | None:
         """Starts nothing new from now on; see `_steer`."""
-        return await self._steer(deployment_id, names.PAUSE, None, DeploymentView)
+        return await self._steer(deployment_id, names.PAUSE, None, dict[str, Any])
 
-    async def resume(self, deployment_id: str) -> DeploymentView | None:
+    async def resume(self, deployment_id: str) -> dict[str, Any] | None:
         """Goes on; see `_steer`."""
-        return await self._steer(deployment_id, names.RESUME, None, DeploymentView)
+        return await self._steer(deployment_id, names.RESUME, None, dict[str, Any])
 
     async def stop(self, deployment_id: str, request: StopRequest) -> StopAnswer | None:
         """Asks it to stop; see `_steer`."""

@@ -26,6 +26,19 @@ class Listed:
     start_time: str
     close_time: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """By CodeDeploy's names; what is not known is absent."""
+        shown = {
+            "deploymentId": self.deployment_id,
+            "applicationName": self.application,
+            "deploymentGroupName": self.group,
+            "status": self.status,
+            "revision": self.revision,
+            "startTime": self.start_time,
+            "completeTime": self.close_time,
+        }
+        return {key: value for key, value in shown.items() if value}
+
     @property
     def is_open(self) -> bool:
         """Whether it may still change."""

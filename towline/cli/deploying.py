@@ -1,0 +1,166 @@
+"""From the words of `towline deploy` to a deployment that is watched: revision, request, start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from towline import errors
+from towline.cli.door import Door, talk, view_of_report
+from towline.cli.ending import announce, let_go_on_interrupt, watch_through
+from towline.cli.say import result, result_json, say
+from towline.client import new_deployment_id
+from towline.model import names
+from towline.model.exit_status import exit_status
+from towline.model.messages import DeployRequest
+from towline.model.revision import RevisionLocation
+from towline.store import Store
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for; `words` are fields of a `DeployRequest`."""
+
+    words: dict[str, Any]
+    revision: str
+    deployment_id: str | None
+    only_plan: bool
+    detach: bool
+    as_json: bool
+    patience: float
+
+
+def deploy(wish: Wish) -> int:
+    """Does it, and returns the exit status."""
+    if wish.deployment_id is not None:
+        check_id(wish.deployment_id)
+    deployment_id = wish.deployment_id or new_deployment_id()
+    location = parse_revision(wish.revision)
+    request_of(wish.words, location)  # before anything is packed or sent
+
+    async def run(door: Door) -> int:
+        request = request_of(wish.words, location or await send(door, Path(wish.revision)))
+        if wish.only_plan:
+            from towline.cli.planning import show_plan
+
+            return await show_plan(door, request, as_json=wish.as_json)
+        if wish.deployment_id and (status := await _attach_to_record(door, request, deployment_id, wish)) is not None:
+            return status
+        return await start_and_watch(door, request, deployment_id, wish)
+
+    return let_go_on_interrupt(deployment_id, lambda: talk(run))
+
+
+async def start_and_watch(door: Door, request: DeployRequest, deployment_id: str, wish: Wish) -> int:
+    """Starts or attaches; then watches, unless it was asked to detach."""
+    started = await door.deployments.start(request, deployment_id)
+    announce(deployment_id, door.settings, attached=started.attached)
+    if wish.detach:
+        result(deployment_id)
+        return 0
+    return await watch_through(door, deployment_id, wish.as_json, wish.patience)
+
+
+def parse_revision(text: str) -> RevisionLocation | None:
+    """The location that a revision's text names; None for a path. Raises InvalidInput, NotFound."""
+    if re.match(r"[a-z0-9+.-]+://", text):
+        try:
+            return RevisionLocation.parse(text)
+        except ValueError as error:
+            raise errors.InvalidInput(f"{error}.") from error
+    if not Path(text).exists():
+        raise errors.NotFound(
+            f"revision {text!r}: there is no such directory or archive.",
+            "The other forms are s3://BUCKET/KEY and github://OWNER/REPO@SHA",
+        )
+    return None
+
+
+def request_of(words: dict[str, Any], location: RevisionLocation | None) -> DeployRequest:
+    """The request; without a location its other words are checked all the same. Raises InvalidInput."""
+    try:
+        return DeployRequest(**words, revision=location)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise errors.InvalidInput(f"{key}: {first['msg']}.", "See: towline deploy --help") from error
+
+
+def check_id(deployment_id: str) -> None:
+    """Raises InvalidInput for an id that could not be a path on a host."""
+    if not re.match(names.DEPLOYMENT_ID, deployment_id):
+        raise errors.InvalidInput(
+            f"{deployment_id!r} is no deployment id.", "Letters, digits, '.', '_' and '-', at most 64, no '.' in front."
+        )
+
+
+async def send(door: Door, path: Path) -> RevisionLocation:
+    """Packs a revision on disk and sends it to the store, unless it is there already."""
+    return await asyncio.to_thread(_send, await door.store(), path)
+
+
+def _send(store: Store, path: Path) -> RevisionLocation:
+    from towline.bundles.local import as_archive, location_of, read_local, revision_key
+
+    read_local(path)  # a hostile or broken archive stops here
+    with tempfile.TemporaryDirectory(prefix="towline-") as folder:
+        archive = as_archive(path, Path(folder))
+        key = revision_key(archive.sha256, archive.bundle_type)
+        if not store.exists(key):
+            store.put_file(key, archive.path)
+        return location_of(archive, path.resolve().name)
+
+
+async def _attach_to_record(door: Door, request: DeployRequest, deployment_id: str, wish: Wish) -> int | None:
+    """The result of a deployment of this id that only the store remembers; None where there is none.
+
+    Raises `Conflict` where it was asked for in other words.
+    """
+    if await door.deployments.is_known(deployment_id):
+        return None
+    records = await door.records_if_any()
+    report = await asyncio.to_thread(records.report, deployment_id) if records else None
+    if report is None:
+        return None
+    if not same_words(report["deploymentInfo"], request):
+        raise errors.Conflict(
+            f"deployment {deployment_id} exists and was asked for in other words.",
+            f"See it with: towline report {deployment_id}   or leave --id out.",
+        )
+    say(f"{deployment_id} has ended already; this is its result.")
+    if wish.as_json:
+        result_json(await door.document(deployment_id))
+    return int(exit_status(view_of_report(report)))
+
+
+def same_words(info: dict[str, Any], request: DeployRequest) -> bool:
+    """Whether a report's deploymentInfo is of this request, as far as a report tells.
+
+    A report has the revision as it was pinned: a version or an ETag that the request leaves open may be there.
+    """
+    told = RevisionLocation.model_validate(info["revision"]) if info.get("revision") else None
+    asked = request.revision
+    if told and asked and told.s3_location and asked.s3_location:
+        left_open = {
+            key: getattr(told.s3_location, key)
+            for key in ("version", "e_tag")
+            if getattr(asked.s3_location, key) is None
+        }
+        asked = asked.model_copy(update={"s3_location": asked.s3_location.model_copy(update=left_open)})
+    return told == asked and (
+        info.get("applicationName"),
+        info.get("deploymentGroupName"),
+        info.get("description", ""),
+        info.get("ignoreApplicationStopFailures", False),
+    ) == (
+        request.application_name,
+        request.deployment_group_name,
+        request.description,
+        request.ignore_application_stop_failures,
+    )

@@ -1,0 +1,62 @@
+"""The end of `deploy`, `rollback` and `status --watch`: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from towline.cli import render
+from towline.cli.door import Door, talk
+from towline.cli.say import result, result_json, say
+from towline.cli.watching import display, follow
+from towline.model.exit_status import ExitStatus, exit_status
+from towline.model.view import counts
+from towline.settings import Settings
+
+PATIENCE_SECONDS = 120.0
+
+
+def watch(deployment_id: str, *, as_json: bool, patience: float = PATIENCE_SECONDS) -> int:
+    """Watches in a connection of its own; see `watch_through`."""
+    return let_go_on_interrupt(
+        deployment_id, lambda: talk(lambda door: watch_through(door, deployment_id, as_json, patience))
+    )
+
+
+async def watch_through(door: Door, deployment_id: str, as_json: bool, patience: float = PATIENCE_SECONDS) -> int:
+    """Shows a deployment to its end, prints the result to stdout, and returns the exit status that it stands for."""
+    view = await follow(door, deployment_id, display(), patience)
+    if as_json:
+        result_json(await door.document(deployment_id, view))
+    else:
+        result(render.joined([render.headline(view), counts(view.info, view.progress), *render.ending_lines(view)]))
+    return int(exit_status(view))
+
+
+def let_go_on_interrupt(deployment_id: str, work: Callable[[], int]) -> int:
+    """Runs the watching; Ctrl-C ends only that: the rollout goes on, and the person hears how to stop it."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        say(f"\nLet go: {deployment_id} goes on. Watch it again with: towline status {deployment_id} --watch")
+        say(f"Stop it with: towline stop {deployment_id}")
+        return int(ExitStatus.LET_GO)
+
+
+def announce(deployment_id: str, settings: Settings, *, attached: bool = False) -> None:
+    """Says, on stderr, which deployment this is and how to watch and stop it."""
+    verb = "Attached to" if attached else "Started"
+    say(f"{verb} {deployment_id}.  Watch: towline status {deployment_id} --watch   Stop: towline stop {deployment_id}")
+    if web := web_ui(settings, deployment_id):
+        say(f"Web UI: {web}")
+
+
+def web_ui(settings: Settings, deployment_id: str) -> str:
+    """Where Temporal's Web UI shows it: by TOWLINE_UI, or as the dev server has it; empty where nobody told."""
+    temporal = settings.temporal()
+    base = settings.ui.rstrip("/")
+    if not base:
+        host, _, port = temporal.address.rpartition(":")
+        if host not in ("localhost", "127.0.0.1", "[::1]") or not port.isdigit():
+            return ""
+        base = f"http://{host}:{int(port) + 1000}"
+    return f"{base}/namespaces/{temporal.namespace}/workflows/{deployment_id}"

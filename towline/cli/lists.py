@@ -1,0 +1,58 @@
+"""The list of deployments: Temporal's, and below them what only the store remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+
+from towline.cli import render
+from towline.cli.door import Door
+from towline.listing import Listed
+from towline.records import Records
+
+HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION")
+
+
+async def find(door: Door, application: str, group: str, status: str, limit: int) -> list[Listed]:
+    """The deployments that match, the newest first, at most `limit`."""
+    known = await door.deployments.list(application=application, group=group, status=status, limit=limit)
+    records = await door.records_if_any()
+    told = await asyncio.to_thread(_remembered, records, application, group, status, limit) if records else []
+    ids = {one.deployment_id for one in known}
+    every = known + [one for one in told if one.deployment_id not in ids]
+    return sorted(every, key=lambda one: one.start_time, reverse=True)[:limit]
+
+
+def lines(found: list[Listed]) -> list[str]:
+    """A table."""
+    rows = [
+        (
+            one.deployment_id,
+            f"{one.application}/{one.group}" if one.application else "",
+            one.status,
+            render.day_and_clock(one.start_time),
+            render.duration(render.elapsed(one.start_time, one.close_time)) if one.close_time else "",
+            one.revision,
+        )
+        for one in found
+    ]
+    return render.table(rows, HEADERS)
+
+
+def _remembered(records: Records, application: str, group: str, status: str, limit: int) -> list[Listed]:
+    found = (
+        Listed(
+            deployment_id=line["deploymentId"],
+            application=line["applicationName"],
+            group=line["deploymentGroupName"],
+            status=line["status"],
+            revision=line["revision"],
+            start_time=line["createTime"],
+            close_time=line["completeTime"],
+        )
+        for line in records.index()
+        if application in ("", line["applicationName"])
+        and group in ("", line["deploymentGroupName"])
+        and status in ("", line["status"])
+    )
+    return list(islice(found, limit))

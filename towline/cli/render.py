@@ -1,0 +1,184 @@
+"""How deployments look in a terminal without rich: status, lists, the start and the end of a deployment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from towline.cli.say import has_colour
+from towline.live import Live
+from towline.model.messages import DeploymentView
+from towline.model.status import Outcome, TargetStatus
+from towline.model.view import counts, failure_line, label_of, last_lines, names, printable, why
+
+COLOURS = {
+    "Succeeded": "green",
+    "succeeded": "green",
+    "Failed": "red",
+    "failed": "red",
+    "unreachable": "red",
+    "interrupted": "red",
+    "owed": "red",
+    "Stopped": "yellow",
+    "stopped": "yellow",
+    "rolled back": "yellow",
+    "InProgress": "cyan",
+    "in progress": "cyan",
+}
+SHOWN = 60
+"""Instances in a status: of a larger fleet those in flight and those that failed."""
+
+
+def headline(view: DeploymentView) -> str:
+    """`d-1  shop/production  InProgress  s3://releases/shop.tgz`."""
+    info = view.info
+    where = f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}"
+    parts = [info.get("deploymentId", ""), where, coloured(info.get("status", ""))]
+    return "  ".join(part for part in (*parts, label_of(info.get("revision"))) if part)
+
+
+def reason(view: DeploymentView) -> str:
+    """Why it is where it is."""
+    return view.progress.text or why(view.progress)
+
+
+def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime | None = None) -> list[str]:
+    """The whole of `towline status`."""
+    info, progress = view.info, view.progress
+    lines = [headline(view)]
+    facts = [info.get("deploymentConfigName", ""), _times(info), info.get("description", "")]
+    lines.append("  ".join(fact for fact in facts if fact))
+    lines += (
+        [counts(info, progress), *ending_lines(view)] if _is_final(view) else [counts(info, progress), reason(view)]
+    )
+    shown = _worth_showing(live)
+    if shown:
+        lines += ["", *table([row(one, now) for one in shown])]
+    if len(shown) < len(live):
+        lines.append(f"…and {len(live) - len(shown)} more; all of them: towline status {info['deploymentId']} --json")
+    return [line for line in lines if line is not None]
+
+
+def ending_lines(view: DeploymentView) -> list[str]:
+    """How a deployment ended, for people: cause, failures with their last lines, rollback, owed hosts, report."""
+    info, progress = view.info, view.progress
+    lines = []
+    if error := info.get("errorInformation"):
+        lines.append(f"{error.get('code', '')}: {printable(error.get('message', ''))}")
+    for failure in progress.failures[:3]:
+        lines.append(failure_line(failure))
+        lines += [f"    {line}" for line in last_lines(failure.log_tail, 5).splitlines()]
+    if len(progress.failures) > 3:
+        lines.append(f"…and more; see: towline logs {info.get('deploymentId', '')} --failed")
+    if message := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
+        lines.append(message)
+    if progress.owed:
+        lines.append(f"owed, a person is needed: {names(progress.owed, named=10)}")
+    lines += [f"warning: {printable(warning)}" for warning in progress.warnings]
+    if progress.report:
+        lines.append(f"report: {progress.report}")
+    return lines
+
+
+def row(one: Live, now: datetime | None = None) -> tuple[str, str, str, str, str]:
+    """One instance: name, state, event or phase, script, seconds, and what it waits for."""
+    beat = one.heartbeat
+    state = one.outcome.value if one.outcome else _WORDS.get(one.status, one.status.value)
+    doing = beat.phase if beat else ""
+    detail = (beat.note or beat.script) if beat else one.message
+    return (one.name, state, doing, _seconds(one, now), printable(detail))
+
+
+def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> list[str]:
+    """Rows in columns as wide as they need; words of state in colour."""
+    every = [tuple(headers), *rows] if headers else list(rows)
+    widths = [max(len(line[column]) for line in every) for column in range(len(every[0]))] if every else []
+    out = []
+    for line in every:
+        cells = [coloured(cell.ljust(width)) for cell, width in zip(line, widths, strict=True)]
+        out.append("  ".join(cells).rstrip())
+    return out
+
+
+def coloured(text: str) -> str:
+    """A word of state in its colour, where stdout has colour."""
+    colour = COLOURS.get(text.strip())
+    return click.style(text, fg=colour) if colour and has_colour(sys.stdout) else text
+
+
+def clock(iso: str) -> str:
+    """A time of day, local: `14:03:09`; empty for none."""
+    try:
+        return datetime.fromisoformat(iso).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return ""
+
+
+def day_and_clock(iso: str) -> str:
+    """A local day and time: `2025-01-01 14:03:09`."""
+    try:
+        return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return ""
+
+
+def elapsed(start: str, end: str = "", now: datetime | None = None) -> float | None:
+    """Seconds from a time to another, or to now; None where the first is not known."""
+    try:
+        first = datetime.fromisoformat(start)
+        last = datetime.fromisoformat(end) if end else (now or datetime.now(UTC))
+    except ValueError:
+        return None
+    return max(0.0, (last - first).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """`4.2 s`, `3 min 05 s`."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def is_bad(one: Live) -> bool:
+    """Whether a person may want to look at it."""
+    return one.outcome not in (None, Outcome.SUCCEEDED, Outcome.SKIPPED)
+
+
+_WORDS = {TargetStatus.IN_PROGRESS: "in progress", TargetStatus.PENDING: "waiting", TargetStatus.SKIPPED: "skipped"}
+
+
+def _worth_showing(live: Mapping[str, Live]) -> list[Live]:
+    if len(live) <= SHOWN:
+        return list(live.values())
+    chosen = [one for one in live.values() if is_bad(one)]
+    chosen += [one for one in live.values() if one.status is TargetStatus.IN_PROGRESS]
+    return chosen[:SHOWN]
+
+
+def _seconds(one: Live, now: datetime | None) -> str:
+    if one.status is TargetStatus.IN_PROGRESS or one.end_time:
+        return duration(elapsed(one.start_time, one.end_time, now))
+    return ""
+
+
+def _times(info: Mapping[str, Any]) -> str:
+    began, ended = info.get("startTime") or info.get("createTime", ""), info.get("completeTime", "")
+    if not began:
+        return ""
+    words = f"began {day_and_clock(began)}"
+    return f"{words}, took {duration(elapsed(began, ended))}" if ended else f"{words}, {duration(elapsed(began))} ago"
+
+
+def _is_final(view: DeploymentView) -> bool:
+    return view.progress.phase in ("ended", "record")
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Lines as one text."""
+    return "\n".join(lines)

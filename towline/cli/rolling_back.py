@@ -1,0 +1,76 @@
+"""A rollback that a person asks for: a deployment whose order to each host is "undo d-X"."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from towline import errors
+from towline.cli.deploying import Wish, start_and_watch
+from towline.cli.door import Door, talk
+from towline.cli.ending import PATIENCE_SECONDS, let_go_on_interrupt
+from towline.cli.say import say
+from towline.client import new_deployment_id
+from towline.model.messages import DeploymentView, DeployRequest, Undo
+from towline.model.status import Creator
+from towline.model.view import label_of, rollback_messages
+
+
+def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:
+    """Finds the deployment, asks, and starts its undo; returns the exit status."""
+    if not (only_plan or yes or sys.stdin.isatty()):
+        raise errors.InvalidInput("a rollback asks first, and there is no terminal to ask at.", "Add --yes, or --plan.")
+    new_id = new_deployment_id()
+    wish = Wish({}, "", None, only_plan=only_plan, detach=detach, as_json=as_json, patience=PATIENCE_SECONDS)
+
+    async def run(door: Door) -> int:
+        deployment_id = await door.find(text)
+        view = await door.view(deployment_id)
+        await check_may_be_undone(door, deployment_id, view)
+        request = undo_request(view, deployment_id, await door.run_id(deployment_id), new_id)
+        if only_plan:
+            from towline.cli.planning import show_plan
+
+            return await show_plan(door, request, as_json=as_json)
+        if not yes:
+            _ask(view)
+        return await start_and_watch(door, request, new_id, wish)
+
+    return let_go_on_interrupt(new_id, lambda: talk(run))
+
+
+async def check_may_be_undone(door: Door, deployment_id: str, view: DeploymentView) -> None:
+    """Raises `Conflict` for one that is still open, `InvalidInput` for one that is a rollback itself."""
+    if not await door.has_closed(deployment_id):
+        raise errors.Conflict(f"{deployment_id} has not ended yet.", f"End it with: towline stop {deployment_id} --rollback")
+    if view.info.get("creator") == Creator.ROLLBACK:
+        raise errors.InvalidInput(
+            f"{deployment_id} is a rollback itself.", "Deploy the revision that is wanted: towline deploy APP GROUP --revision …"
+        )
+
+
+def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: str) -> DeployRequest:
+    """The request that takes a deployment back, failed instances first, as many at once as it had itself."""
+    info = view.info
+    undo = Undo(
+        deployment_id=deployment_id,
+        run_id=run_id,
+        failed=tuple(failure.instance for failure in view.progress.failures),
+        slots=view.progress.slots,
+    )
+    return DeployRequest(
+        application_name=info["applicationName"],
+        deployment_group_name=info["deploymentGroupName"],
+        deployment_config_name=info.get("deploymentConfigName"),
+        description=rollback_messages(deployment_id, new_id)[1],
+        undo=undo,
+    )
+
+
+def _ask(view: DeploymentView) -> None:
+    info = view.info
+    where = f"{info['applicationName']}/{info['deploymentGroupName']}"
+    say(f"{info['deploymentId']} brought {label_of(info.get('revision')) or 'a revision'} to {where}.")
+    touched = view.progress.touched
+    click.confirm(f"Take {touched or 'its'} instance{'s' if touched != 1 else ''} back to what they ran before?", abort=True, err=True)

@@ -1,0 +1,119 @@
+"""A deployment's progress on a terminal: a live table by instance, drawn by rich on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Drawing
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from towline.cli import render
+from towline.live import Live
+from towline.model.messages import DeploymentView
+from towline.model.status import Outcome, TargetStatus
+from towline.model.view import counts, label_of
+
+ABOVE = 7
+"""Lines that the header takes."""
+
+
+class Screen:
+    """Draws the newest state; a fleet that is higher than the screen is summarised."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._drawing = Drawing(console=self._console, auto_refresh=False, transient=False)
+        self._drawing.start()
+        self._trouble = ""
+        self._last: RenderableType = Text("")
+
+    def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
+        """Draws."""
+        self._trouble = ""
+        self._draw(view, live, child)
+
+    def trouble(self, text: str) -> None:
+        """Adds that sight is lost for the moment."""
+        self._drawing.update(
+            Group(self._last, Text(f"{text} Waiting; the rollout itself goes on.", "yellow")), refresh=True
+        )
+
+    def close(self, view: DeploymentView, live: Mapping[str, Live]) -> None:
+        """Draws for the last time."""
+        self._draw(view, live, None)
+
+    def stop(self) -> None:
+        """Gives the terminal back; what was drawn last stays."""
+        self._drawing.stop()
+
+    def _draw(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None) -> None:
+        height = max(5, self._console.size.height - ABOVE - (2 if child else 0))
+        parts = [_header(view), _bar(view, self._console.width), Text(render.reason(view), "dim")]
+        if child:
+            parts += [Text(""), _header(child), Text(render.reason(child), "dim")]
+        self._last = Group(*parts, Text(""), _instances(live, height))
+        self._drawing.update(self._last, refresh=True)
+
+
+def _header(view: DeploymentView) -> Text:
+    info = view.info
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold")
+    text.append(f"  {info.get('status', '')}", render.COLOURS.get(info.get("status", ""), "bold"))
+    text.append(f"  {label_of(info.get('revision')) or 'rollback'}")
+    text.append(f"  {info.get('deploymentConfigName', '')}  {info.get('deploymentId', '')}", "dim")
+    return text
+
+
+def _bar(view: DeploymentView, width: int) -> RenderableType:
+    overview = view.info.get("deploymentOverview") or {}
+    total = view.progress.total or sum(overview.values()) or 1
+    done = overview.get("Succeeded", 0) + overview.get("Failed", 0) + overview.get("Skipped", 0)
+    colour = "red" if overview.get("Failed") else "green"
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(
+        ProgressBar(
+            total=total, completed=done, width=min(40, width // 3), complete_style=colour, finished_style=colour
+        ),
+        Text(counts(view.info, view.progress)),
+        Text(render.duration(render.elapsed(view.info.get("startTime", ""), view.info.get("completeTime", ""))), "dim"),
+    )
+    return grid
+
+
+def _instances(live: Mapping[str, Live], height: int) -> RenderableType:
+    """All instances, or, where the screen is too low: those in flight, those that failed, and a count of the rest."""
+    every = list(live.values())
+    shown = every
+    if len(every) > height:
+        bad = [one for one in every if render.is_bad(one)]
+        flying = [one for one in every if one.status is TargetStatus.IN_PROGRESS]
+        room = height - 1
+        shown = [*flying[: max(room // 2, room - len(bad))], *bad]
+        shown = shown[:room]
+    now = datetime.now(UTC)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("instance", "state", "event", "seconds"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "seconds" else "left")
+    table.add_column("detail", overflow="ellipsis", no_wrap=True)
+    for one in shown:
+        name, state, doing, seconds, detail = render.row(one, now)
+        style = render.COLOURS.get(state, "dim")
+        table.add_row(Text(name), Text(state, style), Text(doing), Text(seconds, "dim"), Text(detail, "dim"))
+    if len(shown) == len(every):
+        return table
+    return Group(table, Text(_rest([one for one in every if one not in shown]), "dim"))
+
+
+def _rest(hidden: list[Live]) -> str:
+    tally: dict[str, int] = {}
+    for one in hidden:
+        word = one.outcome.value if one.outcome else "waiting" if one.status is TargetStatus.PENDING else "in progress"
+        tally[word] = tally.get(word, 0) + 1
+    order = [Outcome.SUCCEEDED.value, "in progress", "waiting"]
+    words = sorted(tally, key=lambda word: order.index(word) if word in order else len(order))
+    return "not shown: " + ", ".join(f"{tally[word]} {word}" for word in words)

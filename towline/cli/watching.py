@@ -1,0 +1,93 @@
+"""Watching a deployment to its end: sights from the client, drawn by whoever shows them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Protocol
+
+from towline import errors
+from towline.cli.door import Door
+from towline.cli.say import has_colour
+from towline.live import Live, LiveFleet, refined
+from towline.model.messages import DeploymentView
+
+
+class Display(Protocol):
+    """Shows a deployment as it goes on."""
+
+    def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
+        """Shows the newest state; `child` is the rollback that runs, and `live` are then its instances."""
+
+    def trouble(self, text: str) -> None:
+        """Tells that sight is lost for the moment."""
+
+    def close(self, view: DeploymentView, live: Mapping[str, Live]) -> None:
+        """Shows the end."""
+
+    def stop(self) -> None:
+        """Gives the terminal back, whatever happened."""
+
+
+def display() -> Display:
+    """A live table on a terminal, lines elsewhere."""
+    if has_colour(sys.stderr):
+        from towline.cli.screen import Screen
+
+        return Screen()
+    from towline.cli.progress_lines import ProgressLines
+
+    return ProgressLines()
+
+
+async def follow(door: Door, deployment_id: str, shown: Display, patience: float) -> DeploymentView:
+    """Shows a deployment until it has ended, and returns the final view.
+
+    Raises `TemporalUnavailable` when sight of it was lost for `patience` seconds.
+    """
+    fleets = {deployment_id: door.fleet(deployment_id)}
+    try:
+        async for sight in door.deployments.watch(deployment_id, patience):
+            if sight.view is None:
+                shown.trouble(sight.trouble)
+            elif sight.has_ended:
+                shown.close(sight.view, await _live_or_nothing(door, deployment_id, sight.view, fleets))
+                return sight.view
+            else:
+                await _show(door, sight.view, shown, fleets)
+    finally:
+        shown.stop()
+    raise errors.TemporalUnavailable(f"sight of {deployment_id} was lost.", f"See: towline status {deployment_id}")
+
+
+async def _show(door: Door, view: DeploymentView, shown: Display, fleets: dict[str, LiveFleet]) -> None:
+    deployment_id = view.info.get("deploymentId", "")
+    child = await _rollback_of(door, view)
+    if child:
+        child_id = child.info["deploymentId"]
+        live = await _live_or_nothing(door, child_id, child, fleets)
+        shown.show(view, live, refined(child, live))
+    else:
+        live = await _live_or_nothing(door, deployment_id, view, fleets)
+        shown.show(refined(view, live), live)
+
+
+async def _rollback_of(door: Door, view: DeploymentView) -> DeploymentView | None:
+    if view.progress.phase != "compensate":
+        return None
+    rollback = (view.info.get("rollbackInfo") or {}).get("rollbackDeploymentId", "")
+    try:
+        return await door.deployments.view(rollback) if rollback else None
+    except errors.TemporalUnavailable:
+        return None
+
+
+async def _live_or_nothing(
+    door: Door, deployment_id: str, view: DeploymentView, fleets: dict[str, LiveFleet]
+) -> dict[str, Live]:
+    """The instances; nothing where they cannot be had just now, which must not end the watch."""
+    fleet = fleets.setdefault(deployment_id, door.fleet(deployment_id))
+    try:
+        return await door.live(deployment_id, view, fleet)
+    except (errors.TemporalUnavailable, errors.NotFound):
+        return {}
