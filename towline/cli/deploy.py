@@ -29,7 +29,11 @@ import click
     help="What to do with a file that is there already and was not installed by towline.",
 )
 @click.option(
-    "--patience", type=click.FloatRange(1), default=120.0, show_default=True, metavar="SECONDS",
+    "--patience",
+    type=click.FloatRange(1),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
     help="How long to go on watching while no worker, or no Temporal, answers.",
 )
 def command(

@@ -43,10 +43,13 @@ def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: b
 async def check_may_be_undone(door: Door, deployment_id: str, view: DeploymentView) -> None:
     """Raises `Conflict` for one that is still open, `InvalidInput` for one that is a rollback itself."""
     if not await door.has_closed(deployment_id):
-        raise errors.Conflict(f"{deployment_id} has not ended yet.", f"End it with: towline stop {deployment_id} --rollback")
+        raise errors.Conflict(
+            f"{deployment_id} has not ended yet.", f"End it with: towline stop {deployment_id} --rollback"
+        )
     if view.info.get("creator") == Creator.ROLLBACK:
         raise errors.InvalidInput(
-            f"{deployment_id} is a rollback itself.", "Deploy the revision that is wanted: towline deploy APP GROUP --revision …"
+            f"{deployment_id} is a rollback itself.",
+            "Deploy the revision that is wanted: towline deploy APP GROUP --revision …",
         )
 
 
@@ -73,4 +76,8 @@ def _ask(view: DeploymentView) -> None:
     where = f"{info['applicationName']}/{info['deploymentGroupName']}"
     say(f"{info['deploymentId']} brought {label_of(info.get('revision')) or 'a revision'} to {where}.")
     touched = view.progress.touched
-    click.confirm(f"Take {touched or 'its'} instance{'s' if touched != 1 else ''} back to what they ran before?", abort=True, err=True)
+    click.confirm(
+        f"Take {touched or 'its'} instance{'s' if touched != 1 else ''} back to what they ran before?",
+        abort=True,
+        err=True,
+    )

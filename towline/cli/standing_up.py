@@ -23,7 +23,7 @@ async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: in
     """Runs both until a signal ends the worker; then the server is ended, and waited for."""
     settings = read_settings()
     if data_dir:
-        settings = dataclasses.replace(settings, data_dir=data_dir.absolute())
+        settings = dataclasses.replace(settings, data_dir=data_dir)
     folder = settings.data_dir
     with alone_in(folder):
         async with dev_server(

@@ -22,4 +22,4 @@ def command(data_dir: Path | None, ip: str, port: int | None, ui_port: int | Non
 
     from towline.cli.standing_up import stand_up
 
-    return asyncio.run(stand_up(data_dir, ip, port, ui_port))
+    return asyncio.run(stand_up(data_dir and data_dir.absolute(), ip, port, ui_port))

@@ -1,0 +1,191 @@
+"""`preview`: what a deployment would do, found out by the same steps as the deployment's own, and nothing touched.
+
+The group, the revision and the fleet's order are read as a deployment reads them; the hosts are asked by the host
+protocol's `plan`, which starts nothing. No turn is taken and nothing is frozen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.errors import translated
+from activities.revisions import listing_key
+from towline.errors import NotFound, TowlineError
+from towline.memory import read_memory
+from towline.model.fleet import freeze
+from towline.model.health import floor_of, is_impossible
+from towline.model.host_order import AskHosts, HostAnswer, HostAnswers
+from towline.model.instance import Target
+from towline.model.messages import (
+    DeploymentOrder,
+    DeployRequest,
+    Fleet,
+    GroupFacts,
+    GroupView,
+    ReadFleet,
+    ReadGroup,
+)
+from towline.model.preview import AskPreview, Preview, estimate, hosts_of
+from towline.model.revision import ReadRevision, ResolvedRevision
+from towline.model.status import Creator
+from towline.records import Records
+from towline.store import Store
+
+PREVIEW_ID = "preview"  # no deployment has it; hosts are only asked
+
+
+class ReadsInventory(Protocol):
+    """What of `InventoryActivities` is needed here."""
+
+    async def group_facts(self, request: ReadGroup) -> GroupFacts:
+        """The group and the configuration in force."""
+
+    async def find_targets(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
+        """The instances that a deployment would have, by name, and warnings."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a preview gets its facts: other activities' own functions."""
+
+    inventory: ReadsInventory
+    read_revision: Callable[[ReadRevision], Awaitable[ResolvedRevision]]
+    ask_hosts: Callable[[AskHosts], Awaitable[HostAnswers]]
+
+
+class PreviewActivities:
+    """Answers `towline deploy --plan` and `towline rollback --plan`."""
+
+    def __init__(self, client: Client, store: Store, sources: Sources) -> None:
+        self._client = client
+        self._store = store
+        self._sources = sources
+
+    @activity.defn
+    async def preview(self, question: AskPreview) -> Preview:
+        """What the request would do. Fails as the deployment itself would before its first instance."""
+        with translated():
+            return await self._preview(question.request)
+
+    async def _preview(self, request: DeployRequest) -> Preview:
+        facts = await self._sources.inventory.group_facts(
+            ReadGroup(
+                application=request.application_name,
+                group=request.deployment_group_name,
+                config_name=request.deployment_config_name,
+            )
+        )
+        revision = await self._revision(request, facts)
+        order = _order(request, facts, revision)
+        fleet, targets, memory = await self._fleet(request, facts, order)
+        answers = await self._ask(order, revision, [targets[member.name] for member in fleet.members])
+        hosts, changes = hosts_of(fleet.members, answers)
+        rule = facts.config.minimum_healthy_hosts
+        floor = floor_of(rule, len(hosts))
+        slots = len(hosts) - floor
+        if request.undo:
+            slots = min(len(hosts), request.undo.slots or max(1, slots))
+        return Preview(
+            application=facts.group.application_name,
+            group=facts.group.deployment_group_name,
+            config=facts.config.deployment_config_name,
+            revision=revision.label if revision else "",
+            sha256=revision.sha256 if revision else "",
+            size=revision.size if revision else 0,
+            slots=slots,
+            minimum_healthy=floor,
+            hosts=hosts,
+            changes=changes,
+            estimate_seconds=await self._estimate(memory, len(hosts), slots),
+            warnings=(*fleet.warnings, *(revision.warnings if revision else ())),
+            problem=_problem(len(hosts), is_impossible(rule, len(hosts)) and not request.undo, floor),
+        )
+
+    async def _revision(self, request: DeployRequest, facts: GroupFacts) -> ResolvedRevision | None:
+        if request.revision is None:
+            return None
+        return await self._sources.read_revision(
+            ReadRevision(
+                location=request.revision,
+                deployment_id=PREVIEW_ID,
+                git_hub_token=facts.group.git_hub_token,
+                git_hub_url=facts.group.git_hub_url,
+            )
+        )
+
+    async def _fleet(
+        self, request: DeployRequest, facts: GroupFacts, order: DeploymentOrder
+    ) -> tuple[Fleet, Mapping[str, Target], GroupView | None]:
+        question = ReadFleet(
+            order=order,
+            group=facts.group,
+            only=request.undo.instances if request.undo else None,
+            first=request.undo.failed if request.undo else (),
+            outdated_only=request.update_outdated_instances_only,
+        )
+        (targets, warnings), (memory, states) = await asyncio.gather(
+            self._sources.inventory.find_targets(question), read_memory(self._client, facts.group)
+        )
+        return freeze(question, targets, states, memory, warnings).fleet, targets, memory
+
+    async def _ask(
+        self, order: DeploymentOrder, revision: ResolvedRevision | None, targets: list[Target]
+    ) -> dict[str, HostAnswer]:
+        """Of a deployment, the hosts' plans; of an undo, what they run: what they go back to is in their journals."""
+        if revision:
+            files_key = listing_key(revision.sha256)
+            question = AskHosts(do="plan", targets=tuple(targets), order=order, files_key=files_key)
+        else:
+            question = AskHosts(do="inventory", targets=tuple(targets))
+        told = await self._sources.ask_hosts(question)
+        return {one.instance: _with_runs_now(one, order.group_id) for one in told.answers}
+
+    async def _estimate(self, memory: GroupView | None, hosts: int, slots: int) -> float | None:
+        last = memory.last_succeeded or memory.last_attempted if memory else ""
+        if not last:
+            return None
+        try:
+            report = await asyncio.to_thread(Records(self._store).report, last)
+        except (NotFound, TowlineError):
+            return None  # an estimate is not worth failing for
+        return estimate(report, hosts, slots)
+
+
+def _order(request: DeployRequest, facts: GroupFacts, revision: ResolvedRevision | None) -> DeploymentOrder:
+    return DeploymentOrder(
+        deployment_id=PREVIEW_ID,
+        run_id=PREVIEW_ID,
+        application=facts.group.application_name,
+        group=facts.group.deployment_group_name,
+        group_id=facts.group.deployment_group_id,
+        creator=Creator.ROLLBACK if request.undo else Creator.USER,
+        revision=revision,
+        undo=request.undo,
+        ignore_application_stop_failures=request.ignore_application_stop_failures,
+        file_exists_behavior=request.file_exists_behavior or facts.group.file_exists_behavior,
+    )
+
+
+def _with_runs_now(told: HostAnswer, group_id: str) -> HostAnswer:
+    """An inventory's answer in the words of a plan's: what this group has installed there."""
+    if not told.answer or told.answer.get("kind") != "inventory":
+        return told
+    mine = (told.answer.get("groups") or {}).get(group_id) or {}
+    return told.model_copy(update={"answer": {**told.answer, "runs_now": mine.get("installed")}})
+
+
+def _problem(hosts: int, is_impossible: bool, floor: int) -> str:
+    if hosts == 0:
+        return "no instances match: the deployment would fail at once (NO_INSTANCES)"
+    if is_impossible:
+        return (
+            f"{floor} of {hosts} instances must stay healthy, so none may be taken out of service: the deployment "
+            "would fail at once (HEALTH_CONSTRAINTS_INVALID)"
+        )
+    return ""

@@ -1,0 +1,98 @@
+"""`--plan`: asks a worker what would happen, and shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from towline.asking import ask
+from towline.cli import render
+from towline.cli.door import Door
+from towline.cli.say import result, result_json, warn
+from towline.model.ask import Question
+from towline.model.exit_status import ExitStatus
+from towline.model.messages import DeployRequest
+from towline.model.preview import AskPreview, Changes, Preview
+from towline.model.view import printable
+
+ASK_SECONDS = 600.0
+HOSTS_SHOWN = 100
+PATHS_SHOWN = 15
+
+
+async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int:
+    """Prints the plan; the exit status is 0, or 2 where the deployment would fail at once."""
+    argument = AskPreview(request=request).model_dump(mode="json")
+    question = Question(activity="preview", argument=argument, timeout_seconds=ASK_SECONDS, summary="what would happen")
+    preview = await ask(door.deployments.temporal, question, Preview)
+    if as_json:
+        result_json(preview.model_dump(mode="json"))
+    else:
+        result(render.joined(lines(preview)))
+        for warning in preview.warnings:
+            warn(f"warning: {warning}")
+    return int(ExitStatus.BAD_INPUT) if preview.problem else 0
+
+
+def lines(preview: Preview) -> list[str]:
+    """The plan for people."""
+    out = [f"{preview.application}/{preview.group}  {preview.revision or 'rollback'}  {preview.config}"]
+    if preview.sha256:
+        out.append(f"sha256 {preview.sha256}, {preview.size / 1e6:.1f} MB")
+    if preview.problem:
+        return [*out, "", preview.problem]
+    out.append(_how(preview))
+    out += ["", *_hosts(preview)]
+    for name, changes in preview.changes.items():
+        hosts = [host.name for host in preview.hosts if host.changes == name]
+        out += ["", f"On {_whom(hosts, len(preview.hosts))}:", *_changes(changes)]
+    return [*out, "", "Nothing was touched."]
+
+
+def _how(preview: Preview) -> str:
+    text = f"{len(preview.hosts)} instances, at most {preview.slots} at once, at least {preview.minimum_healthy} healthy"
+    if preview.estimate_seconds is not None:
+        text += f"; about {render.duration(preview.estimate_seconds)}, judged by the last deployment"
+    return text
+
+
+def _hosts(preview: Preview) -> list[str]:
+    rows = [
+        (
+            f"{place}.",
+            host.name,
+            host.zone,
+            host.rank,
+            f"cannot be asked: {host.trouble}" if host.trouble else host.runs_now or "nothing of this group",
+        )
+        for place, host in enumerate(preview.hosts[:HOSTS_SHOWN], 1)
+    ]
+    table = render.table(rows, ("", "INSTANCE", "ZONE", "STATE", "RUNS NOW"))
+    if len(preview.hosts) > HOSTS_SHOWN:
+        rest = Counter(host.runs_now or "nothing" for host in preview.hosts[HOSTS_SHOWN:])
+        tally = ", ".join(f"{count} × {what}" for what, count in rest.items())
+        table.append(f"…and {len(preview.hosts) - HOSTS_SHOWN} more, which run: {tally}")
+    return table
+
+
+def _changes(changes: Changes) -> list[str]:
+    out: list[str] = []
+    for word, sign, paths, count in (
+        ("removed", "-", changes.removed, changes.removed_count),
+        ("added", "+", changes.added, changes.added_count),
+        ("changed", "~", changes.changed, changes.changed_count),
+    ):
+        out += [f"  {sign} {printable(path)}" for path in paths[:PATHS_SHOWN]]
+        if count > PATHS_SHOWN:
+            out.append(f"  {sign} …and {count - PATHS_SHOWN} more {word}")
+    out.append(f"  {changes.unchanged} files unchanged" if changes.is_complete else "  (which files: not known there)")
+    out += [f"  run {script}" for script in changes.run]
+    out += [f"  warning: {warning}" for warning in changes.warnings]
+    if changes.problem:
+        out.append(f"  Install would fail: {changes.problem}")
+    return out
+
+
+def _whom(hosts: list[str], total: int) -> str:
+    if len(hosts) == total:
+        return "every instance" if total > 1 else hosts[0]
+    return ", ".join(hosts[:8]) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")

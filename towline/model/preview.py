@@ -1,0 +1,152 @@
+"""What a deployment would do, told before it is started: messages between client and worker, and what they hold. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from towline.model.base import Message
+from towline.model.host_order import HostAnswer
+from towline.model.messages import DeployRequest, FleetMember
+from towline.model.report import seconds_between
+
+PATHS_TOLD = 200
+"""Of each kind, and for each set of hosts with the same changes; the counts are of all."""
+
+
+class AskPreview(Message):
+    """Asks what this request would do. `git_hub_token` and the like are the group's, as for a deployment."""
+
+    request: DeployRequest
+
+
+class Changes(Message):
+    """What would happen on a host: paths (at most 200 of each), how many in all, scripts as `event: location`."""
+
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed_count: int = 0
+    added_count: int = 0
+    changed_count: int = 0
+    unchanged: int = 0
+    run: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problem: str = ""  # why Install would fail there
+    is_complete: bool = True  # False: the host could not tell about files
+
+
+class HostPreview(Message):
+    """One instance in its turn; `changes` names an entry of the preview's `changes`."""
+
+    name: str
+    address: str = ""
+    zone: str = ""
+    rank: str = ""
+    runs_now: str = ""
+    changes: str = ""
+    trouble: str = ""  # why the host could not be asked
+
+
+class Preview(Message):
+    """The answer. Hosts are in rollout order."""
+
+    application: str
+    group: str
+    config: str
+    revision: str = ""
+    sha256: str = ""
+    size: int = 0
+    slots: int = 0
+    minimum_healthy: int = 0
+    hosts: tuple[HostPreview, ...] = ()
+    changes: dict[str, Changes] = Field(default_factory=dict)
+    estimate_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""  # why the deployment would end at once
+
+
+RANKS = ("owed", "unhealthy", "unknown", "old", "current")
+
+
+def hosts_of(
+    members: Iterable[FleetMember], answers: Mapping[str, HostAnswer]
+) -> tuple[tuple[HostPreview, ...], dict[str, Changes]]:
+    """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same."""
+    hosts: list[HostPreview] = []
+    distinct: dict[str, Changes] = {}
+    for member in members:
+        told = answers.get(member.name)
+        changes = _changes(told.answer) if told and told.answer and told.answer.get("kind") == "plan" else None
+        name = _digest(changes) if changes else ""
+        if changes:
+            distinct.setdefault(name, changes)
+        hosts.append(
+            HostPreview(
+                name=member.name,
+                address=member.address,
+                zone=member.zone,
+                rank=RANKS[member.rank] if 0 <= member.rank < len(RANKS) else "",
+                runs_now=_runs_now(told),
+                changes=name,
+                trouble=_trouble(told),
+            )
+        )
+    return tuple(hosts), distinct
+
+
+def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float | None:
+    """Seconds that a rollout may take, from the report of the last one: its usual instance, as many times as waves.
+
+    >>> instances = {"a": {"outcome": "succeeded", "startTime": "2025-01-01T00:00:00", "endTime": "2025-01-01T00:00:04"}}
+    >>> estimate({"progress": {"instances": instances}}, hosts=10, slots=4)
+    12.0
+    """
+    if not report or not hosts:
+        return None
+    told = report.get("progress", {}).get("instances", {}).values()
+    took = [
+        seconds_between(one.get("startTime", ""), one.get("endTime", ""))
+        for one in told
+        if one.get("outcome") == "succeeded"
+    ]
+    known = [seconds for seconds in took if seconds is not None]
+    return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known else None
+
+
+def _changes(answer: Mapping[str, Any]) -> Changes:
+    paths = {kind: tuple(str(path) for path in answer.get(kind) or ()) for kind in ("removed", "added", "changed")}
+    return Changes(
+        **{kind: every[:PATHS_TOLD] for kind, every in paths.items()},
+        **{f"{kind}_count": len(every) for kind, every in paths.items()},
+        unchanged=int(answer.get("unchanged") or 0),
+        run=tuple(f"{one.get('event')}: {one.get('location')}" for one in answer.get("run") or ()),
+        warnings=tuple(str(warning) for warning in answer.get("warnings") or ()),
+        problem=str(answer.get("problem") or ""),
+        is_complete=bool(answer.get("complete", True)),
+    )
+
+
+def _runs_now(told: HostAnswer | None) -> str:
+    """The label of what the host has installed for this group; empty for nothing, or for a host that was not asked."""
+    now = (told.answer or {}).get("runs_now") if told else None
+    return str(now.get("label") or now.get("deployment") or "") if isinstance(now, dict) else ""
+
+
+def _trouble(told: HostAnswer | None) -> str:
+    if told is None:
+        return "was not asked"
+    if told.fault:
+        return f"{told.fault.message}  {told.fault.hint}".rstrip()
+    answer = told.answer or {}
+    return str(answer.get("message", "")) if answer.get("kind") == "refused" else ""
+
+
+def _digest(changes: Changes) -> str:
+    return hashlib.sha256(json.dumps(changes.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
