@@ -96,13 +96,17 @@ class InventoryActivities:
 
     async def fleet(self, request: ReadFleet) -> Fleet:
         """The same without Temporal's errors. Raises InvalidInput, NotFound, OurFault, TemporalUnavailable."""
-        found = self._of_undone(request) if request.order.undo else self._of_group(request)
+        found = self.find_targets(request)
         (targets, warnings), (view, states) = await asyncio.gather(found, read_memory(self._client, request.group))
         frozen = freeze(request, targets, states, view, warnings)
         pages = {key: page.model_dump_json().encode() for key, page in frozen.pages.items()}
         pages[order_key(request.order.deployment_id)] = request.order.model_dump_json().encode()
         await asyncio.to_thread(self._put_all, pages)
         return frozen.fleet
+
+    async def find_targets(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
+        """The instances that a deployment would have, by name, and warnings; nothing is written."""
+        return await (self._of_undone(request) if request.order.undo else self._of_group(request))
 
     async def _of_group(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
         targets, warnings = await self._members.of_group(request.group)

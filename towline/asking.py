@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError as TemporalTimeout
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from towline import errors
 from towline.model import names
@@ -74,7 +75,9 @@ async def _until_begun(handle: WorkflowHandle[Any, T], result: asyncio.Future[T]
         return
     if (await handle.describe()).history_length <= UNTOUCHED_EVENTS:
         await handle.terminate("no worker")
-        raise errors.TemporalUnavailable("no worker answers.", "Start one: towline worker   (or all in one: towline up)")
+        raise errors.TemporalUnavailable(
+            "no worker answers.", "Start one: towline worker   (or all in one: towline up)"
+        )
 
 
 def as_towline_error(cause: BaseException | None) -> errors.TowlineError:
@@ -88,7 +91,7 @@ def as_towline_error(cause: BaseException | None) -> errors.TowlineError:
         return errors.TowlineError(f"the worker failed: {message}", "Its log says more.")
     details = cause.details[0] if cause.details and isinstance(cause.details[0], dict) else {}
     message, hint = details.get("message", cause.message), details.get("hint", "")
-    kind = _ERRORS.get(cause.type or "", None)
+    kind = _ERRORS.get(cause.type or "")
     if kind is None:
         # A code of CodeDeploy's own, such as APPLICATION_MISSING: what is not tried again is the input's fault.
         kind = errors.InvalidInput if cause.non_retryable else errors.TowlineError

@@ -39,7 +39,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from towline import errors
 from towline.listing import Listed, active_or_newest, listed, the_only_one, visibility_query
 from towline.model import names
-from towline.model.messages import DeploymentView, DeployRequest, Progress, StopAnswer, StopRequest
+from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, Progress, StopAnswer, StopRequest
 from towline.model.status import DeploymentStatus
 from towline.settings import Settings, read_settings
 from towline.temporal import asking, connect_temporal, is_no_worker
@@ -245,13 +245,13 @@ class Deployments:
 
     # ── steer ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def pause(self, deployment_id: str) -> dict[str, Any] | None:
+    async def pause(self, deployment_id: str) -> PauseAnswer | None:
         """Starts nothing new from now on; see `_steer`."""
-        return await self._steer(deployment_id, names.PAUSE, None, dict[str, Any])
+        return await self._steer(deployment_id, names.PAUSE, None, PauseAnswer)
 
-    async def resume(self, deployment_id: str) -> dict[str, Any] | None:
+    async def resume(self, deployment_id: str) -> PauseAnswer | None:
         """Goes on; see `_steer`."""
-        return await self._steer(deployment_id, names.RESUME, None, dict[str, Any])
+        return await self._steer(deployment_id, names.RESUME, None, PauseAnswer)
 
     async def stop(self, deployment_id: str, request: StopRequest) -> StopAnswer | None:
         """Asks it to stop; see `_steer`."""

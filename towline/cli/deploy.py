@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from towline.cli.options import FILE_EXISTS_BEHAVIOR
+
 
 @click.command()
 @click.argument("application", metavar="APP")
@@ -25,7 +27,7 @@ import click
 @click.option("--ignore-application-stop-failures", is_flag=True, help="Go on where ApplicationStop fails.")
 @click.option(
     "--file-exists-behavior",
-    type=click.Choice(["DISALLOW", "OVERWRITE", "RETAIN"], case_sensitive=False),
+    type=FILE_EXISTS_BEHAVIOR,
     help="What to do with a file that is there already and was not installed by towline.",
 )
 @click.option(

@@ -49,7 +49,9 @@ def lines(preview: Preview) -> list[str]:
 
 
 def _how(preview: Preview) -> str:
-    text = f"{len(preview.hosts)} instances, at most {preview.slots} at once, at least {preview.minimum_healthy} healthy"
+    text = (
+        f"{len(preview.hosts)} instances, at most {preview.slots} at once, at least {preview.minimum_healthy} healthy"
+    )
     if preview.estimate_seconds is not None:
         text += f"; about {render.duration(preview.estimate_seconds)}, judged by the last deployment"
     return text

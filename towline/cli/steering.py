@@ -22,12 +22,12 @@ def steer(deployment: str, word: Literal["pause", "resume"]) -> int:
         deployment_id = await door.find(deployment)
         act = door.deployments.pause if word == "pause" else door.deployments.resume
         try:
-            if not await act(deployment_id):
-                return _noted(deployment_id, word)
+            answer = await act(deployment_id)
         except errors.NotFound:
             raise _has_ended(deployment_id) from None
-        view = await door.deployments.view(deployment_id)
-        result(f"{deployment_id}: {view.progress.text if view else 'ended'}")
+        if answer is None:
+            return _noted(deployment_id, word)
+        result(f"{deployment_id}: {answer.status}. {answer.status_message}".rstrip())
         return 0
 
     return talk(run)

@@ -30,7 +30,7 @@ class Undo(ApiShape):
     run_id: str = ""  # the first execution run id of the deployment that is undone
     instances: tuple[str, ...] | None = None
     failed: tuple[str, ...] = ()  # those to go first
-    message: str = ""
+    slots: int = 0  # how many at once: as many as the other one had; 0: by the configuration
 
 
 class DeployRequest(ApiShape):
@@ -55,6 +55,13 @@ class StopRequest(ApiShape):
     now: bool = False  # also end running hooks
     rollback: bool | None = None
     reason: str = ""
+
+
+class PauseAnswer(ApiShape):
+    """The answer of `pause` and `resume`: what the rollout does now."""
+
+    status: Literal["Pausing", "Paused", "Running"]
+    status_message: str = ""
 
 
 class StopAnswer(ApiShape):

@@ -1,4 +1,4 @@
-"""What a deployment would do, told before it is started: messages between client and worker, and what they hold. Pure."""
+"""What a deployment would do, told before it is started: messages between client and worker. Pure."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def hosts_of(
 def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float | None:
     """Seconds that a rollout may take, from the report of the last one: its usual instance, as many times as waves.
 
-    >>> instances = {"a": {"outcome": "succeeded", "startTime": "2025-01-01T00:00:00", "endTime": "2025-01-01T00:00:04"}}
-    >>> estimate({"progress": {"instances": instances}}, hosts=10, slots=4)
+    >>> one = {"outcome": "succeeded", "startTime": "2025-01-01T00:00:00", "endTime": "2025-01-01T00:00:04"}
+    >>> estimate({"progress": {"instances": {"web-01": one}}}, hosts=10, slots=4)
     12.0
     """
     if not report or not hosts:

@@ -1,0 +1,165 @@
+"""What people see while a deployment goes on: lines, the live table, the status."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from towline.cli import render
+from towline.cli.progress_lines import ProgressLines
+from towline.cli.screen import Screen
+from towline.live import Live, refined
+from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
+from towline.model.status import Outcome, TargetStatus
+from towline.model.view import rollback_messages
+
+NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
+START = "2025-01-01T10:00:00+00:00"
+
+
+def view(status: str = "InProgress", deployment_id: str = "d-1", **progress: object) -> DeploymentView:
+    info = {
+        "applicationName": "shop",
+        "deploymentGroupName": "web",
+        "deploymentId": deployment_id,
+        "status": status,
+        "deploymentConfigName": "CodeDeployDefault.OneAtATime",
+        "startTime": START,
+        "deploymentOverview": {"Pending": 1, "InProgress": 1, "Succeeded": 1, "Failed": 1, "Skipped": 0, "Ready": 0},
+        "rollbackInfo": {},
+    }
+    return DeploymentView(info=info, progress=Progress(**{"phase": "roll out", "total": 4, "slots": 2, **progress}))  # type: ignore[arg-type]
+
+
+def flying(name: str, phase: str, script: str = "", note: str = "") -> Live:
+    beat = Heartbeat(instance=name, phase=phase, script=script, note=note)
+    return Live(name, TargetStatus.IN_PROGRESS, start_time=START, heartbeat=beat)
+
+
+def ended(name: str, outcome: Outcome, message: str = "") -> Live:
+    return Live(name, outcome.target_status, outcome, START, "2025-01-01T10:00:04+00:00", message)
+
+
+def fleet(*every: Live) -> dict[str, Live]:
+    return {one.name: one for one in every}
+
+
+FLEET = fleet(
+    ended("web-01", Outcome.SUCCEEDED),
+    ended("web-02", Outcome.FAILED, "exit code 3"),
+    flying("web-03", "AfterInstall", "scripts/after.sh"),
+    Live("web-04", TargetStatus.PENDING),
+)
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.lines = ProgressLines(lambda text: self.said.append(text[10:]))
+
+
+def test_one_line_for_each_change_and_none_for_what_is_as_before() -> None:
+    told = Lines()
+    told.lines.show(view(), FLEET)
+    told.lines.show(view(), FLEET)
+    assert told.said == [
+        "InProgress: rolls out",
+        "web-01  succeeded in 4.0 s",
+        "web-02  failed in 4.0 s: exit code 3",
+        "web-03  AfterInstall  scripts/after.sh",
+    ]
+
+
+def test_the_end_tells_those_that_ended_between_two_looks() -> None:
+    told = Lines()
+    told.lines.show(view(), FLEET)
+    told.said.clear()
+    # Of a shard that has ended, Temporal keeps no times of single instances.
+    last = fleet(*(Live(n, TargetStatus.SUCCEEDED, Outcome.SUCCEEDED) for n in ("web-01", "web-03", "web-04")))
+    told.lines.close(view("Succeeded", phase="ended"), last)
+    assert told.said == ["web-03  succeeded", "web-04  succeeded"]
+
+
+def test_large_fleets_tell_ends_only() -> None:
+    told = Lines()
+    told.lines.show(view(), fleet(*(flying(f"w-{n}", "Install") for n in range(200)), ended("w-x", Outcome.SUCCEEDED)))
+    assert told.said == ["InProgress: rolls out", "w-x  succeeded in 4.0 s"]
+
+
+def test_pause_and_lost_sight_are_told_once() -> None:
+    told = Lines()
+    told.lines.show(view(paused="paused", waiting=1), {})
+    for _ in range(3):
+        told.lines.trouble("no worker answers.")
+    assert told.said == ["InProgress: paused; 1 waiting", "no worker answers.  Waiting; the rollout itself goes on."]
+
+
+def test_a_rollback_is_told_as_one() -> None:
+    told = Lines()
+    told.lines.show(view("Failed", phase="compensate"), FLEET, view(deployment_id="d-2"))
+    assert told.said[:2] == ["rollback d-2 begins", "InProgress: rolls out"]
+
+
+def test_a_log_line_cannot_steer_the_terminal() -> None:
+    told = Lines()
+    told.lines.show(view(), fleet(ended("web-01", Outcome.FAILED, "\x1b[2J\rgone")))
+    assert told.said[-1] == "web-01  failed in 4.0 s: [2Jgone"
+
+
+def drawn(live: dict[str, Live], height: int = 30, **progress: object) -> str:
+    console = Console(file=io.StringIO(), width=100, height=height, force_terminal=True, color_system=None)
+    screen = Screen(console)
+    screen.show(view(**progress), live)
+    screen.stop()
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_shows_each_instance() -> None:
+    shown = drawn(FLEET, in_flight=("web-03",), slots_in_use=2)
+    assert "shop/web" in shown
+    assert "waits for web-03; 2 of 2 slots in use" in shown
+    for words in ("web-01", "succeeded", "exit code 3", "scripts/after.sh", "waiting"):
+        assert words in shown
+
+
+def test_a_fleet_higher_than_the_screen_is_summarised() -> None:
+    many = fleet(
+        *(ended(f"ok-{n:03d}", Outcome.SUCCEEDED) for n in range(300)),
+        *(ended(f"bad-{n}", Outcome.FAILED, "no space") for n in range(3)),
+        *(flying(f"fly-{n:02d}", "Install") for n in range(40)),
+        *(Live(f"wait-{n}", TargetStatus.PENDING) for n in range(100)),
+    )
+    shown = drawn(many, height=24)
+    assert all(f"bad-{n}" in shown for n in range(3))
+    assert "fly-00" in shown
+    assert "ok-000" not in shown
+    assert "300 succeeded" in shown
+    assert "100 waiting" in shown
+    assert len({line for line in shown.splitlines() if line.strip()}) <= 24
+
+
+def test_status_says_why_and_shows_each_instance() -> None:
+    text = "\n".join(render.status_lines(view(text="waits for web-03; 2 of 2 slots in use"), FLEET, NOW))
+    assert "waits for web-03; 2 of 2 slots in use" in text
+    assert "1 of 4 succeeded, 1 failed, 1 in flight, 1 waiting" in text
+    assert "web-03  in progress  AfterInstall  5.0 s  scripts/after.sh" in text
+
+
+def test_the_end_says_what_failed_with_its_last_lines() -> None:
+    failure = InstanceOutcome(
+        instance="web-02", outcome=Outcome.FAILED, failed_event="AfterInstall", script="a.sh", log_tail="x\ndisk full\n"
+    )
+    ending = view("Failed", phase="ended", failures=(failure,), owed=("web-02",), report="/s/report.html")
+    ending.info["rollbackInfo"] = {"rollbackMessage": rollback_messages("d-1", "d-2")[0]}
+    text = "\n".join(render.ending_lines(ending))
+    for words in ("web-02: AfterInstall failed in a.sh", "    disk full", "DeploymentId d-2", "owed", "/s/report.html"):
+        assert words in text
+
+
+def test_the_shards_know_better_than_the_deployment() -> None:
+    newer = refined(view(in_flight=("web-01",), slots_in_use=1), FLEET)
+    assert newer.progress.in_flight == ("web-03",)
+    assert newer.progress.text == "waits for web-03; 2 of 2 slots in use, 1 kept by failed instances"
+    assert newer.info["deploymentOverview"]["Pending"] == 1
