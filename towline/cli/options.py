@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-class OneOf(click.ParamType):
+class OneOf(click.ParamType[str]):
     """One of CodeDeploy's words, in any case; help and errors show them as CodeDeploy writes them."""
 
     name = "word"
