@@ -71,7 +71,7 @@ sys.exit(runner.main())
 _FIND_PYTHON = (
     'for p in {candidates}; do p=$(command -v "$p" 2>/dev/null) && exec {become}"$p" -I -S -c "$0" "$1"; done; '
     'echo "{{\\"kind\\":\\"refused\\",\\"code\\":\\"NoPython\\",'
-    '\\"message\\":\\"no Python 3 here; sought: {candidates}\\",'
+    '\\"message\\":\\"{missing}\\",'
     '\\"hint\\":\\"Install python3 on the host, or name it as ssh.python.\\"}}"'
 )
 
@@ -111,5 +111,6 @@ def start_command(sha256: str, *, python: str | None = None, launcher: str | Non
     if launcher:
         return f"exec /bin/sh -c {shlex.quote(f'exec {become}{shlex.quote(launcher)} {sha256}')}"
     candidates = shlex.quote(python) if python else "python3 /usr/libexec/platform-python"
-    script = _FIND_PYTHON.format(candidates=candidates, become=become)
+    missing = "the interpreter that ssh.python names is not there" if python else f"no Python 3; sought: {candidates}"
+    script = _FIND_PYTHON.format(candidates=candidates, become=become, missing=missing)
     return f"exec /bin/sh -c {shlex.quote(script)} {shlex.quote(f'exec({BOOTSTRAP!r})')} {sha256}"

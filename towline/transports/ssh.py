@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +253,7 @@ async def _connected_socket(way: Way) -> socket.socket:
     """A TCP connection to the host's first address that answers; raises Unreachable."""
     loop = asyncio.get_running_loop()
     port = way.port or 22
-    trouble: Exception | None = None
+    trouble: OSError | None = None
     try:
         async with asyncio.timeout(way.connect_seconds):
             for family, kind, protocol, _, address in await loop.getaddrinfo(way.host, port, type=socket.SOCK_STREAM):
@@ -272,7 +273,14 @@ async def _connected_socket(way: Way) -> socket.socket:
         raise Unreachable(f"{way.text} does not answer within {way.connect_seconds:g} s") from error
     except OSError as error:
         trouble = error
-    raise Unreachable(f"{way.text} cannot be reached: {trouble}") from trouble
+    raise Unreachable(f"{way.text} cannot be reached: {_reason(trouble)}") from trouble
+
+
+def _reason(error: OSError | None) -> str:
+    """An OSError in the system's words; asyncio's own say which address and not why."""
+    if isinstance(error, socket.gaierror) or error is None or error.errno is None:
+        return str(error or "no address")
+    return os.strerror(error.errno)
 
 
 def _translated(
