@@ -244,9 +244,9 @@ class Catalogue:
                 answer: BatchAnswer = await self._client.execute_update_with_start_workflow(
                     "write", batch, start_workflow_operation=start, result_type=BatchAnswer
                 )
-        except (WorkflowAlreadyStartedError, RPCError):
+        except (WorkflowAlreadyStartedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError):
             # The operation keeps the error in a future of its own, which complains unless somebody takes it.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 await start.workflow_handle()
             raise
         return answer

@@ -62,6 +62,13 @@ def test_the_designs_example_becomes_records() -> None:
     assert manifest.owners == {"team-web"}
 
 
+def test_the_example_in_the_documentation_has_no_problems() -> None:
+    page = (FOLDER.parent.parent.parent / "docs" / "towline-yaml.md").read_text()
+    manifest = read(page.partition("```yaml\n")[2].partition("```")[0])
+    assert manifest.problems == []
+    assert len(manifest.records) == 127
+
+
 def test_an_aws_cli_skeleton_pastes_in() -> None:
     manifest = read((FOLDER / "aws-cli-skeleton.yaml").read_text())
     group = manifest.records["group/shop/production"]

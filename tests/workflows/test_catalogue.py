@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -11,7 +13,9 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from tests.support.temporal import TemporalServer, eventually, running_worker
+from towline import catalogue as client_side
 from towline.catalogue import Catalogue, CatalogueConflict
+from towline.errors import TemporalUnavailable
 from towline.model import names
 from towline.model.catalogue import Change
 from workflows import endless
@@ -117,3 +121,18 @@ async def test_a_terminated_part_goes_on_from_what_it_kept(client: Client) -> No
     await catalogue.write_store_address("s3://bucket")
     assert await catalogue.store_address() == "s3://bucket"
     assert (await handle.describe()).close_time is None
+
+
+async def test_without_a_worker_reading_and_writing_say_how_to_start_one(
+    temporal: TemporalServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client_side, "WRITE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(client_side, "READ_TIMEOUT", timedelta(seconds=1))
+    catalogue = Catalogue(await temporal.new_namespace())
+    assert await catalogue.read_all("instance") == {}
+    with pytest.raises(TemporalUnavailable, match="towline worker"):
+        await catalogue.write([instance(1)])
+    with pytest.raises(TemporalUnavailable, match="towline worker"):
+        await catalogue.read(["instance/web-00001"])
+    gc.collect()
+    assert "never retrieved" not in caplog.text
