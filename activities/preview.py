@@ -85,7 +85,8 @@ class PreviewActivities:
         order = _order(request, facts, revision)
         fleet, targets, memory = await self._fleet(request, facts, order)
         answers = await self._ask(order, revision, [targets[member.name] for member in fleet.members])
-        hosts, changes = hosts_of(fleet.members, answers)
+        roots = {name: target.local.root for name, target in targets.items() if target.local}
+        hosts, changes = hosts_of(fleet.members, answers, roots)
         rule = facts.config.minimum_healthy_hosts
         floor = floor_of(rule, len(hosts))
         slots = len(hosts) - floor

@@ -101,11 +101,10 @@ class Door:
         return await (fleet.read(view.progress) if is_rolling else fleet.read_all_ended())
 
     async def live_or_recorded(self, deployment_id: str, view: DeploymentView) -> dict[str, Live]:
-        """As `live`, and from the report where Temporal has forgotten the shards."""
-        live = await self.live(deployment_id, view, self.fleet(deployment_id))
-        if not live and (report := await self._report(deployment_id)):
+        """As `live`; once it has ended from the report, which has times, and which Temporal does not forget."""
+        if await self.has_closed(deployment_id) and (report := await self._report(deployment_id)):
             return live_of_report(report)
-        return live
+        return await self.live(deployment_id, view, self.fleet(deployment_id))
 
     async def run_id(self, deployment_id: str) -> str:
         """The first execution run id of a deployment, by which hosts know it. Raises `NotFound`."""

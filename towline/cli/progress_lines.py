@@ -76,5 +76,7 @@ def _state(one: Live, *, with_events: bool) -> str:
 def _without_names(view: DeploymentView) -> str:
     """The reason where it is news; while it rolls out, the lines of the instances tell it."""
     progress = view.progress
+    if error := view.info.get("errorInformation"):
+        return str(error.get("code", ""))
     is_usual = progress.phase == "roll out" and not (progress.paused or progress.stopping or progress.blocked)
     return "rolls out" if is_usual else render.reason(view)

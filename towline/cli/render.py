@@ -13,7 +13,7 @@ from towline.cli.say import has_colour
 from towline.live import Live
 from towline.model.messages import DeploymentView
 from towline.model.status import Outcome, TargetStatus
-from towline.model.view import counts, failure_line, label_of, last_lines, names, printable, why
+from towline.model.view import counts, failure_lines, label_of, names, printable, why
 
 COLOURS = {
     "Succeeded": "green",
@@ -69,11 +69,9 @@ def ending_lines(view: DeploymentView) -> list[str]:
     lines = []
     if error := info.get("errorInformation"):
         lines.append(f"{error.get('code', '')}: {printable(error.get('message', ''))}")
-    for failure in progress.failures[:3]:
-        lines.append(failure_line(failure))
-        lines += [f"    {line}" for line in last_lines(failure.log_tail, 5).splitlines()]
-    if len(progress.failures) > 3:
-        lines.append(f"…and more; see: towline logs {info.get('deploymentId', '')} --failed")
+    lines += failure_lines(progress.failures)
+    if progress.failures:
+        lines.append(f"all of what they wrote: towline logs {info.get('deploymentId', '')} --failed")
     if message := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
         lines.append(message)
     if progress.owed:

@@ -26,6 +26,7 @@ async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: in
         settings = dataclasses.replace(settings, data_dir=data_dir)
     folder = settings.data_dir
     with alone_in(folder):
+        _make_store(settings)
         async with dev_server(
             db=folder / "temporal.db", ip=ip, port=port, ui_port=ui_port, log=folder / "temporal.log"
         ) as server:
@@ -49,6 +50,12 @@ async def _work(settings: Settings, server: DevServer) -> None:
                 f"Its output is in {settings.data_dir / 'temporal.log'}.",
             )
     work.result()
+
+
+def _make_store(settings: Settings) -> None:
+    """The store is there from the first moment: clients tell by it that it is on their machine."""
+    if not settings.store:
+        Path(settings.worker_store).mkdir(parents=True, exist_ok=True)
 
 
 def _introduce(server: DevServer, folder: Path) -> None:

@@ -51,6 +51,7 @@ async def follow(door: Door, deployment_id: str, shown: Display, patience: float
             if sight.view is None:
                 shown.trouble(sight.trouble)
             elif sight.has_ended:
+                await _show_end_of_rollback(door, sight.view, shown, fleets)
                 shown.close(sight.view, await _live_or_nothing(door, deployment_id, sight.view, fleets))
                 return sight.view
             else:
@@ -72,8 +73,16 @@ async def _show(door: Door, view: DeploymentView, shown: Display, fleets: dict[s
         shown.show(refined(view, live), live)
 
 
+async def _show_end_of_rollback(door: Door, view: DeploymentView, shown: Display, fleets: dict[str, LiveFleet]) -> None:
+    """A rollback ends in the same moment as the deployment that waits for it: what it came to is shown once more."""
+    child = await _rollback_of(door, view)
+    if child:
+        live = await _live_or_nothing(door, child.info["deploymentId"], child, fleets)
+        shown.show(view, live, child)
+
+
 async def _rollback_of(door: Door, view: DeploymentView) -> DeploymentView | None:
-    if view.progress.phase != "compensate":
+    if view.progress.phase not in ("compensate", "ended"):
         return None
     rollback = (view.info.get("rollbackInfo") or {}).get("rollbackDeploymentId", "")
     try:

@@ -76,14 +76,18 @@ RANKS = ("owed", "unhealthy", "unknown", "old", "current")
 
 
 def hosts_of(
-    members: Iterable[FleetMember], answers: Mapping[str, HostAnswer]
+    members: Iterable[FleetMember], answers: Mapping[str, HostAnswer], roots: Mapping[str, str] | None = None
 ) -> tuple[tuple[HostPreview, ...], dict[str, Changes]]:
-    """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same."""
+    """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same.
+
+    `roots` are the root prefixes of `local` instances by name: their paths are told as on a host of their own.
+    """
     hosts: list[HostPreview] = []
     distinct: dict[str, Changes] = {}
     for member in members:
         told = answers.get(member.name)
-        changes = _changes(told.answer) if told and told.answer and told.answer.get("kind") == "plan" else None
+        root = (roots or {}).get(member.name, "").rstrip("/")
+        changes = _changes(told.answer, root) if told and told.answer and told.answer.get("kind") == "plan" else None
         name = _digest(changes) if changes else ""
         if changes:
             distinct.setdefault(name, changes)
@@ -120,15 +124,20 @@ def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float 
     return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known else None
 
 
-def _changes(answer: Mapping[str, Any]) -> Changes:
-    paths = {kind: tuple(str(path) for path in answer.get(kind) or ()) for kind in ("removed", "added", "changed")}
+def _changes(answer: Mapping[str, Any], root: str) -> Changes:
+    paths = {
+        kind: tuple(str(path).removeprefix(root) for path in answer.get(kind) or ())
+        for kind in ("removed", "added", "changed")
+    }
     return Changes(
         **{kind: every[:PATHS_TOLD] for kind, every in paths.items()},
         **{f"{kind}_count": len(every) for kind, every in paths.items()},
         unchanged=int(answer.get("unchanged") or 0),
         run=tuple(f"{one.get('event')}: {one.get('location')}" for one in answer.get("run") or ()),
-        warnings=tuple(str(warning) for warning in answer.get("warnings") or ()),
-        problem=str(answer.get("problem") or ""),
+        warnings=tuple(
+            str(warning).replace(root, "") if root else str(warning) for warning in answer.get("warnings") or ()
+        ),
+        problem=str(answer.get("problem") or "").replace(root or "\0", ""),
         is_complete=bool(answer.get("complete", True)),
     )
 

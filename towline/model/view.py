@@ -282,11 +282,7 @@ def end_message(view: DeploymentView) -> str:
     lines = [f"{head} {info.get('deploymentId', '')}"]
     if error:
         lines[0] += f" ({error.get('code', '')}): {error.get('message', '')}"
-    for failure in progress.failures[:3]:
-        lines.append(failure_line(failure))
-        lines += [f"    {line}" for line in last_lines(failure.log_tail, 5).splitlines()]
-    if len(progress.failures) > 3:
-        lines.append(f"…and {len(progress.failures) - 3} more failures")
+    lines += failure_lines(progress.failures)
     if sentence := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
         lines.append(sentence)
     if progress.owed:
@@ -310,6 +306,29 @@ def failure_line(outcome: InstanceOutcome) -> str:
     return f"{outcome.instance}: {what}" + (f": {_one_line(message)}" if message else "")
 
 
+def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
+    """Failures for people, each with the last lines of its log; those of one cause together."""
+    alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
+    for failure in failures:
+        cause = (
+            failure.outcome,
+            failure.failed_event,
+            failure.script,
+            failure.message,
+            last_lines(failure.log_tail, tail),
+        )
+        alike.setdefault(cause, []).append(failure)
+    lines: list[str] = []
+    for together in list(alike.values())[:told]:
+        lines.append(failure_line(together[0]))
+        lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
+        if others := [failure.instance for failure in together[1:]]:
+            lines.append(f"the same on {names(others, named=10)}")
+    if len(alike) > told:
+        lines.append(f"…and {len(alike) - told} other causes")
+    return lines
+
+
 def counts(info: Mapping[str, Any], progress: Progress) -> str:
     """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`."""
     overview = info.get("deploymentOverview")
@@ -331,6 +350,8 @@ def names(every: Sequence[str], count: int = 0, named: int = NAMED) -> str:
     >>> names(["a", "b", "c", "d"])
     'a, b, c and 1 more'
     """
+    if not every:
+        return ""
     more = max(count, len(every)) - min(len(every), named)
     return ", ".join(every[:named]) + (f" and {more} more" if more > 0 else "")
 
@@ -380,7 +401,7 @@ def _why_rolling(progress: Progress) -> str:
     slots = f"{progress.slots_in_use} of {progress.slots} slots in use" if progress.slots else ""
     if kept and slots:
         slots += f", {kept} kept by failed instances"
-    waits = f"waits for {names(progress.in_flight, flying)}" if flying else ""
+    waits = f"waits for {names(progress.in_flight, flying) or f'{flying} in flight'}" if flying else ""
     if not waits:
         waits = f"{progress.waiting} to go" if progress.waiting else "about to end"
     return where + "; ".join(part for part in (waits, slots) if part)
@@ -388,7 +409,8 @@ def _why_rolling(progress: Progress) -> str:
 
 def _with_flight(word: str, progress: Progress) -> str:
     flying = _flight_count(progress)
-    return f"{word}, {flying} in flight: {names(progress.in_flight, flying)}" if flying else ""
+    named = names(progress.in_flight, flying)
+    return f"{word}, {flying} in flight" + (f": {named}" if named else "") if flying else ""
 
 
 def _flight_count(progress: Progress) -> int:
