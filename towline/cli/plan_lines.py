@@ -60,8 +60,8 @@ def _change_lines(names: list[str], change: RecordChange, colour: bool) -> Itera
 
 def _is_its_name(field: str, kind: str) -> bool:
     name = field.partition(":")[0]
-    # A group's configuration is worth a line; a configuration's own name is not.
-    return name in _OWN_NAMES and not (kind == "group" and name == "deploymentConfigName")
+    # A group's configuration is worth a line; a configuration's own name is not, nor is the file's own owner.
+    return name == "owner" or (name in _OWN_NAMES and not (kind == "group" and name == "deploymentConfigName"))
 
 
 def _member_lines(group: Membership) -> Iterator[str]:
