@@ -1,0 +1,112 @@
+"""ask_hosts: the same read-only question to many hosts. What runs there, are they fit, what would an order do, the log.
+
+A host that does not answer is an answer, too: its fault stands in the place of what it would have said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from temporalio import activity
+
+from activities.errors import translated
+from activities.follow import fault_of
+from activities.frozen import Frozen
+from towline.errors import HostRefused, InvalidRequest, TowlineError, Unreachable
+from towline.model.host_order import (
+    AskHosts,
+    HostAnswer,
+    HostAnswers,
+    HostOrder,
+    logs_order,
+    preview_order,
+    question_order,
+)
+from towline.model.instance import Target
+from towline.model.listing import Listing
+from towline.model.plan import CompiledPlan
+from towline.store import Store
+from towline.transports import TransportPool, ask, open_transport
+
+AT_ONCE = 64
+
+
+class HostActivities:
+    """Questions to hosts; nothing is started or changed there."""
+
+    def __init__(self, store: Store, pool: TransportPool, *, host: str = "") -> None:
+        """`host`: this machine's name, whose local instances are asked here; empty: as the system says."""
+        self._store = store
+        self._frozen = Frozen(store)
+        self._pool = pool
+        self._host = host or socket.gethostname()
+
+    @activity.defn
+    async def ask_hosts(self, question: AskHosts) -> HostAnswers:
+        """The answers of all hosts, in order. Raises only where the question itself cannot be put."""
+        with translated():
+            targets = await self._targets(question)
+            plan, files = await self._of_plan(question) if question.do == "plan" else (None, None)
+            limit = asyncio.Semaphore(AT_ONCE)
+
+            async def answer(target: Target) -> HostAnswer:
+                async with limit:
+                    return await self._ask(target, _order(question, target, plan, files), question.timeout_seconds)
+
+            return HostAnswers(answers=tuple(await asyncio.gather(*(answer(target) for target in targets))))
+
+    async def _targets(self, question: AskHosts) -> list[Target]:
+        targets = list(question.targets)
+        run = question.order.run_id if question.order else ""
+        for page in question.pages:
+            targets += (await self._frozen.page(page, run)).values()
+        wanted = question.instances
+        return [target for target in targets if wanted is None or target.name in wanted]
+
+    async def _of_plan(self, question: AskHosts) -> tuple[CompiledPlan, list[dict[str, Any]] | None]:
+        if question.order is None or question.order.revision is None:
+            raise InvalidRequest("what a deployment would do is asked with its order and revision")
+        if not question.files_key:
+            return await self._frozen.plan(question.order), None
+        data = await asyncio.to_thread(self._store.get, question.files_key)
+        listing = Listing.model_validate_json(data)
+        files = [member.model_dump(include={"path", "type", "mode", "sha256"}) for member in listing.members]
+        return await self._frozen.plan(question.order), files
+
+    async def _ask(self, target: Target, order: HostOrder, seconds: float) -> HostAnswer:
+        try:
+            self._check_here(target)
+            async with asyncio.timeout(seconds):
+                return HostAnswer(instance=target.name, answer=await ask(open_transport(target, self._pool), order))
+        except TimeoutError:
+            late = Unreachable(f"{target.name} has not answered within {seconds:g} s")
+            return HostAnswer(instance=target.name, fault=fault_of(late))
+        except TowlineError as error:
+            return HostAnswer(instance=target.name, fault=fault_of(error))
+
+    def _check_here(self, target: Target) -> None:
+        if target.local and target.local.host not in ("", self._host):
+            raise HostRefused(
+                f"{target.name} is local to {target.local.host}, this worker runs on {self._host}",
+                f"Start a worker on {target.local.host}.",
+                code="LocalElsewhere",
+            )
+
+
+def _order(
+    question: AskHosts, target: Target, plan: CompiledPlan | None, files: list[dict[str, Any]] | None
+) -> HostOrder:
+    """The question as one host's order."""
+    order = question.order
+    match question.do:
+        case "plan":
+            assert order and plan
+            return preview_order(order, target, plan, files)
+        case "logs":
+            if order is None:
+                raise InvalidRequest("a log is asked for with its deployment's order")
+            return logs_order(order, target)
+        case "inventory" | "check" as do:
+            return question_order(do, target, order.revision if order else None)
