@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -59,10 +60,16 @@ def tar_of(files: dict[str, str | bytes], modes: dict[str, int] | None = None, c
 class Call:
     """One exec of the runner, with its order written and its events read as they come."""
 
-    def __init__(self, order: dict[str, Any], python: str = sys.executable, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        order: dict[str, Any],
+        python: str = sys.executable,
+        env: dict[str, str] | None = None,
+        runner: Path = RUNNER,
+    ) -> None:
         self.events: list[Event] = []
         self.process = subprocess.Popen(
-            [python, "-I", "-S", str(RUNNER)],
+            [python, "-I", "-S", str(runner)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,7 +113,8 @@ class Call:
         """As when the connection is lost."""
         assert self.process.stdin and self.process.stdout and self.process.stderr
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         self.process.wait(30)
 
     def kill(self) -> None:
@@ -150,6 +158,7 @@ class LocalHost:
     root: Path
     python: str = sys.executable
     env: dict[str, str] | None = None
+    runner: Path = RUNNER
     group: dict[str, str] = field(
         default_factory=lambda: {"id": "group-1", "name": "production", "application": "shop"}
     )
@@ -177,7 +186,7 @@ class LocalHost:
         return {**order, **changes}
 
     def call(self, do: str, deployment: str = "d-1", archive: bytes = b"", **changes: Any) -> Call:
-        return Call(self.order(do, deployment, archive, **changes), self.python, self.env)
+        return Call(self.order(do, deployment, archive, **changes), self.python, self.env, self.runner)
 
     def deploy(self, deployment: str, archive: bytes, plan: dict[str, Any], **changes: Any) -> Call:
         """A whole deployment; the call's last event is its end."""

@@ -23,11 +23,6 @@ def pythons() -> list[str]:
     return found
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> LocalHost:
-    return LocalHost(tmp_path / "host")
-
-
 BUNDLE = tar_of(
     {
         "app/one.txt": "1\n",

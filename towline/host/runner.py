@@ -46,7 +46,7 @@ HOOK_EVENTS = (
     "AfterAllowTraffic",
 )
 OF_LAST_INSTALL = ("BeforeBlockTraffic", "AfterBlockTraffic", "ApplicationStop")
-MAY_BE_IGNORED = OF_LAST_INSTALL  # by ignore_application_stop_failures, as the service does it
+MAY_BE_IGNORED = OF_LAST_INSTALL  # by ignore_application_stop_failures, as the service does it, and by undo
 
 LOG_TAIL = 2048  # characters, as the agent
 LONG_LINE = 1000  # what is left in the tail of a line that would empty it
@@ -213,7 +213,8 @@ class Group:
         if record is not None:
             return {key: record.get(key) for key in ("deployment", "label", "sha256")}
         directory = self.last_install()
-        if directory and not os.path.exists(directory + "/" + KEPT_PLAN):
+        kept = read_json(directory + "/" + KEPT_PLAN) if directory else None
+        if directory and (kept is None or kept.get("of_aws_agent")):
             return describe(directory)
         return None
 
@@ -1699,6 +1700,8 @@ def profile_environment(environment):
 class Deployment:
     """One deployment on this host, from its first event to its last; in the detached runner, holding both locks."""
 
+    ignores_stop_failures = False
+
     def __init__(self, order, host, journal):
         self.order, self.host, self.journal = order, host, journal
         self.id = order["deployment"]
@@ -1708,6 +1711,8 @@ class Deployment:
         self.archive = self.directory + "/" + ARCHIVE
         self.watchman = Watchman(host, self.id, self.limits)
         self._environment = None
+        if order.get("ignore_application_stop_failures"):
+            self.ignores_stop_failures = True
 
     # -- the story
 
@@ -1734,7 +1739,7 @@ class Deployment:
             try:
                 self._event()
             except StepFailed:
-                if not (self.event in MAY_BE_IGNORED and self.order.get("ignore_application_stop_failures")):
+                if not (self.event in MAY_BE_IGNORED and self.ignores_stop_failures):
                     self._skip(events)
                     raise
             except Halted:
@@ -1799,11 +1804,14 @@ class Deployment:
             self._warn(warning)
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
 
-    def _install(self):
-        """Plans against the disk as it will be, then cleans up, then applies: what can be known is known before."""
+    def _plan(self):
         disk = AfterCleanup(read_cleanup(self.group.cleanup))
         behavior = self.order.get("file_exists_behavior")
-        plan = InstallPlan(self.host, self.order["plan"], OnDisk(self.archive), behavior, disk)
+        return InstallPlan(self.host, self.order["plan"], OnDisk(self.archive), behavior, disk)
+
+    def _install(self):
+        """Plans against the disk as it will be, then cleans up, then applies: what can be known is known before."""
+        plan = self._plan()
         for warning in plan.warnings:
             self._warn(warning)
         clean_up(self.group)
@@ -2003,14 +2011,16 @@ def find_undo(host, order):
     if not any(record.get("kind") == "script_started" or is_change(record) for record in records.all):
         return "nothing", "%s changed nothing on this host" % undone
     last = group.last_install()
-    marks = read_json(last + "/" + KEPT_PLAN) or {} if last else {}
-    if marks.get("undoes") == undone:
-        return "nothing", "%s was undone already, by %s" % (undone, os.path.basename(last))
+    name = os.path.basename(last) if last else ""
+    kept = read_json(last + "/" + KEPT_PLAN) or {} if last else {}
+    is_our_undo = kept.get("undoes") == undone
+    if is_our_undo and (Records(host.journal(name)).finished or {}).get("outcome") == "succeeded":
+        return "nothing", "%s was undone already, by %s" % (undone, name)
     started = next((record for record in records.all if record.get("kind") == "started"), {})
     before = started.get("before") or {}
     known = [undone] + [before[name]["deployment"] for name in ("installed", "succeeded") if before.get(name)]
-    if last and os.path.basename(last) not in known:
-        message = "%s has been followed by %s on this host" % (undone, os.path.basename(last))
+    if last and name not in known and not is_our_undo:
+        message = "%s has been followed by %s on this host" % (undone, name)
         raise Refused("ChangedSince", message, "Undo that one first, or deploy the wanted revision.")
     if not before.get("succeeded"):
         return "clean", None
@@ -2046,7 +2056,13 @@ def revision_kept_in(directory):
 
 
 class Undo(Deployment):
-    """Puts the revision back that ran before, from its kept archive and plan."""
+    """Puts the revision back that ran before, from its kept archive and plan.
+
+    The application may be stopped already, or its stop script may be what is broken: a failing ApplicationStop is told,
+    and does not keep the host from going back.
+    """
+
+    ignores_stop_failures = True
 
     def _download_bundle(self):
         if os.path.exists(self.directory + "/" + BUNDLE) and self.order["revision"].get("bundle_type"):
@@ -2054,19 +2070,20 @@ class Undo(Deployment):
             return
         # AWS's agent left an archive that we know no type of, or its bundle is gone: the unpacked one is taken
         prune(self.host, self.group, self.directory, self.limits)
-        import shutil
-
         remove_tree(self.archive)
-        shutil.copytree(self.order["undo_from"] + "/" + ARCHIVE, self.archive, symlinks=True)
+        failed = run_tool(["cp", "-a", self.order["undo_from"] + "/" + ARCHIVE, self.archive])
+        if failed:
+            raise StepFailed("DownloadBundle: the kept archive cannot be copied: " + failed)
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
 
     def _install(self):
         """As ever, but what the undone deployment replaced comes back between clean-up and install."""
+        # nothing of the user's can be in the way that was not there before: what stands there came later
+        self.order["file_exists_behavior"] = self._behavior()
+        self._plan()
         clean_up(self.group)
         for warning in Keeper(self.group, self.order["undo"]).restore():
             self._warn(warning)
-        # nothing of the user's can be in the way that was not there before: what stands there came later
-        self.order["file_exists_behavior"] = self._behavior()
         Deployment._install(self)
 
     def _behavior(self):
@@ -2076,6 +2093,8 @@ class Undo(Deployment):
 
 class CleanAway(Deployment):
     """Undo where nothing ran before: stops what was installed, removes it, brings back what it replaced."""
+
+    ignores_stop_failures = True
 
     def _events(self):
         self.order["events"] = [event for event in ("ApplicationStop", "Install") if event in self.order["events"]]
@@ -2459,7 +2478,7 @@ class ConnectedEnd:
         records = Records(self.host.journal(self.id))
         self._check_key(records)
         if not records.finished:
-            host_lock = self._host_lock()
+            host_lock = self._host_lock(bool(records.all))
             try:
                 recover(self.host)
                 records.read_more()
@@ -2477,7 +2496,7 @@ class ConnectedEnd:
             message = "%s has a journal of another run here (%s)" % (self.id, json.dumps(records.key, sort_keys=True))
             raise Refused("JournalOfAnotherRun", message, "Use a new deployment id.")
 
-    def _host_lock(self):
+    def _host_lock(self, began):
         """The right to work, as soon as it is ours; the caller hears whom it waits for."""
         lock = Lock(self.host.lock("host"))
         ends = time.monotonic() + (self.limits.get("lock_wait") or 0)
@@ -2491,7 +2510,8 @@ class ConnectedEnd:
             if now - said >= 2:
                 said = now
                 self.wire.send({"kind": "waiting", "holder": self._holder()})
-            if self._listen(min(0.05, ends - now)):
+            self._listen(min(0.05, ends - now))
+            if not began and os.path.exists(self.host.halt(self.id)):
                 lock.close()
                 remove(self.host.halt(self.id))
                 raise Refused("Stopped", "halted on request while it waited for the host, before anything was begun")
@@ -2501,14 +2521,12 @@ class ConnectedEnd:
         return as_text((read_bytes(self.host.working) or b"").strip())
 
     def _listen(self, seconds, *others):
-        """Waits a little, hears requests to halt (and answers whether there was one), shows that somebody asks."""
+        """Waits a little, hears requests to halt, shows that somebody asks."""
         self.follower.show_interest()
-        word = None
         if self.wire.source in self.wire.wait(seconds, *others):
             word = (self.wire.line(5) or {}).get("halt")
             if word:
                 ask_to_halt(self.host, self.id, word)
-        return word
 
     def _begin(self, lock, host_lock):
         """Nothing has been done yet: checks, gets what is missing, starts the runner and follows it."""

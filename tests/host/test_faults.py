@@ -1,0 +1,323 @@
+"""Whatever dies: a hook runs at most once, nothing is taken for a success, and the next one finds the host usable."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.support import RUNNER, Call, Event, LocalHost, eventually, plan_of, script, tar_of
+
+WAITS = """#!/bin/sh
+echo run >> "$TOWLINE_ROOT/runs"
+sleep 1000 &
+echo $! > "$TOWLINE_ROOT/child"
+touch "$TOWLINE_ROOT/begun"
+while [ ! -e "$TOWLINE_ROOT/go" ]; do sleep 0.01; done
+kill $(cat "$TOWLINE_ROOT/child")
+echo went
+"""
+BUNDLE = tar_of({"waits.sh": WAITS, "later.sh": '#!/bin/sh\ntouch "$TOWLINE_ROOT/later"\n', "f.txt": "f"})
+PLAN = plan_of({"f.txt": "/srv"}, {"AfterInstall": [script("waits.sh")], "ApplicationStart": [script("later.sh")]})
+
+
+def begin(host: LocalHost, deployment: str = "d-1", **changes: Any) -> Call:
+    """A deployment that is in the middle of its first hook."""
+    call = host.call("deploy", deployment, BUNDLE, plan=PLAN, **changes)
+    call.until("need")
+    call.send(BUNDLE)
+    call.until("script_started")
+    eventually(host.path("/begun").exists)
+    return call
+
+
+def attach(host: LocalHost, deployment: str = "d-1", **changes: Any) -> Call:
+    return host.call("deploy", deployment, BUNDLE, plan=PLAN, started=True, **changes)
+
+
+def runner_pid(host: LocalHost, deployment: str = "d-1") -> int:
+    return int(host.journal(deployment)[0]["pid"])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def go(host: LocalHost) -> None:
+    host.root.mkdir(exist_ok=True)
+    host.path("/go").touch()
+
+
+def runs(host: LocalHost) -> int:
+    return len(host.path("/runs").read_text().split())
+
+
+def open_script(host: LocalHost) -> Event:
+    return next(event for event in host.journal("d-1") if event["kind"] == "script_started")
+
+
+def test_a_runner_killed_in_a_hook_is_interrupted_and_the_hook_ended(host: LocalHost) -> None:
+    with begin(host) as call:
+        child = int(host.path("/child").read_text())
+        leader = call.kinds("script_started")[0]["pid"]
+        os.kill(runner_pid(host), signal.SIGKILL)
+        end = call.finish()
+    assert (end["outcome"], end["failed_event"], end["error_code"]) == ("interrupted", "AfterInstall", 7)
+    assert not is_alive(leader) and not is_alive(child)
+    with attach(host) as again:
+        assert again.finish() == end
+    assert runs(host) == 1 and not host.path("/later").exists()
+
+
+def test_whoever_takes_the_host_next_ends_what_a_dead_runner_left(host: LocalHost) -> None:
+    with begin(host) as call:
+        call.kill()
+        pid = runner_pid(host)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_alive(pid))
+    child = int(host.path("/child").read_text())
+    assert is_alive(child), "nobody has looked yet"
+    host.group["id"] = "group-2"
+    other = host.deploy("d-2", BUNDLE, plan_of())
+    assert other.events[-1]["outcome"] == "succeeded"
+    assert not is_alive(child)
+    assert host.journal("d-1")[-1]["outcome"] == "interrupted"
+
+
+def test_a_torn_last_line_is_cut_off(host: LocalHost) -> None:
+    with begin(host) as call:
+        call.kill()
+        os.kill(runner_pid(host), signal.SIGKILL)
+    with host.state("journals/d-1.jsonl").open("ab") as file:
+        file.write(b'{"kind": "script_ended", "exit": 0, "se')
+    with attach(host) as again:
+        assert again.finish()["outcome"] == "interrupted"
+    assert [event["seq"] for event in host.journal("d-1")] == list(range(1, len(host.journal("d-1")) + 1))
+
+
+def test_two_who_attach_both_hear_the_end_and_the_hook_runs_once(host: LocalHost) -> None:
+    with begin(host) as first, attach(host, after=3) as second:
+        assert next(iter(second))["kind"] == "attached"
+        go(host)
+        assert first.finish()["outcome"] == second.finish()["outcome"] == "succeeded"
+    assert next(event["seq"] for event in second.events if "seq" in event) == 4
+    assert runs(host) == 1
+
+
+def test_many_attempts_at_once_run_it_once(host: LocalHost) -> None:
+    go(host)
+    with contextlib.ExitStack() as stack:
+        calls = [stack.enter_context(host.call("deploy", "d-1", BUNDLE, plan=PLAN)) for _ in range(6)]
+        with concurrent.futures.ThreadPoolExecutor(6) as threads:
+            ends = list(threads.map(lambda call: call.finish(BUNDLE), calls))
+    assert {end["outcome"] for end in ends} == {"succeeded"}
+    assert runs(host) == 1
+    assert sum(bool(call.kinds("attached")) for call in calls) == 5
+
+
+@pytest.mark.parametrize("how", ["kill", "hang_up"])
+def test_the_runner_goes_on_without_a_connection(host: LocalHost, how: str) -> None:
+    with begin(host) as call:
+        getattr(call, how)()
+    go(host)
+    eventually(lambda: host.journal("d-1")[-1]["kind"] == "finished")
+    with attach(host, after=call.events[-1]["seq"], log_after=0) as again:
+        assert again.finish()["outcome"] == "succeeded"
+    assert "[stdout]went" in "".join(event["text"] for event in again.kinds("log"))
+    assert runs(host) == 1
+
+
+def test_a_connected_end_that_dies_before_the_archive_came_leaves_nothing(host: LocalHost) -> None:
+    with host.call("deploy", "d-1", BUNDLE, plan=PLAN) as call:
+        call.until("need")
+        call.say({"reply": "archive", "size": len(BUNDLE)})
+        call.hang_up()
+    assert not host.deployment("d-1").exists()
+    go(host)
+    assert host.deploy("d-1", BUNDLE, PLAN).events[-1]["outcome"] == "succeeded"
+
+
+def test_a_host_that_is_busy_is_waited_for(host: LocalHost) -> None:
+    with begin(host) as first, host.call("deploy", "d-2", BUNDLE, plan=plan_of()) as second:
+        assert second.until("waiting")["holder"] == "d-1"
+        go(host)
+        assert first.finish()["outcome"] == "succeeded"
+        assert second.finish(BUNDLE)["outcome"] == "succeeded"
+
+
+def test_a_host_that_stays_busy_is_refused_by_name(host: LocalHost) -> None:
+    with begin(host) as first:
+        with host.call("deploy", "d-2", BUNDLE, plan=plan_of(), limits={"lock_wait": 0.1}) as second:
+            end = second.finish()
+        assert (end["kind"], end["code"]) == ("refused", "HostBusy") and "d-1" in end["message"]
+        go(host)
+        first.finish()
+
+
+def test_who_waits_can_be_stopped(host: LocalHost) -> None:
+    with begin(host) as first, host.call("deploy", "d-2", BUNDLE, plan=PLAN) as second:
+        second.until("waiting")
+        host.ask("halt", deployment="d-2", halt="boundary")
+        assert second.finish()["code"] == "Stopped"
+        go(host)
+        assert first.finish()["outcome"] == "succeeded"
+    assert runs(host) == 1
+
+
+def test_a_journal_of_another_run_is_refused(host: LocalHost) -> None:
+    host.deploy("d-1", BUNDLE, plan_of())
+    with host.call("deploy", "d-1", BUNDLE, plan=plan_of(), run="run-2") as other:
+        assert other.finish()["code"] == "JournalOfAnotherRun"
+
+
+def test_a_start_that_is_known_and_has_no_journal_is_interrupted_for_good(host: LocalHost) -> None:
+    for _ in range(2):
+        with attach(host, after=7) as call:
+            assert call.finish()["outcome"] == "interrupted"
+    assert not host.path("/runs").exists()
+
+
+def test_halt_at_the_boundary_lets_the_hook_finish(host: LocalHost) -> None:
+    with begin(host) as call:
+        assert host.ask("halt", deployment="d-1", halt="boundary")["finished"] is False
+        go(host)
+        end = call.finish()
+    assert end["outcome"] == "stopped"
+    assert not host.path("/later").exists()
+    assert [event["event"] for event in call.kinds("event_ended") if event["status"] == "Skipped"] == [
+        "ApplicationStart",
+        "ValidateService",
+    ]
+    assert host.ask("halt", deployment="d-1", halt="now")["finished"] is True
+
+
+@pytest.mark.parametrize("by", ["connection", "order"])
+def test_halt_now_ends_the_hook(host: LocalHost, by: str) -> None:
+    with begin(host) as call:
+        child = int(host.path("/child").read_text())
+        if by == "connection":
+            call.say({"halt": "now"})
+        else:
+            host.ask("halt", deployment="d-1", halt="now")
+        end = call.finish()
+    assert (end["outcome"], end["failed_event"]) == ("interrupted", "AfterInstall")
+    assert not is_alive(child)
+
+
+def test_a_runner_that_nobody_asks_about_halts(host: LocalHost) -> None:
+    with begin(host, limits={"lock_wait": 5, "silence": 0.3}) as call:
+        call.kill()
+    time.sleep(0.5)
+    go(host)
+    end = eventually(lambda: host.journal("d-1")[-1]["kind"] == "finished" and host.journal("d-1")[-1])
+    assert end["outcome"] == "stopped" and "nobody has asked" in end["message"]
+
+
+def test_the_time_of_a_deployment_ends_its_hook(host: LocalHost) -> None:
+    with begin(host, limits={"lock_wait": 5, "deadline": 0.7}) as call:
+        end = call.finish()
+    assert (end["outcome"], end["error_code"]) == ("failed", 3)
+
+
+@pytest.mark.parametrize("what", ["boot_id", "start_time"])
+def test_a_process_that_only_has_the_number_is_left_alone(host: LocalHost, what: str) -> None:
+    """After a reboot, or when the number went to another process."""
+    with begin(host) as call:
+        call.kill()
+        os.kill(runner_pid(host), signal.SIGKILL)
+    events = host.journal("d-1")
+    record = events[0] if what == "boot_id" else next(e for e in events if e["kind"] == "script_started")
+    record[what] = "other" if what == "boot_id" else record[what] - 1
+    host.state("journals/d-1.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    with attach(host) as again:
+        assert again.finish()["outcome"] == "interrupted"
+    assert is_alive(open_script(host)["pid"])
+    os.killpg(open_script(host)["pid"], signal.SIGKILL)
+
+
+def test_a_script_whose_runner_dies_at_the_gate_never_starts(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    program = f"""
+import importlib.util, os
+spec = importlib.util.spec_from_file_location("runner", {str(RUNNER)!r})
+runner = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runner)
+script = runner.Script(["touch", {str(proof)!r}], dict(os.environ), "/")
+script.fork()
+print(script.pid, flush=True)
+os._exit(1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
+    pid = int(done.stdout)
+    eventually(lambda: not is_alive(pid))
+    assert not proof.exists()
+
+
+DAEMON = """#!/bin/sh
+( while [ ! -e "$TOWLINE_ROOT/go" ]; do echo noise; sleep 0.02; done; touch "$TOWLINE_ROOT/survived" ) &
+echo started
+"""
+
+
+def test_a_daemon_that_keeps_the_output_open_lives_on(host: LocalHost) -> None:
+    archive = tar_of({"daemon.sh": DAEMON})
+    call = host.deploy("d-1", archive, plan_of(hooks={"ApplicationStart": [script("daemon.sh")]}))
+    assert call.events[-1]["outcome"] == "succeeded"
+    assert "keeps its stdout and stderr open" in call.kinds("warning")[0]["message"]
+    host.deploy("d-2", archive, plan_of())
+    go(host)
+    eventually(host.path("/survived").exists)
+
+
+SCOPE = """#!/bin/sh
+echo "$@" > {said}
+while [ "$1" != -- ]; do shift; done
+shift
+{do}
+"""
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_under_systemd_the_runner_goes_into_a_scope_of_its_own(tmp_path: Path, works: bool) -> None:
+    """With a stand-in for systemd-run, which is no part of a container; where it fails, the runner starts without."""
+    tools, said = tmp_path / "tools", tmp_path / "said"
+    tools.mkdir()
+    fake = tools / "systemd-run"
+    fake.write_text(SCOPE.format(said=said, do='exec "$@"' if works else "exit 1"))
+    fake.chmod(0o755)
+    runner = tmp_path / "runner.py"
+    runner.write_text(RUNNER.read_text().replace('"/run/systemd/system"', repr(str(tools))))
+    host = LocalHost(tmp_path / "host", env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}, runner=runner)
+    host.root.mkdir()
+    go(host)
+    assert host.deploy("d-1", BUNDLE, PLAN).events[-1]["outcome"] == "succeeded"
+    assert said.read_text().startswith("--scope --quiet --collect")
+    assert runs(host) == 1
+
+
+def test_aws_agent_on_the_host_is_refused_unless_allowed(tmp_path: Path) -> None:
+    host = LocalHost(tmp_path)
+    places = {"root": "", "deployment_root": str(tmp_path / "deployments"), "state_dir": str(tmp_path / "state")}
+    agent = subprocess.Popen(["bash", "-c", "exec -a 'codedeploy-agent: master 1' sleep 1000"])
+    try:
+        eventually(lambda: b"codedeploy-agent" in Path(f"/proc/{agent.pid}/cmdline").read_bytes())
+        refused = host.deploy("d-1", BUNDLE, plan_of(), **places).events[-1]
+        assert refused["code"] == "AwsAgentRuns" and str(agent.pid) in refused["message"]
+        assert (
+            host.deploy("d-1", BUNDLE, plan_of(), allow_aws_agent=True, **places).events[-1]["outcome"] == "succeeded"
+        )
+    finally:
+        agent.kill()
+        agent.wait()

@@ -1,0 +1,211 @@
+"""Undo: the host goes back to what it ran before, as its own journal of the undone deployment tells."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.host.support import Call, Event, LocalHost, plan_of, script, tar_of
+
+SAY = '#!/bin/sh\necho "$LIFECYCLE_EVENT {name}" >> "$TOWLINE_ROOT/said"\n'
+HOOKS = {
+    "ApplicationStop": [script("say.sh")],
+    "ApplicationStart": [script("say.sh")],
+}
+
+
+def bundle(name: str, fails: str = "", **files: str) -> tuple[bytes, dict[str, Any]]:
+    """A revision that writes down what it is told; `fails` names the event that fails."""
+    content = {"app/name.txt": name, f"app/{name}.txt": "x", "say.sh": SAY.format(name=name), **files}
+    content["fail.sh"] = "#!/bin/sh\nexit 3\n"
+    hooks = {**HOOKS, **({fails: [script("say.sh"), script("fail.sh")]} if fails else {})}
+    return tar_of(content), plan_of({"app": "/srv/app"}, hooks)
+
+
+def undo(host: LocalHost, undone: str, deployment: str = "d-undo", **changes: Any) -> Call:
+    call = host.call("undo", deployment, undo=undone, **changes)
+    call.finish(changes.get("archive"))
+    return call
+
+
+def end(call: Call) -> Event:
+    return call.events[-1]
+
+
+def said(host: LocalHost) -> list[str]:
+    return host.path("/said").read_text().split("\n")[:-1]
+
+
+def names(host: LocalHost) -> list[str]:
+    app = host.path("/srv/app")
+    return sorted(os.listdir(app)) if app.exists() else []
+
+
+@pytest.mark.parametrize("event", ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"])
+def test_a_failed_deployment_is_undone_to_what_ran_before(host: LocalHost, event: str) -> None:
+    host.deploy("d-1", *bundle("one"))
+    assert end(host.deploy("d-2", *bundle("two", fails=event)))["outcome"] == "failed"
+    call = undo(host, "d-2")
+    assert end(call)["outcome"] == "succeeded", call.events
+    assert names(host) == ["name.txt", "one.txt"]
+    assert said(host)[-1] == "ApplicationStart one"
+    groups = host.ask("inventory")["groups"]["group-1"]
+    assert groups["succeeded"]["deployment"] == groups["installed"]["deployment"] == "d-undo"
+    assert groups["succeeded"]["label"] == host.journal("d-1")[0]["revision"]["label"]
+    assert not call.kinds("need"), "nothing is fetched again"
+
+
+def test_the_archive_of_an_undo_is_the_kept_one_linked(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    undo(host, "d-2")
+    assert os.path.samefile(host.deployment("d-1") / "bundle.tar", host.deployment("d-undo") / "bundle.tar")
+
+
+def test_undo_of_the_first_deployment_cleans_the_host(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one", fails="ValidateService"))
+    call = undo(host, "d-1")
+    assert end(call)["outcome"] == "succeeded" and not end(call)["nothing_to_do"]
+    assert names(host) == []
+    assert said(host)[-1] == "ApplicationStop one"
+    assert host.ask("inventory")["groups"] == {}
+
+
+def test_undo_of_a_deployment_that_changed_nothing_does_nothing(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    for number, undone in enumerate(["d-never", "d-1b"]):
+        call = undo(host, undone, f"d-undo-{number}")
+        assert end(call)["outcome"] == "succeeded" and end(call)["nothing_to_do"]
+    assert names(host) == ["name.txt", "one.txt"]
+    assert "ApplicationStop one" not in said(host)
+
+
+def test_undo_twice_does_it_once(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    undo(host, "d-2")
+    before = said(host)
+    again = undo(host, "d-2", "d-undo-again")
+    assert end(again)["nothing_to_do"] and said(host) == before
+
+
+def test_an_undo_that_failed_may_be_tried_again(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    host.path("/block").mkdir()
+    archive, plan = bundle("one")
+    say = host.deployment("d-1") / "bundle.tar"
+    assert say.exists()
+    started = host.path("/said")
+    started.unlink()
+    started.mkdir()  # now `say.sh` fails, also in ApplicationStart
+    assert end(undo(host, "d-2", "d-undo-1"))["failed_event"] == "ApplicationStart"
+    started.rmdir()
+    assert end(undo(host, "d-2", "d-undo-2"))["outcome"] == "succeeded"
+    assert said(host)[-1] == "ApplicationStart one"
+    assert archive and plan
+
+
+def test_undo_where_another_deployment_came_later_is_refused(host: LocalHost) -> None:
+    for name in ("one", "two", "three"):
+        host.deploy(f"d-{name}", *bundle(name))
+    call = undo(host, "d-two")
+    assert (end(call)["kind"], end(call)["code"]) == ("refused", "ChangedSince")
+    assert names(host) == ["name.txt", "three.txt"]
+
+
+def test_undo_goes_back_over_failed_deployments_to_what_succeeded(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    host.deploy("d-3", *bundle("three", fails="AfterInstall"))
+    assert end(undo(host, "d-3"))["outcome"] == "succeeded"
+    assert names(host) == ["name.txt", "one.txt"]
+
+
+def test_what_last_succeeded_survives_many_failures(host: LocalHost) -> None:
+    host.deploy("d-good", *bundle("good"))
+    for number in range(4):
+        host.deploy(f"d-bad-{number}", *bundle("bad", fails="AfterInstall"), limits={"max_revisions": 2})
+    assert end(undo(host, "d-bad-3"))["outcome"] == "succeeded"
+    assert names(host) == ["good.txt", "name.txt"]
+
+
+def test_overwritten_files_come_back(host: LocalHost) -> None:
+    theirs = host.path("/srv/app/name.txt")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("the user's")
+    theirs.chmod(0o640)
+    os.utime(theirs, (1000, 1000))
+    archive, plan = bundle("one", fails="AfterInstall")
+    host.deploy("d-1", archive, {**plan, "file_exists_behavior": "OVERWRITE"})
+    assert theirs.read_text() == "one"
+    assert end(undo(host, "d-1"))["outcome"] == "succeeded"
+    assert theirs.read_text() == "the user's"
+    assert (theirs.stat().st_mode & 0o777, theirs.stat().st_mtime) == (0o640, 1000)
+    assert names(host) == ["name.txt"]
+    assert not list(host.state("kept").glob("*/*"))
+
+
+def test_an_overwritten_link_comes_back_with_what_it_led_to(host: LocalHost) -> None:
+    host.path("/srv/app").mkdir(parents=True)
+    target = host.path("/srv/target.txt")
+    target.write_text("the user's")
+    link = host.path("/srv/app/name.txt")
+    link.symlink_to("../target.txt")
+    archive, plan = bundle("one", fails="AfterInstall")
+    host.deploy("d-1", archive, {**plan, "file_exists_behavior": "OVERWRITE"})
+    assert target.read_text() == "one"
+    undo(host, "d-1")
+    assert os.readlink(link) == "../target.txt" and target.read_text() == "the user's"
+
+
+def test_a_changed_bundle_is_not_gone_back_to(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    with (host.deployment("d-1") / "bundle.tar").open("ab") as file:
+        file.write(b"more")
+    call = undo(host, "d-2")
+    assert end(call)["code"] == "NothingToGoBackTo"
+    assert names(host) == ["name.txt", "two.txt"], "nothing was begun"
+
+
+def test_a_failing_stop_script_does_not_keep_a_host_from_going_back(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    archive, plan = bundle("two", fails="AfterInstall")
+    plan["hooks"]["ApplicationStop"] = [script("fail.sh")]
+    host.deploy("d-2", archive, plan)
+    call = undo(host, "d-2")
+    assert end(call)["outcome"] == "succeeded"
+    assert [event["status"] for event in call.kinds("event_ended")][0:2] == ["Failed", "Succeeded"]
+
+
+def test_what_aws_s_agent_left_is_taken_over_and_gone_back_to(host: LocalHost) -> None:
+    """The agent's directories, list and pointers, and no plan: the caller compiles it from the archive's AppSpec."""
+    agent = host.deployment("d-OLD")
+    archive = agent / "deployment-archive"
+    (archive / "app").mkdir(parents=True)
+    (archive / "app" / "old.txt").write_text("old")
+    (archive / "say.sh").write_text(SAY.format(name="old"))
+    (archive / "say.sh").chmod(0o755)
+    (archive / "appspec.yml").write_text("version: 0.0\nos: linux\n")
+    instructions = agent.parents[1] / "deployment-instructions"
+    instructions.mkdir()
+    (instructions / "group-1_last_successful_install").write_text(str(agent))
+    installed = host.path("/srv/app/old.txt")
+    installed.parent.mkdir(parents=True)
+    installed.write_text("old")
+    (instructions / "group-1-cleanup").write_text(f"{installed.parent}\n{installed}\n")
+    old = plan_of({"app": "/srv/app"}, HOOKS)
+
+    new, plan = bundle("two", fails="AfterInstall")
+    with host.call("deploy", "d-2", new, plan=plan) as call:
+        assert call.finish(new, {"d-OLD": old})["failed_event"] == "AfterInstall"
+    assert call.kinds("need")[-1]["appspec"] == "version: 0.0\nos: linux\n"
+    assert said(host)[0] == "ApplicationStop old"
+    assert names(host) == ["name.txt", "two.txt"]
+
+    assert end(undo(host, "d-2"))["outcome"] == "succeeded"
+    assert names(host) == ["old.txt"]
+    assert said(host)[-1] == "ApplicationStart old"
