@@ -24,11 +24,17 @@ class Options:
     heartbeat: timedelta | None = None
 
 
-# Reads of what was declared or stored: quick; an error of ours is tried again until it is mended or the deployment
-# is stopped, an error of the input's is not retryable by its type.
+# Reads of what was declared or stored, before anything is touched: an error of the input's is not retryable by its
+# type, a fault of ours is tried again for a quarter of a minute and then ends the deployment with its name.
 READ = Options(
     start_to_close=timedelta(minutes=10),
-    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
+    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
+)
+
+# What keeps the group's books: tried for ever, since a turn that is not given back would hold everybody up.
+TURN = Options(
+    start_to_close=timedelta(seconds=30),
+    retry=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
 )
 
 # The record: the store may be gone for a while. After an hour the deployment ends without it and says so.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from workflows.options import Options
 
@@ -34,6 +35,28 @@ async def call(
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary,
     )
+
+
+async def signal(workflow_id: str, name: str, argument: object) -> bool:
+    """Signals another workflow; False where it is closed already (Temporal raises then)."""
+    try:
+        await workflow.get_external_workflow_handle(workflow_id).signal(name, argument)
+    except ApplicationError:
+        return False
+    return True
+
+
+async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, told: Any) -> None:
+    """Signals `word()` whenever it differs from what was `told` last; cancel the task to end it.
+
+    One signal at a time: they arrive in order, since Temporal does not promise that of two that are on their way, and
+    a burst becomes one.
+    """
+    last = [told]
+    while True:
+        await workflow.wait_condition(lambda: word() != last[0])
+        last[0] = word()
+        await signal(workflow_id, name, last[0])
 
 
 async def uncancelled(story: Awaitable[Out], on_cancel: Callable[[], None]) -> Out:

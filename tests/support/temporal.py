@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ async def running_worker(
         task_queue=task_queue or f"test-{uuid.uuid4().hex[:12]}",
         workflows=workflows,
         activities=activities,
-        **{"workflow_runner": SANDBOX, **options},
+        # A beat a second at most, as in worker.py: a cancel reaches an activity with its heartbeat.
+        **{"workflow_runner": SANDBOX, "max_heartbeat_throttle_interval": timedelta(seconds=1), **options},
     )
     async with worker:
         yield worker

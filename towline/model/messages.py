@@ -163,6 +163,16 @@ class FleetPage(Message):
     targets: tuple[Target, ...]
 
 
+def fleet_prefix(deployment_id: str) -> str:
+    """Below this lie a deployment's `FleetPage`s in the store."""
+    return f"deployments/{deployment_id}/fleet/"
+
+
+def fleet_key(deployment_id: str, page: int) -> str:
+    """Where a `FleetPage` lies, counted from 1."""
+    return f"{fleet_prefix(deployment_id)}{page:03d}.json"
+
+
 # ── one instance ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

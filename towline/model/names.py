@@ -17,6 +17,9 @@ PAUSE = "pause"
 RESUME = "resume"
 CANCEL = "cancel"
 STATUS = "status"  # the query
+TURN = "turn"  # the signal by which a group grants its turn
+SHARD_PROGRESS = "shard_progress"  # the signal by which a shard reports
+SHARD_ORDERS = "orders"  # the signal by which a deployment steers a shard
 
 SEARCH_APPLICATION = "TowlineApplication"
 SEARCH_GROUP = "TowlineGroup"

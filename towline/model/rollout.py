@@ -144,6 +144,13 @@ class Rollout:
         """Takes a shard's outcome, which overrides whatever it signalled."""
         self.shards[outcome.index].outcome = outcome
 
+    def skip_unbegun(self) -> None:
+        """Notes that the members of shards that were never begun are skipped."""
+        for book in self.shards.values():
+            if not book.has_begun:
+                skipped = tuple(member.name for member in book.members)
+                book.outcome = ShardOutcome(index=book.index, results={Outcome.SKIPPED: skipped})
+
     # ── what is decided ──────────────────────────────────────────────────────────────────────────────────────────
 
     def grant(self) -> list[ShardBook]:

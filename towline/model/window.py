@@ -24,6 +24,7 @@ class Window:
     ) -> None:
         self._waiting = {member.name: member for member in members}
         self._in_flight: dict[str, FleetMember] = {}
+        self._aside: dict[str, FleetMember] = {}
         self._ended: dict[str, tuple[FleetMember, Outcome]] = {}
         self._most = most
         self._tolerates_failures = tolerates_failures
@@ -44,8 +45,8 @@ class Window:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
-        return not self._waiting and not self._in_flight
+        """Whether nothing waits, nothing is in flight and nothing is put aside."""
+        return not self._waiting and not self._in_flight and not self._aside
 
     @property
     def results(self) -> dict[Outcome, tuple[str, ...]]:
@@ -89,23 +90,32 @@ class Window:
         self.started += 1
         return member
 
+    def put_aside(self, name: str) -> None:
+        """Takes a member out of flight whose host was never touched, until somebody judges why; it holds no slot."""
+        self._aside[name] = self._in_flight.pop(name)
+
     def put_back(self, name: str) -> None:
         """Undoes a start that never touched the host: the member waits again, ahead of the others."""
-        member = self._in_flight.pop(name)
+        member = self._take(name)
         self._waiting = {name: member, **self._waiting}
         self.started -= 1
 
     def end(self, name: str, outcome: Outcome) -> None:
-        """Notes how a member in flight ended."""
-        member = self._in_flight.pop(name)
+        """Notes how a member in flight, or put aside, ended."""
+        member = self._take(name)
         self._ended[name] = (member, outcome)
         if outcome is Outcome.SUCCEEDED and not member.is_healthy:
             self.gained += 1
 
-    def skip_waiting(self) -> None:
-        """Ends all that wait as skipped: nothing more is started."""
+    def _take(self, name: str) -> FleetMember:
+        return self._aside.pop(name) if name in self._aside else self._in_flight.pop(name)
+
+    def skip_waiting(self) -> tuple[str, ...]:
+        """Ends all that wait as skipped, since nothing more is started; answers their names."""
+        skipped = tuple(self._waiting)
         self._ended.update({name: (member, Outcome.SKIPPED) for name, member in self._waiting.items()})
         self._waiting.clear()
+        return skipped
 
     def grant(self, lease: Lease) -> None:
         """Takes a newer lease; grants are cumulative, so an older one that comes late changes nothing."""

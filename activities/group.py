@@ -1,0 +1,120 @@
+"""The turn of a deployment group: join, leave and remember for deployments; is the holder alive, for the group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.errors import translated
+from towline.errors import NotFound
+from towline.model import names
+from towline.model.messages import (
+    FleetPage,
+    HolderEnd,
+    InstanceReport,
+    OutcomePage,
+    TurnAnswer,
+    TurnEnd,
+    TurnRequest,
+    WatchHolder,
+    fleet_prefix,
+    instance_key,
+)
+from towline.model.status import Outcome
+from towline.model.turn import GroupState
+from towline.store import Store
+from workflows.options import TASK_TIMEOUT
+
+WATCH_SECONDS = 2.0
+"""How often the holder of a turn is looked at."""
+
+
+class GroupActivities:
+    """Needs Temporal's client, and the store for what a dead holder left."""
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self._store = store
+
+    @activity.defn
+    async def join_turn(self, request: TurnRequest) -> TurnAnswer:
+        """Joins, starting the group's workflow where nobody has deployed yet."""
+        answer: TurnAnswer = await self._update(request, "join", request, TurnAnswer)
+        return answer
+
+    @activity.defn
+    async def leave_turn(self, end: TurnEnd) -> None:
+        """Gives the turn, or the place in the queue, back."""
+        await self._update(end, "leave", end, None)
+
+    @activity.defn
+    async def record_outcomes(self, page: OutcomePage) -> None:
+        """Has the group remember how instances ended."""
+        await self._update(page, "remember", page, None)
+
+    @activity.defn
+    async def release_hold(self, request: TurnRequest) -> None:
+        """Lets a queue that was held for owed hosts move on."""
+        handle = self._client.get_workflow_handle(names.group_workflow_id(request.group_id))
+        await handle.execute_update("release")
+
+    @activity.defn
+    async def watch_holder(self, request: WatchHolder) -> HolderEnd:
+        """Returns when the holder's workflow is closed, with what the store knows of its instances."""
+        while True:
+            status = await self._status(request.deployment_id)
+            if status != WorkflowExecutionStatus.RUNNING.name:
+                with translated():
+                    return await asyncio.to_thread(self._read_wreck, request.deployment_id, status)
+            activity.heartbeat(status)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _status(self, deployment_id: str) -> str:
+        try:
+            description = await self._client.get_workflow_handle(deployment_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return "NOT_FOUND"
+            raise
+        return description.status.name if description.status else "UNKNOWN"
+
+    async def _update(
+        self, who: TurnRequest | TurnEnd | OutcomePage, update: str, argument: Any, result: type | None
+    ) -> Any:
+        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+            names.GROUP,
+            GroupState(application=who.application, group=who.group, group_id=who.group_id),
+            id=names.group_workflow_id(who.group_id),
+            task_queue=names.TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=TASK_TIMEOUT,
+            static_summary=f"{who.application}/{who.group}",
+        )
+        return await self._client.execute_update_with_start_workflow(
+            update, argument, start_workflow_operation=start, result_type=result
+        )
+
+    def _read_wreck(self, deployment_id: str, status: str) -> HolderEnd:
+        """What a holder that was terminated left: the records of those that ended, and the names of the others."""
+        results: dict[Outcome, tuple[str, ...]] = {}
+        unknown = []
+        for name in self._frozen_names(deployment_id):
+            try:
+                record = self._store.get(instance_key(deployment_id, name))
+            except NotFound:
+                unknown.append(name)
+                continue
+            outcome = InstanceReport.model_validate_json(record).outcome.outcome
+            results[outcome] = (*results.get(outcome, ()), name)
+        return HolderEnd(deployment_id=deployment_id, status=status, results=results, unknown=tuple(unknown))
+
+    def _frozen_names(self, deployment_id: str) -> Iterator[str]:
+        for key in sorted(self._store.keys(fleet_prefix(deployment_id))):
+            page = FleetPage.model_validate_json(self._store.get(key))
+            yield from (target.name for target in page.targets)

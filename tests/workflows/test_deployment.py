@@ -1,0 +1,260 @@
+"""Stories of deployments on a real Temporal server, with played hosts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from tests.support.temporal import TemporalServer, eventually
+from tests.workflows.stage import Theatre, World, ended, view_of
+from towline.model import names
+from towline.model.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
+from towline.model.group import group_id
+from towline.model.messages import Fault, GroupView, PauseAnswer, StopAnswer
+from towline.model.status import Outcome
+
+pytestmark = pytest.mark.slow
+
+ALL_AT_ONCE = PREDEFINED["CodeDeployDefault.AllAtOnce"]
+HALF = PREDEFINED["CodeDeployDefault.HalfAtATime"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
+    yield await temporal.new_namespace()
+
+
+async def test_one_at_a_time_goes_through_in_order(client: Client) -> None:
+    world = World(hosts=4)
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+    assert view.info["status"] == "Succeeded"
+    assert view.info["deploymentOverview"]["Succeeded"] == 4
+    assert world.deployed == ["web-01", "web-02", "web-03", "web-04"]
+    assert world.most_in_flight == 1
+    assert view.progress.is_whole and view.progress.phase == "ended"
+    assert world.records[-1].results == {Outcome.SUCCEEDED: ("web-01", "web-02", "web-03", "web-04")}
+
+
+async def test_a_failure_past_the_budget_ends_it_and_names_the_script(client: Client) -> None:
+    world = World(hosts=4, fail={"web-02": "AfterInstall"})
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+    assert view.info["errorInformation"]["code"] == "HEALTH_CONSTRAINTS"
+    assert world.deployed == ["web-01", "web-02"]
+    assert view.info["deploymentOverview"] == {
+        "Pending": 0, "InProgress": 0, "Succeeded": 1, "Failed": 1, "Skipped": 2, "Ready": 0,
+    }  # fmt: skip
+    assert not view.progress.is_whole
+    assert view.progress.failures[0].script == "scripts/start.sh"
+
+
+async def test_a_failure_is_compensated_on_touched_hosts_only_failed_first(client: Client) -> None:
+    world = World(hosts=4, fail={"web-03": "AfterInstall"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        view = await ended(handle)
+        child = view.info["rollbackInfo"]["rollbackDeploymentId"]
+        undone = await ended(client.get_workflow_handle(child))
+    assert world.deployed == ["web-01", "web-02", "web-03", "undo web-03", "undo web-01", "undo web-02"]
+    assert view.info["status"] == "Failed" and view.progress.is_whole
+    assert undone.info["creator"] == "codeDeployRollback" and undone.info["status"] == "Succeeded"
+    assert undone.info["rollbackInfo"]["rollbackTriggeringDeploymentId"] == handle.id
+
+
+async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queue(client: Client) -> None:
+    world = World(hosts=3, fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with Theatre(client, world) as theatre:
+        world.held.add("web-02")
+        first = await theatre.start()
+        await eventually(lambda: "web-02" in world.in_flight)
+        second = await theatre.start()
+        await eventually(lambda: waits_behind(second, first.id))
+        world.held.clear()
+        view = await ended(first)
+        assert view.progress.owed == ("web-01",) and not view.progress.is_whole
+        world.fail.clear()
+
+        async def is_held() -> bool:
+            return "resume" in (await view_of(second)).progress.text
+
+        group = client.get_workflow_handle(names.group_workflow_id(group_id(world.app, "production")))
+        state = await group.query("status", result_type=GroupView)
+        assert state.owed == ("web-01",) and "owed" in state.held and state.waiting == (second.id,)
+        await second.signal(names.RESUME)
+        await group.execute_update("release")
+        assert (await ended(second)).info["status"] == "Succeeded"
+        state = await group.query("status", result_type=GroupView)
+        assert state.owed == () and state.last_succeeded == second.id
+
+
+async def waits_behind(handle, deployment_id: str) -> bool:
+    return (await view_of(handle)).progress.behind == (deployment_id,)
+
+
+async def test_pause_lets_those_in_flight_finish_and_resume_goes_on(client: Client) -> None:
+    world = World(hosts=4, config=HALF, held={"web-01", "web-02"})
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: len(world.in_flight) == 2)
+        answer = await handle.execute_update(names.PAUSE, result_type=PauseAnswer)
+        assert answer.status == "Pausing"
+        await eventually(lambda: says(handle, "pausing, 2 in flight: web-01, web-02"))
+        world.held.clear()
+        await eventually(lambda: says(handle, "paused"))
+        assert world.deployed == ["web-01", "web-02"]
+        await handle.signal(names.RESUME)
+        assert (await ended(handle)).info["status"] == "Succeeded"
+
+
+async def says(handle, text: str) -> bool:
+    return (await view_of(handle)).progress.text.startswith(text)
+
+
+async def test_stop_answers_pending_then_succeeded_and_skips_the_rest(client: Client) -> None:
+    world = World(hosts=4, held={"web-01"})
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        answer = await handle.execute_update(names.CANCEL, {"now": True}, result_type=StopAnswer)
+        assert answer.status == "Pending"
+        view = await ended(handle)
+    assert view.info["status"] == "Stopped" and view.info["errorInformation"]["code"] == "MANUAL_STOP"
+    assert world.deployed == ["web-01"] and world.halted == ["web-01"]
+    assert view.info["deploymentOverview"]["Skipped"] == 3
+
+
+async def test_temporals_own_cancel_only_sets_the_stop_flag(client: Client) -> None:
+    world = World(hosts=3, held={"web-01"}, rollback_on=("DEPLOYMENT_STOP_ON_REQUEST",))
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        await handle.cancel()
+        view = await ended(handle)
+    assert view.info["status"] == "Stopped"
+    assert world.deployed == ["web-01", "undo web-01"]
+
+
+async def test_a_request_with_a_misspelt_key_ends_with_its_name(client: Client) -> None:
+    async with Theatre(client, World()) as theatre:
+        view = await theatre.deploy(revison={})
+    assert view.info["errorInformation"]["code"] == "InvalidRequest"
+    assert "revison: no such key. Did you mean revision?" in view.info["errorInformation"]["message"]
+
+
+async def test_an_error_before_the_rollout_touches_nothing(client: Client) -> None:
+    world = World(read_error=ApplicationError("no application shop", type="APPLICATION_MISSING", non_retryable=True))
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+    assert view.info["errorInformation"] == {"code": "APPLICATION_MISSING", "message": "no application shop"}
+    assert world.deployed == []
+
+
+@pytest.mark.parametrize("policy", ["fail", "supersede", "wait"])
+async def test_a_busy_group(client: Client, policy: str) -> None:
+    world = World(hosts=1, held={"web-01"})
+    async with Theatre(client, world) as theatre:
+        first = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        second = await theatre.start()
+        await eventually(lambda: waits_behind(second, first.id))
+        third = await theatre.start(ifBusy=policy)
+        if policy == "fail":
+            view = await ended(third)
+            assert f"already has an active Deployment '{first.id}'" in view.info["errorInformation"]["message"]
+        if policy == "supersede":
+            view = await ended(second)
+            assert view.info["errorInformation"]["message"] == f"superseded by {third.id}"
+        world.held.clear()
+        assert (await ended(first)).info["status"] == "Succeeded"
+        if policy != "supersede":
+            assert (await ended(second)).info["status"] == "Succeeded"
+        if policy != "fail":
+            assert (await ended(third)).info["status"] == "Succeeded"
+
+
+async def test_a_terminated_holder_does_not_block_the_group(client: Client) -> None:
+    world = World(hosts=1, held={"web-01"})
+    async with Theatre(client, world) as theatre:
+        first = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        second = await theatre.start()
+        await eventually(lambda: waits_behind(second, first.id))
+        await first.terminate("by hand")
+        world.held.clear()
+        assert (await ended(second)).info["status"] == "Succeeded"
+
+
+async def test_a_fault_of_ours_pauses_and_goes_on_when_mended(client: Client) -> None:
+    fault = Fault(code="OurFault", message="S3 says 403")
+    world = World(hosts=3, blocked={"web-02": fault})
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: says(handle, "held by a fault on our side: S3 says 403"))
+        world.blocked.clear()
+        view = await ended(handle)
+    assert view.info["status"] == "Succeeded" and view.info["deploymentOverview"]["Succeeded"] == 3
+
+
+async def test_zones_go_one_after_the_other(client: Client) -> None:
+    config = DeploymentConfig(
+        deployment_config_name="zonal",
+        minimum_healthy_hosts=MinimumHealthyHosts(type="FLEET_PERCENT", value=0),
+        zonal_config=ZonalConfig(
+            first_zone_monitor_duration_in_seconds=1,
+            minimum_healthy_hosts_per_zone=MinimumHealthyHosts(type="FLEET_PERCENT", value=50),
+        ),
+    )
+    world = World(hosts=8, zones=("b", "a"), config=config)
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+    assert view.info["status"] == "Succeeded"
+    assert sorted(world.deployed[:4]) == ["web-01", "web-03", "web-05", "web-07"]
+    assert world.most_in_flight <= 2
+
+
+async def test_the_deployments_limit_ends_it_as_timeout(client: Client) -> None:
+    world = World(hosts=2, held={"web-01"}, timeout_seconds=1)
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+    assert view.info["errorInformation"]["code"] == "TIMEOUT"
+    assert world.deployed == ["web-01"]
+
+
+async def test_impossible_health_rule_and_empty_group_touch_nothing(client: Client) -> None:
+    config = DeploymentConfig(
+        deployment_config_name="all", minimum_healthy_hosts=MinimumHealthyHosts(type="HOST_COUNT", value=4)
+    )
+    for world, code in (
+        (World(hosts=4, config=config), "HEALTH_CONSTRAINTS_INVALID"),
+        (World(hosts=0), "NO_INSTANCES"),
+    ):
+        async with Theatre(client, world) as theatre:
+            view = await theatre.deploy()
+        assert view.info["errorInformation"]["code"] == code
+        assert world.deployed == []
+
+
+async def test_six_hundred_instances_in_shards_all_at_once(client: Client) -> None:
+    world = World(hosts=600, config=HALF)
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        view = await ended(handle)
+    assert view.info["deploymentOverview"]["Succeeded"] == 600
+    assert len(world.deployed) == 600 and world.most_in_flight <= 300
+
+
+async def test_an_update_with_wrong_input_is_refused(client: Client) -> None:
+    world = World(hosts=1, held={"web-01"})
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await handle.execute_update(names.CANCEL, {"nwo": True})
+        assert "Did you mean now?" in str(refused.value.cause)
+        world.held.clear()
+        await ended(handle)

@@ -1,0 +1,141 @@
+"""DeploymentGroup: whose turn it is, who waits, and what each instance last did. It never ends.
+
+The rules are `towline/model/turn.py`; this workflow answers at once, grants by signal, watches that the holder is
+alive, and goes on as a new run at each turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+
+from workflows.options import WATCH
+from workflows.run import call, signal, uncancelled
+
+with workflow.unsafe.imports_passed_through():
+    from towline.model import names
+    from towline.model.messages import (
+        GroupView,
+        HolderEnd,
+        InstanceState,
+        OutcomePage,
+        StatesPage,
+        StopRequest,
+        TurnAnswer,
+        TurnEnd,
+        TurnRequest,
+        WatchHolder,
+    )
+    from towline.model.turn import GroupState, Ticket
+    from workflows import calls
+
+
+@workflow.defn(name=names.GROUP)
+class DeploymentGroup:
+    """The turn and the memory of one deployment group."""
+
+    @workflow.init
+    def __init__(self, state: GroupState) -> None:
+        """Takes the state that the run before handed over."""
+        self._state = state
+        self._turns = 0  # turns that ended in this run
+        self._leaving: list[asyncio.Task[HolderEnd]] = []  # watches that were told to end
+
+    @workflow.run
+    async def run(self, state: GroupState) -> None:
+        """Runs for ever; Temporal's cancel is ignored, since a group that is gone would lose its turn's order."""
+        await uncancelled(self._go_round(), _note_cancel)
+
+    async def _go_round(self) -> None:
+        while not self._should_hand_over():
+            if self._state.holder:
+                await self._watch(self._state.holder)
+            else:
+                await workflow.wait_condition(lambda: self._state.holder is not None or self._should_hand_over())
+        # The watches are let end, and a handler that is still at work would lose its answer with this run.
+        await workflow.wait_condition(lambda: all(watch.done() for watch in self._leaving))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(self._state)
+
+    def _should_hand_over(self) -> bool:
+        return self._turns > 0 or workflow.info().is_continue_as_new_suggested()
+
+    async def _watch(self, holder: Ticket) -> None:
+        """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""
+        request = WatchHolder(
+            deployment_id=holder.deployment_id,
+            run_id=holder.run_id,
+            group=f"{self._state.application}/{self._state.group}",
+        )
+        watch = asyncio.create_task(call(calls.watch_holder, request, WATCH, summary=f"watches {holder.deployment_id}"))
+        await workflow.wait_condition(lambda: watch.done() or self._state.holder != holder or self._should_hand_over())
+        if not watch.done():
+            watch.cancel()
+            self._leaving.append(watch)
+        elif self._state.holder == holder:
+            self._take(self._state.drop(watch.result()))
+            await self._grant()
+
+    # ── what deployments ask ─────────────────────────────────────────────────────────────────────────────────────
+
+    @workflow.update
+    async def join(self, request: TurnRequest) -> TurnAnswer:
+        """Takes a deployment into the queue, or grants it the turn; idempotent, answers at once."""
+        state, answer, superseded = self._state.join(request)
+        self._take(state)
+        for ticket in superseded:
+            stop = StopRequest(rollback=False, reason=f"superseded by {request.deployment_id}")
+            await signal(ticket.deployment_id, names.CANCEL, stop)
+        return answer
+
+    @workflow.update
+    async def leave(self, end: TurnEnd) -> None:
+        """Takes the turn, or the place in the queue, back."""
+        self._take(self._state.leave(end))
+        await self._grant()
+
+    @workflow.update
+    async def release(self) -> GroupView:
+        """A person says go: a queue that was held for owed hosts moves on."""
+        self._take(self._state.release())
+        await self._grant()
+        return self._state.view
+
+    @workflow.update
+    async def remember(self, page: OutcomePage) -> None:
+        """Notes how instances ended."""
+        self._state = self._state.remember(page)
+
+    @workflow.query
+    def status(self) -> GroupView:
+        """Turn, queue and last revision."""
+        return self._state.view
+
+    @workflow.query
+    def states(self, page: StatesPage) -> dict[str, InstanceState]:
+        """A page of what is known of instances, in the order of names."""
+        return self._state.states(page.after, page.limit)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, state: GroupState) -> None:
+        if self._state.holder and self._state.holder != state.holder:
+            self._turns += 1
+        self._state = state
+
+    async def _grant(self) -> None:
+        """Gives a free turn to the first that waits; one that is closed meanwhile is passed over."""
+        while True:
+            granted = self._state.grant()
+            if granted.holder is None or granted == self._state:
+                return
+            self._state = granted
+            if await signal(granted.holder.deployment_id, names.TURN, True):
+                return
+            if self._state.holder == granted.holder:
+                self._state = self._state.drop(HolderEnd(deployment_id=granted.holder.deployment_id, status="CLOSED"))
+
+
+def _note_cancel() -> None:
+    workflow.logger.warning("cancel request ignored: this workflow keeps a deployment group's turn")
