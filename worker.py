@@ -1,0 +1,204 @@
+"""The worker: builds clients, activities and Temporal's workers, runs until SIGTERM, then drains.
+
+The only place where the parts are wired. `python worker.py` and `towline worker` are the same; `towline up` runs it
+beside a dev server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.group import GroupActivities
+from activities.hosts import HostActivities
+from activities.instances import InstanceActivities
+from activities.inventory import InventoryActivities
+from activities.preview import PreviewActivities, Sources
+from activities.records import RecordActivities
+from activities.revisions import Archives, RevisionActivities
+from towline.bundles.cache import Cache
+from towline.catalogue import Catalogue
+from towline.errors import OurFault, TowlineError
+from towline.model import names
+from towline.settings import Settings, read_settings
+from towline.store import Store, open_store
+from towline.temporal import connect_temporal
+from towline.transports import TransportPool
+from workflows.ask import Ask
+from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.deployment import Deployment
+from workflows.group import DeploymentGroup
+from workflows.shard import Shard
+
+WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, Ask]
+
+INSTANCES_AT_ONCE = 500
+"""Most activities in one worker; Temporal allows a workflow 2,000 that are pending."""
+
+DRAIN = timedelta(seconds=2)
+"""After SIGTERM, activities have this long to end by themselves; then those on hosts detach and hand over."""
+
+SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "towline", "pydantic", "pydantic_core", "annotated_types"
+    )
+)
+
+log = logging.getLogger("towline.worker")
+
+
+async def run(settings: Settings, client: Client | None = None) -> None:
+    """Works until SIGTERM, SIGINT or the task's cancellation.
+
+    Raises:
+        TemporalUnavailable: Temporal does not answer.
+        OurFault: the store cannot be used, or search attributes are missing and cannot be registered.
+    """
+    client = client or await connect_temporal(settings)
+    await register_search_attributes(client)
+    store = open_store(settings.worker_store)
+    await asyncio.to_thread(check_store, store)
+    async with TransportPool() as pool:
+        workers = build_workers(client, store, pool, settings.data_dir / "cache")
+        async with contextlib.AsyncExitStack() as stack:
+            for worker in workers:
+                await stack.enter_async_context(worker)
+            await Catalogue(client).write_store_address(store.address)
+            log.info("at work on %s", ", ".join(worker.task_queue for worker in workers))
+            async with told_to_end() as end:
+                await end.wait()
+            log.info("drains: hooks go on on their hosts, another worker follows them")
+
+
+def build_workers(client: Client, store: Store, pool: TransportPool, cache_folder: Path) -> list[Worker]:
+    """One worker for the shared queue, and one for the instances on this machine."""
+    host = socket.gethostname()
+    on_hosts, everywhere = build_activities(client, store, pool, cache_folder, host)
+    shared = {
+        "max_concurrent_activities": INSTANCES_AT_ONCE,
+        "graceful_shutdown_timeout": DRAIN,
+        # A beat a second at most: a cancel reaches an activity with the answer to its heartbeat.
+        "max_heartbeat_throttle_interval": timedelta(seconds=1),
+        "default_heartbeat_throttle_interval": timedelta(seconds=1),
+    }
+    options: dict[str, Any] = shared
+    return [
+        Worker(
+            client,
+            task_queue=names.TASK_QUEUE,
+            workflows=WORKFLOWS,
+            activities=[*everywhere, *on_hosts],
+            workflow_runner=SANDBOX,
+            **options,
+        ),
+        Worker(client, task_queue=names.local_task_queue(host), activities=on_hosts, **options),
+    ]
+
+
+def build_activities(
+    client: Client, store: Store, pool: TransportPool, cache_folder: Path, host: str
+) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
+    """The activities that touch hosts, and all the others."""
+    cache = Cache(cache_folder)
+    instances = InstanceActivities(store, Archives(store, cache), pool)
+    hosts = HostActivities(store, pool, host=host)
+    inventory = InventoryActivities(client, store)
+    revisions = RevisionActivities(store, cache)
+    records = RecordActivities(store)
+    group = GroupActivities(client, store)
+    preview = PreviewActivities(client, store, Sources(inventory, revisions.read_revision, hosts.ask_hosts))
+    on_hosts: list[Callable[..., Any]] = [instances.deploy_instance, instances.halt_instances, hosts.ask_hosts]
+    everywhere: list[Callable[..., Any]] = [
+        inventory.read_group,
+        inventory.read_fleet,
+        inventory.check_paths,
+        revisions.read_revision,
+        records.write_report,
+        group.join_turn,
+        group.leave_turn,
+        group.record_outcomes,
+        group.release_hold,
+        group.watch_holder,
+        preview.preview,
+    ]
+    return on_hosts, everywhere
+
+
+def check_store(store: Store) -> None:
+    """A worker whose store cannot be written must not take work that would fail. Raises OurFault."""
+    store.put("worker-check", socket.gethostname().encode())
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Registers what is missing of towline's search attributes; an unregistered one fails workflow tasks for ever.
+
+    Raises OurFault, with the command to run, where that is not allowed.
+    """
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        missing = [name for name in names.SEARCH_ATTRIBUTES if name not in known.custom_attributes]
+        if missing:
+            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(
+                    namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword)
+                )
+            )
+    except RPCError as error:
+        raise OurFault(
+            f"towline's search attributes are not registered in the namespace {client.namespace}: {error.message}",
+            f"Register them with: {registration_command(client.namespace)}",
+        ) from error
+
+
+def registration_command(namespace: str) -> str:
+    """The command by which an administrator registers the search attributes."""
+    pairs = " ".join(f"--name {name} --type Keyword" for name in names.SEARCH_ATTRIBUTES)
+    return f"temporal operator search-attribute create --namespace {namespace} {pairs}"
+
+
+@contextlib.asynccontextmanager
+async def told_to_end(
+    signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by the first of these signals. Temporal's worker itself does nothing about them."""
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in signals:
+        loop.add_signal_handler(number, end.set)
+    try:
+        yield end
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def main() -> None:
+    """Runs a worker by the environment's settings; a refusal is one line and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(run(read_settings()))
+    except TowlineError as error:
+        log.error("%s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
