@@ -39,13 +39,14 @@ class RecordActivities:
 
         deployment_id = str(record.info["deploymentId"])
         names = dict.fromkeys([*record.members, *(name for every in record.results.values() for name in every)])
-        report = merge(record, self._read(deployment_id, names))
         key = report_key(deployment_id)
         page = key.removesuffix(".json") + ".html"
+        address = f"{self._store.address}/{page}"
+        report = merge(record, self._read(deployment_id, names), address)
         self._store.put(key, _json(report))
         self._store.put(page, render(report).encode())
         self._store.put(index_key(str(record.info.get("createTime", "")), deployment_id), _json(entry(report)))
-        return ReportWritten(key=key, address=f"{self._store.address}/{page}")
+        return ReportWritten(key=key, address=address)
 
     def _read(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
         def read(name: str) -> tuple[str, InstanceReport | None]:

@@ -37,7 +37,7 @@ async def test_the_report_is_written_as_json_page_and_index(tmp_path: Path) -> N
     written = await RecordActivities(store).write_report(record)
     assert written.key == report_key("d-75I7MBT7C")
     assert Path(written.address).read_text().startswith("<!doctype html>")
-    assert json.loads(store.get(written.key)) == merge(record, reports)
+    assert json.loads(store.get(written.key)) == merge(record, reports, written.address)
     (line,) = store.keys("index/")
     assert json.loads(store.get(line))["status"] == "Failed"
 

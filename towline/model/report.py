@@ -13,17 +13,17 @@ from typing import Any
 
 from towline.model.messages import DeploymentRecord, DeploymentView, InstanceReport, Progress
 from towline.model.status import Outcome
-from towline.model.view import document, ended_target, label_of, plain_target
+from towline.model.view import document, ended_target, label_of, plain_target, why
 
 WIDTH = 1000.0
 """Of the timeline, in units of its own; the page stretches it."""
 
 
-def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport]) -> dict[str, Any]:
+def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], address: str = "") -> dict[str, Any]:
     """The report as JSON: `deploymentInfo`, `deploymentTargets`, `progress` with `instances`, `runId`.
 
     What the deployment counted (`results`) weighs more than an instance's own record: it knows of a rollback, and of
-    records that could not be written.
+    records that could not be written. `address` is where the page will be.
     """
     deployment_id = str(record.info.get("deploymentId", ""))
     outcomes = {name: outcome for outcome, members in record.results.items() for name in members}
@@ -31,6 +31,10 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport]) -> di
     targets = [_target(deployment_id, name, outcomes.get(name), reports.get(name)) for name in every]
     extras = {name: _extra(outcomes.get(name), reports.get(name)) for name in every}
     progress = Progress.model_validate(record.progress)
+    if progress.phase == "ended":  # it was said while the report was being written
+        progress = progress.model_copy(update={"text": why(progress)})
+    if address:
+        progress = progress.model_copy(update={"report": address})
     view = DeploymentView(info=record.info, progress=progress)
     return document(view, targets, extras) | {"runId": record.run_id}
 

@@ -1,0 +1,345 @@
+"""The commands against a real Temporal, a real worker and instances on this machine: every exit status, every door."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+
+import towline
+from tests.support.temporal import TemporalServer
+from towline.catalogue import Catalogue
+from towline.devserver import free_port
+from towline.model.catalogue import Change
+from towline.settings import read_settings
+from towline.temporal import connect_temporal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROOT = Path(towline.__file__).parent.parent
+AFTER = "scripts/after.sh"
+
+
+@dataclass
+class Site:
+    """A `towline up` of its own, and what is declared there."""
+
+    folder: Path
+    environ: dict[str, str]
+    up: subprocess.Popen[str] | None = None
+    groups: list[str] = field(default_factory=list)
+
+    def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
+        """Starts `towline WORDS` in a folder that has modules of the same names as ours."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "towline", *words],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+    def run(self, *words: str) -> Done:
+        """Runs it to its end."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=120)
+        return Done(process.returncode, out, err)
+
+    def declare(
+        self, group: str, *, count: int = 2, config: str = "AllAtOnce", rollback: bool = False, **how: object
+    ) -> None:
+        """Declares a group of local instances, or of played ones (`fail`, `seconds`)."""
+        asyncio.run(self._declare(group, count, config, rollback, how))
+
+    async def _declare(self, group: str, count: int, config: str, rollback: bool, how: dict[str, object]) -> None:
+        catalogue = Catalogue(await connect_temporal(read_settings(self.environ)))
+        value = {
+            "applicationName": "shop",
+            "deploymentGroupName": group,
+            "deploymentConfigName": f"CodeDeployDefault.{config}",
+            "onPremisesInstanceTagFilters": [{"Key": "group", "Value": group, "Type": "KEY_AND_VALUE"}],
+            "autoRollbackConfiguration": {"enabled": rollback, "events": ["DEPLOYMENT_FAILURE"] if rollback else []},
+        }
+        changes = [Change(key=f"group/shop/{group}", value=value)]
+        if not self.groups:
+            changes.append(Change(key="application/shop", value={"applicationName": "shop"}))
+        self.groups.append(group)
+        for n in range(1, count + 1):
+            name = f"{group}-{n}"
+            local = {"local": {"root": str(self.root(name)), "host": socket.gethostname()}}
+            place = {"fake": how} if how else local
+            changes.append(
+                Change(key=f"instance/{name}", value={"instanceName": name, "tags": {"group": group}, **place})
+            )
+        await catalogue.write(changes)
+
+    def root(self, instance: str) -> Path:
+        """The root prefix of a local instance."""
+        return self.folder / "hosts" / instance
+
+    def runs(self, instance: str) -> str:
+        """The version that is installed on a local instance."""
+        page = self.root(instance) / "srv/shop/index.html"
+        return page.read_text().strip() if page.exists() else ""
+
+    def bundle(self, version: str, *, fails: bool = False) -> str:
+        """A revision on disk."""
+        folder = self.folder / f"bundle-{version}"
+        if not folder.exists():
+            (folder / "scripts").mkdir(parents=True)
+            (folder / "index.html").write_text(f"{version}\n")
+            (folder / "appspec.yml").write_text(
+                "version: 0.0\nos: linux\nfiles:\n  - {source: index.html, destination: /srv/shop}\n"
+                f"hooks:\n  AfterInstall:\n    - location: {AFTER}\n"
+            )
+            script = folder / AFTER
+            script.write_text(
+                f"#!/bin/sh\necho hello from {version}\n" + ("echo disk full >&2\nexit 3\n" if fails else "")
+            )
+            script.chmod(0o755)
+        return str(folder)
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def deployment_id(self) -> str:
+        """The id that `deploy` announced."""
+        found = re.search(r"(?:Started|Attached to) (\S+)\.", self.err)
+        assert found, self.err
+        return found[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`towline up` in a folder that has a `worker.py` and a `workflows` of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "worker.py").write_text("raise SystemExit('theirs')\n")
+    (folder / "workflows").mkdir()
+    port = free_port()
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("TOWLINE_", "TEMPORAL_"))}
+    environ |= {
+        "PYTHONPATH": str(ROOT),
+        "TOWLINE_DATA_DIR": str(folder / "data"),
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{port}",
+    }
+    site = Site(folder, environ)
+    site.up = site.start("up", "--port", str(port), "--ui-port", str(free_port()))
+    assert site.up.stdout
+    assert site.up.stdout.readline().startswith(f"Temporal  127.0.0.1:{port}")
+    site.declare("web", count=3, config="HalfAtATime", rollback=True)
+    yield site
+    site.up.send_signal(signal.SIGTERM)
+    _, err = site.up.communicate(timeout=60)
+    assert site.up.returncode == 0, err
+
+
+def until(condition: object, seconds: float = 30.0) -> None:
+    """Waits until a condition holds."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.1)
+
+
+def test_a_good_rollout_a_bad_one_that_is_taken_back_and_what_is_remembered(site: Site) -> None:
+    good = site.run("deploy", "shop", "web", "--revision", site.bundle("v1"), "--id", "d-GOOD")
+    assert good.status == 0, good.err
+    assert "d-GOOD  shop/web  Succeeded" in good.out
+    assert "Stop: towline stop d-GOOD" in good.err
+    assert all(f"web-{n}  succeeded" in good.err for n in (1, 2, 3))
+    assert [site.runs(f"web-{n}") for n in (1, 2, 3)] == ["v1"] * 3
+
+    bad = site.run("deploy", "shop", "web", "--revision", site.bundle("v2", fails=True), "--json")
+    assert bad.status == 1, bad.err
+    assert [site.runs(f"web-{n}") for n in (1, 2, 3)] == ["v1"] * 3
+    told = json.loads(bad.out)
+    assert list(told) == ["deploymentInfo", "deploymentTargets", "progress"]
+    assert told["deploymentInfo"]["errorInformation"]["code"] == "HEALTH_CONSTRAINTS"
+    assert told["deploymentInfo"]["rollbackInfo"]["rollbackDeploymentId"] in bad.err
+    failed = [t["instanceTarget"] for t in told["deploymentTargets"] if t["instanceTarget"]["status"] == "Failed"]
+    event = next(e for e in failed[0]["lifecycleEvents"] if e["lifecycleEventName"] == "AfterInstall")
+    assert event["diagnostics"]["errorCode"] == "ScriptFailed"
+    assert event["diagnostics"]["scriptName"] == AFTER
+    assert "disk full" in event["diagnostics"]["logTail"]
+
+    listed = json.loads(site.run("list", "--json").out)
+    assert {one["deploymentId"] for one in listed} >= {"d-GOOD", bad.deployment_id}
+    assert "hello from v2" in site.run("logs", bad.deployment_id, "--failed").out
+    status = site.run("status", bad.deployment_id)
+    assert status.status == 0
+    assert f"AfterInstall failed in {AFTER}" in status.out
+    assert site.run("status", bad.deployment_id, "--watch").status == 1
+    page = site.folder / "report.html"
+    assert site.run("report", bad.deployment_id, "--html", str(page)).status == 0
+    assert "disk full" in page.read_text()
+
+
+def test_the_same_words_attach_and_other_words_are_refused(site: Site) -> None:
+    site.declare("again", seconds=0.1)
+    words = ["deploy", "shop", "again", "--revision", site.bundle("v1"), "--id", "d-AGAIN"]
+    assert site.run(*words).status == 0
+    again = site.run(*words)
+    assert again.status == 0
+    assert "Attached to d-AGAIN." in again.err
+    other = site.run(*words, "--description", "other")
+    assert other.status == 2
+    assert "was asked for in other words" in other.err
+    assert site.run("status", "d-AGAI").out.startswith("d-AGAIN")
+
+
+def test_no_rollback_asked_for_exits_4(site: Site) -> None:
+    site.declare("hurt", fail="AfterInstall")
+    done = site.run("deploy", "shop", "hurt", "--revision", site.bundle("v1"))
+    assert done.status == 4, done.err
+    assert "hurt-1: AfterInstall failed" in done.out
+
+
+def test_names_that_nobody_declared_exit_2(site: Site) -> None:
+    done = site.run("deploy", "shop", "wbe", "--revision", site.bundle("v1"))
+    assert done.status == 2, done.out
+    assert "has no deployment group wbe" in done.out
+    assert site.run("status", "shop/nothing").status == 2
+
+
+def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
+    site.declare("slow", count=3, config="OneAtATime", seconds=60)
+    process = site.start("deploy", "shop", "slow", "--revision", site.bundle("v1"), "--id", "d-SLOW")
+    until(lambda: "waits for slow-" in site.run("status", "d-SLOW").out)
+    paused = site.run("pause", "d-SLOW")
+    assert paused.status == 0
+    assert "slow-1" in site.run("status", "shop/slow").out
+    told = json.loads(site.run("status", "d-SLOW", "--json").out)
+    assert told["progress"]["paused"] == "pausing"
+    assert told["deploymentTargets"][0]["instanceTarget"]["status"] == "InProgress"
+    assert site.run("resume", "d-SLOW").status == 0
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Let go: d-SLOW goes on" in err
+    assert "Stop it with: towline stop d-SLOW" in err
+    assert "Traceback" not in err
+
+    watcher = site.start("status", "d-SLOW", "--watch")
+    stopped = site.run("stop", "d-SLOW", "--reason", "lunch")
+    assert stopped.status == 0, stopped.err
+    assert "d-SLOW: Succeeded." in stopped.out
+    out, err = watcher.communicate(timeout=60)
+    assert watcher.returncode == 3, err
+    assert "MANUAL_STOP: lunch" in out
+    late = site.run("stop", "d-SLOW")
+    assert late.status == 2
+    assert "has ended already" in late.err
+
+
+def test_detached_prints_the_id_alone(site: Site) -> None:
+    site.declare("away", seconds=0.1)
+    done = site.run("deploy", "shop", "away", "--revision", site.bundle("v1"), "--detach")
+    assert done.status == 0
+    assert re.fullmatch(r"d-[A-Z0-9]{9}\n", done.out)
+    assert site.run("status", done.out.strip(), "--watch").status == 0
+
+
+def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
+    site.declare("back", count=2, config="AllAtOnce")
+    assert site.run("deploy", "shop", "back", "--revision", site.bundle("v1")).status == 0
+    before = sorted((str(p), p.stat().st_mtime_ns) for p in site.folder.joinpath("hosts").rglob("*"))
+    plan = site.run("deploy", "shop", "back", "--revision", site.bundle("v3"), "--plan")
+    assert plan.status == 0, plan.err
+    assert "2 instances, at most 2 at once" in plan.out
+    assert "On every instance:\n  ~ /srv/shop/index.html" in plan.out
+    assert f"run AfterInstall: {AFTER}" in plan.out
+    assert sorted((str(p), p.stat().st_mtime_ns) for p in site.folder.joinpath("hosts").rglob("*")) == before
+
+    third = site.run("deploy", "shop", "back", "--revision", site.bundle("v3"))
+    assert site.runs("back-1") == "v3"
+    undone = site.run("rollback", third.deployment_id, "--yes")
+    assert undone.status == 0, undone.err
+    assert [site.runs("back-1"), site.runs("back-2")] == ["v1", "v1"]
+    again = site.run("rollback", undone.deployment_id, "--yes")
+    assert again.status == 2
+    assert "is a rollback itself" in again.err
+
+
+def test_what_temporal_has_forgotten_is_read_from_the_store(site: Site) -> None:
+    site.declare("old", seconds=0.1)
+    words = ["deploy", "shop", "old", "--revision", site.bundle("v1"), "--id", "d-OLDONE"]
+    assert site.run(*words).status == 0
+    before = json.loads(site.run("status", "d-OLDONE", "--json").out)
+    asyncio.run(forget(site.environ["TEMPORAL_ADDRESS"], "d-OLDONE"))
+    assert json.loads(site.run("status", "d-OLDONE", "--json").out) == before
+    assert site.run("status", "d-OLDO").out.startswith("d-OLDONE  shop/old  Succeeded")
+    assert site.run("status", "shop/old", "--watch").status == 0
+    assert "d-OLDONE" in site.run("list", "--group", "old").out
+    assert json.loads(site.run("report", "d-OLDONE").out)["deploymentInfo"]["status"] == "Succeeded"
+    again = site.run(*words)
+    assert again.status == 0
+    assert "has ended already" in again.err
+    assert site.run(*words, "--description", "other").status == 2
+
+
+async def forget(address: str, deployment_id: str) -> None:
+    """Has Temporal delete a closed workflow, as its retention would."""
+    client = await Client.connect(address)
+    request = DeleteWorkflowExecutionRequest(
+        namespace="default", workflow_execution=WorkflowExecution(workflow_id=deployment_id)
+    )
+    await client.workflow_service.delete_workflow_execution(request)
+    query = f"WorkflowId = '{deployment_id}'"
+    while [one async for one in client.list_workflows(query)]:
+        await asyncio.sleep(0.1)
+
+
+async def test_without_a_worker_sight_is_lost_and_a_stop_is_noted(temporal: TemporalServer, tmp_path: Path) -> None:
+    client = await temporal.new_namespace()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TOWLINE_STORE": str(tmp_path)}
+    site = Site(tmp_path, environ | {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": client.namespace})
+    words = ["deploy", "shop", "web", "--revision", "s3://b/k.tgz", "--id", "d-LOST", "--patience", "1"]
+    done = await asyncio.to_thread(site.run, *words)
+    assert done.status == 5, done.err
+    assert "no worker answers" in done.err
+    looked = await asyncio.to_thread(site.run, "status", "d-LOST")
+    assert looked.status == 5
+    assert "towline worker" in looked.err
+    stopped = await asyncio.to_thread(site.run, "stop", "d-LOST")
+    assert stopped.status == 5
+    assert "noted in Temporal" in stopped.err
+    history = await client.get_workflow_handle("d-LOST").fetch_history()
+    signals = [e.workflow_execution_signaled_event_attributes.signal_name for e in history.events]
+    assert "cancel" in signals
+
+
+def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(site: Site, tmp_path: Path) -> None:
+    twice = site.run("up")
+    assert twice.status == 2
+    assert "another `towline up` uses" in twice.err
+    port = site.environ["TEMPORAL_ADDRESS"].rpartition(":")[2]
+    taken = site.run("up", "--data-dir", str(tmp_path / "other"), "--port", port)
+    assert taken.status == 2
+    assert f"port {port} is in use" in taken.err
+    shutil.rmtree(tmp_path / "other")
