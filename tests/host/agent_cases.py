@@ -142,6 +142,7 @@ class AgentCase:
             "url": None,
             "limits": {"lock_wait": 10, "max_revisions": self.case["agent"]["max_revisions"]},
             "allow_aws_agent": True,
+            "profile": False,  # the recorded environments are exact
         }
         with Call(order, env=self.environment) as call:
             seen.end = call.finish(archive)

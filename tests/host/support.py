@@ -66,6 +66,7 @@ class Call:
         python: str = sys.executable,
         env: dict[str, str] | None = None,
         runner: Path = RUNNER,
+        user: int | None = None,
     ) -> None:
         self.events: list[Event] = []
         self.process = subprocess.Popen(
@@ -74,6 +75,8 @@ class Call:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
+            user=user,
+            extra_groups=None if user is None else [],
         )
         self.say(order)
 
@@ -159,6 +162,7 @@ class LocalHost:
     python: str = sys.executable
     env: dict[str, str] | None = None
     runner: Path = RUNNER
+    user: int | None = None
     group: dict[str, str] = field(
         default_factory=lambda: {"id": "group-1", "name": "production", "application": "shop"}
     )
@@ -186,7 +190,7 @@ class LocalHost:
         return {**order, **changes}
 
     def call(self, do: str, deployment: str = "d-1", archive: bytes = b"", **changes: Any) -> Call:
-        return Call(self.order(do, deployment, archive, **changes), self.python, self.env, self.runner)
+        return Call(self.order(do, deployment, archive, **changes), self.python, self.env, self.runner, self.user)
 
     def deploy(self, deployment: str, archive: bytes, plan: dict[str, Any], **changes: Any) -> Call:
         """A whole deployment; the call's last event is its end."""

@@ -1207,7 +1207,7 @@ class InstallPlan:
             self.steps.append(("context", path, permission["context"]))
         owner, group = permission.get("owner"), permission.get("group")
         if owner is not None or group is not None:
-            self.steps.append(("owner", path, user_id(owner), group_id(group)))
+            self.steps.append(("owner", path, *owner_ids(path, owner, group)))
 
 
 def join(directory, name):
@@ -1242,6 +1242,16 @@ def group_id(name):
         return -1 if name is None else grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
         raise StepFailed("Install: permissions: there is no group %s on this host" % as_text(str(name))) from None
+
+
+def owner_ids(path, owner, group):
+    """(user, group) as numbers, -1 for what stays; raises StepFailed where they are unknown or not ours to give."""
+    user, group_number = user_id(owner), group_id(group)
+    if os.geteuid() != 0 and (
+        user not in (-1, os.geteuid()) or group_number not in (-1, *os.getgroups(), os.getegid())
+    ):
+        raise StepFailed("Install: permissions of %s: only root may give it to another owner" % as_text(path))
+    return user, group_number
 
 
 def check_acl(entries):
@@ -1672,6 +1682,21 @@ def command_of(script, path):
     return ["sudo", *command] if script.get("sudo") else command
 
 
+# What belongs to the connection or the worker, and no script should see: the agent is a service and has no such thing.
+OF_CONNECTION = ("SSH_", "SUDO_", "XDG_", "TEMPORAL_", "TOWLINE_")
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_FILE")
+NOT_FOR_SCRIPTS = (*SECRETS, "MAIL", "TERM", "OLDPWD", "PWD", "SHLVL", "_")
+
+
+def own_environment():
+    """The runner's environment, without what no script should see."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(OF_CONNECTION) and name not in NOT_FOR_SCRIPTS
+    }
+
+
 def profile_environment(environment):
     """The environment as /etc/profile makes it: AWS's agent is started so, and scripts have come to rely on it."""
     import subprocess
@@ -1691,7 +1716,7 @@ def profile_environment(environment):
     except (OSError, subprocess.SubprocessError):
         return environment
     pairs = [os.fsdecode(item).partition("=") for item in done.stdout.split(b"\0") if b"=" in item]
-    return {key: value for key, _, value in pairs if key != "_"} or environment
+    return {key: value for key, _, value in pairs if key not in NOT_FOR_SCRIPTS} or environment
 
 
 # ------------------------------------------------------------------------------------------------------ lifecycle
@@ -1923,8 +1948,8 @@ class Deployment:
 
     def _environment_of_event(self):
         if self._environment is None:
-            environment = dict(os.environ)
-            if self.order.get("profile"):
+            environment = own_environment()
+            if self.order.get("profile", not self.host.root):
                 environment = profile_environment(environment)
             group = self.order["group"]
             environment.update(DEPLOYMENT_ID=self.id, DEPLOYMENT_GROUP_ID=group["id"])

@@ -1,0 +1,177 @@
+"""Archives are checked again where they are unpacked: a hostile one ends the deployment, nothing is left outside."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.support import LocalHost, plan_of, revision_of, tar_of
+
+Member = tuple[str, dict[str, Any], bytes]
+
+
+def tar_with(*members: Member) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        for name, fields, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            for key, value in fields.items():
+                setattr(member, key, value)
+            tar.addfile(member, io.BytesIO(data))
+    return raw.getvalue()
+
+
+def zip_with(name: str, mode: int, data: bytes) -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.create_system = 3
+        info.external_attr = mode << 16
+        archive.writestr(info, data)
+    return raw.getvalue()
+
+
+HOSTILE: dict[str, Callable[[str], bytes]] = {
+    "absolute": lambda out: tar_with((f"{out}/x", {}, b"x")),
+    "dot-dot": lambda out: tar_with(("a/../../../../../../x", {}, b"x")),
+    "through a link": lambda out: tar_with(("l", {"type": tarfile.SYMTYPE, "linkname": out}, b""), ("l/x", {}, b"x")),
+    "hard link outside": lambda out: tar_with(("h", {"type": tarfile.LNKTYPE, "linkname": f"{out}/secret"}, b"")),
+    "hard link through a link": lambda out: tar_with(
+        ("l", {"type": tarfile.SYMTYPE, "linkname": out}, b""),
+        ("h", {"type": tarfile.LNKTYPE, "linkname": "l/secret"}, b""),
+    ),
+    "device": lambda out: tar_with(("d", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}, b"")),
+    "fifo": lambda out: tar_with(("f", {"type": tarfile.FIFOTYPE}, b"")),
+    "bomb": lambda out: tar_with(("zeros", {}, bytes(3_000_000))),
+    "many": lambda out: tar_with(*((f"{number}", {}, b"") for number in range(200))),
+    "torn": lambda out: tar_of({"a": "a" * 100_000, "b": "b"})[:-300],
+    "zip dot-dot": lambda out: zip_with("../../../../x", 0o100644, b"x"),
+    "zip device": lambda out: zip_with("d", 0o020644, b""),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_archive_fails_at_download_bundle(host: LocalHost, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "secret").write_text("secret")
+    archive = HOSTILE[kind](str(out))
+    revision = revision_of(archive, "zip" if kind.startswith("zip") else "tgz")
+    limits = {"unpacked_bytes": 1_000_000, "members": 100}
+    call = host.deploy("d-1", archive, plan_of({"/": "/srv"}), revision=revision, limits=limits)
+    end = call.events[-1]
+    assert (end["outcome"], end["failed_event"], end["error_code"]) == ("failed", "DownloadBundle", 5), end
+    assert not host.path("/srv").exists()
+    assert [path.name for path in out.iterdir()] == ["secret"]
+    assert not (tmp_path / "x").exists() and not (host.root / "x").exists()
+
+
+def test_a_link_that_nothing_follows_is_taken_as_it_is(host: LocalHost) -> None:
+    archive = tar_with(
+        ("app/a.txt", {}, b"a"), ("app/current", {"type": tarfile.SYMTYPE, "linkname": "/opt/elsewhere"}, b"")
+    )
+    host.deploy("d-1", archive, plan_of({"app": "/srv"}))
+    assert host.path("/srv/current").readlink() == Path("/opt/elsewhere")
+
+
+def test_set_id_bits_are_cleared_with_a_warning(host: LocalHost) -> None:
+    archive = tar_of({"app/run": "x"}, {"app/run": 0o6755})
+    call = host.deploy("d-1", archive, plan_of({"app": "/srv"}))
+    assert host.path("/srv/run").stat().st_mode & 0o7777 == 0o755
+    assert "set-user-id" in call.kinds("warning")[0]["message"]
+
+
+def test_another_archive_than_the_revision_s_is_never_taken(host: LocalHost) -> None:
+    right, wrong = tar_of({"a": "right"}), tar_of({"a": "wrong"})
+    revision = {**revision_of(right), "size": len(wrong)}
+    with host.call("deploy", "d-1", right, plan=plan_of({"a": "/srv"}), revision=revision) as call:
+        end = call.finish(wrong)
+    assert (end["kind"], end["code"]) == ("refused", "WrongArchive") and "SHA-256" in end["message"]
+    assert not host.deployment("d-1").exists()
+
+
+def test_an_archive_of_another_size_is_not_even_sent(host: LocalHost) -> None:
+    archive = tar_of({"a": "a"})
+    with host.call("deploy", "d-1", archive, plan=plan_of()) as call:
+        assert call.finish(archive + b"more")["code"] == "WrongArchive"
+
+
+@pytest.fixture
+def web() -> Iterator[dict[str, Any]]:
+    """A server for one archive; `answers` are the statuses to give, then 200."""
+    state: dict[str, Any] = {"archive": b"", "answers": [], "asked": []}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state["asked"].append(self.path)
+            status = state["answers"].pop(0) if state["answers"] else 200
+            self.send_response(status)
+            self.end_headers()
+            if status == 200:
+                self.wfile.write(state["archive"])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    state["url"] = f"http://127.0.0.1:{server.server_address[1]}/bundle?signature=secret"
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+ARCHIVE = tar_of({"a.txt": "a"})
+
+
+def test_a_host_fetches_by_url_and_never_writes_it_down(host: LocalHost, web: dict[str, Any]) -> None:
+    web["archive"] = ARCHIVE
+    call = host.deploy("d-1", ARCHIVE, plan_of({"a.txt": "/srv"}), url=web["url"])
+    assert call.events[-1]["outcome"] == "succeeded" and not call.kinds("need")
+    files = [path for path in host.root.rglob("*") if path.is_file()]
+    assert len(files) > 4 and not [path for path in files if b"signature" in path.read_bytes()]
+
+
+def test_an_expired_url_is_asked_for_anew(host: LocalHost, web: dict[str, Any]) -> None:
+    web.update(archive=ARCHIVE, answers=[403])
+    with host.call("deploy", "d-1", ARCHIVE, plan=plan_of(), url=web["url"]) as call:
+        assert call.until("need")["what"] == "url"
+        call.say({"reply": "url", "url": web["url"] + "&new"})
+        assert call.finish()["outcome"] == "succeeded"
+    assert web["asked"][-1].endswith("&new")
+
+
+@pytest.mark.parametrize("trouble", ["error", "other archive", "nobody there"])
+def test_what_the_url_does_not_give_comes_through_the_connection(
+    host: LocalHost, web: dict[str, Any], trouble: str
+) -> None:
+    web.update(archive=ARCHIVE if trouble == "error" else b"other", answers=[500] if trouble == "error" else [])
+    url = "http://127.0.0.1:9/bundle?signature=secret" if trouble == "nobody there" else web["url"]
+    call = host.deploy("d-1", ARCHIVE, plan_of({"a.txt": "/srv"}), url=url)
+    need = call.kinds("need")[0]
+    assert need["what"] == "archive" and need["reason"] and "signature" not in need["reason"]
+    assert host.path("/srv/a.txt").exists()
+
+
+def test_an_archive_that_is_here_already_is_not_fetched(host: LocalHost) -> None:
+    host.deploy("d-1", ARCHIVE, plan_of())
+    again = host.deploy("d-2", ARCHIVE, plan_of({"a.txt": "/srv"}))
+    assert not again.kinds("need") and again.events[-1]["outcome"] == "succeeded"
+
+
+def test_an_archive_that_cannot_be_had_leaves_the_host_as_it_is(host: LocalHost) -> None:
+    with host.call("deploy", "d-1", ARCHIVE, plan=plan_of()) as call:
+        assert call.finish(None)["code"] == "NotInThisTest"
+    assert not host.state("journals/d-1.jsonl").exists()
+    assert not host.deployment("d-1").exists()
