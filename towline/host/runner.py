@@ -595,8 +595,7 @@ class Unpacking:
 
     def file(self, path, source, mode, owner, mtime):
         """A regular file from anything that reads."""
-        self._away(path)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        fd = self._open_new(path)
         try:
             while True:
                 piece = source.read(CHUNK)
@@ -614,6 +613,14 @@ class Unpacking:
             os.utime(fd, (mtime, mtime))
         finally:
             os.close(fd)
+
+    def _open_new(self, path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600)
+        except FileExistsError:
+            self._away(path)
+            return os.open(path, flags, 0o600)
 
     def symbolic_link(self, path, target, owner):
         self._away(path)
@@ -677,11 +684,25 @@ def unpack_tar(bundle, unpacking):
 
     owners = {}
     try:
-        with tarfile.open(bundle, "r:*", encoding=NAME_ENCODING, errors="surrogateescape") as tar:
-            for member in tar:
-                unpack_tar_member(tar, member, unpacking, owners)
+        with open_unzipped(bundle) as file:
+            with tarfile.open(fileobj=file, mode="r:*", encoding=NAME_ENCODING, errors="surrogateescape") as tar:
+                for member in tar:
+                    unpack_tar_member(tar, member, unpacking, owners)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise StepFailed("the archive is no sound tar file: %s" % error) from None
+
+
+def open_unzipped(bundle):
+    """The bundle as tarfile reads it; gzip in large pieces, which halves the time."""
+    file = open(bundle, "rb")
+    if file.read(2) != b"\x1f\x8b":
+        file.seek(0)
+        return file
+    import gzip
+    import io
+
+    file.close()
+    return io.BufferedReader(gzip.open(bundle), CHUNK)
 
 
 def unpack_tar_member(tar, member, unpacking, owners):
@@ -839,13 +860,17 @@ class AfterCleanup:
 
     def __init__(self, lines):
         self.directories = {}  # path as written -> the real directory, or None
+        self.parents = {}  # the same, as it is now
         self.gone = set()
         for line in reversed(lines):
             if line and not line.startswith(CONTEXT):
                 self._doom(exact(line))
 
     def _doom(self, path):
-        here = os.path.realpath(os.path.dirname(path)).rstrip("/") + "/" + os.path.basename(path)
+        parent, name = os.path.split(path)
+        if parent not in self.parents:
+            self.parents[parent] = os.path.realpath(parent).rstrip("/")
+        here = self.parents[parent] + "/" + name
         try:
             is_directory = stat.S_ISDIR(os.lstat(here).st_mode)
             if is_directory and any(here + "/" + name not in self.gone for name in os.listdir(here)):
@@ -2617,6 +2642,14 @@ class Follower:
             touch(self.host.asked(self.order["deployment"]))
 
 
+def prepare_modules():
+    """Loads what the runner will need while the answer is under way; it inherits them."""
+    import hashlib
+    import tarfile
+
+    return hashlib, tarfile
+
+
 class Preparation:
     """Everything that must be there before the first event: the archive, its plan, the plan of what runs now."""
 
@@ -2780,6 +2813,7 @@ class Preparation:
     def _ask(self, reply, **fields):
         """A `need`, and the caller's answer to it."""
         self.wire.send(dict(fields, kind="need"))
+        prepare_modules()
         ends = time.monotonic() + REPLY_SECONDS
         while True:
             answer = self.wire.line(max(0.0, ends - time.monotonic()))
