@@ -1,0 +1,126 @@
+"""How a rollout grows: instances a second, histories and the worker's memory, with a transport that does nothing.
+
+python -m tests.bench.scale [COUNT …] [--config NAME]     default: 500 1000 5000, all at once
+
+Real dev server on SQLite, a real worker process, the real CLI's catalogue; only the hosts are played (`fake`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from towline.bundles.local import as_archive, location_of, revision_key
+from towline.catalogue import Catalogue
+from towline.devserver import dev_server
+from towline.model import names
+from towline.model.changes import diff
+from towline.model.manifest import parse_manifest
+from towline.model.messages import DeploymentView
+from towline.store import open_store
+
+MANIFEST = """
+applications:
+  - applicationName: shop
+    deploymentGroups:
+      - deploymentGroupName: production
+        deploymentConfigName: {config}
+        onPremisesInstanceTagFilters: [{{Key: role, Value: web}}]
+instances:
+  - {{instanceName: "web-[00001:{count:05d}]", tags: {{role: web}}, fake: {{seconds: 0}}}}
+"""
+
+
+@contextlib.asynccontextmanager
+async def worker_process(environment: dict[str, str]) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """`python worker.py` for the block."""
+    process = subprocess.Popen([sys.executable, "worker.py"], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def memory_mib(pid: int) -> float:
+    """The most resident memory that a process had, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+async def measure(count: int, config: str) -> str:
+    """One fresh server, worker and fleet; a line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        async with dev_server(db=data / "temporal.db", port=None) as server:
+            environment = os.environ | server.environment() | {"TOWLINE_DATA_DIR": folder, "PYTHONPATH": "."}
+            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+            async with worker_process(environment) as worker:
+                manifest = parse_manifest(MANIFEST.format(count=count, config=config))
+                await Catalogue(client).write([change.change for change in diff(manifest.records, {}).changes])
+                revision = make_revision(data)
+                start = time.perf_counter()
+                handle = await client.start_workflow(
+                    names.DEPLOYMENT,
+                    {"applicationName": "shop", "deploymentGroupName": "production", "revision": revision},
+                    id="d-1",
+                    task_queue=names.TASK_QUEUE,
+                    result_type=DeploymentView,
+                )
+                view = await handle.result()
+                seconds = time.perf_counter() - start
+                assert view.info["deploymentOverview"]["Succeeded"] == count
+                lengths = await history_lengths(client)
+                return (
+                    f"{count:>7} {seconds:>9.1f} {count / seconds:>10.0f} {max(lengths.values()):>14}"
+                    f" {lengths['d-1']:>12} {memory_mib(worker.pid):>10.0f}"
+                )
+
+
+def make_revision(data: Path) -> dict[str, object]:
+    """A bundle with one file, in the store."""
+    source = data / "bundle"
+    source.mkdir()
+    (source / "appspec.yml").write_text("version: 0.0\nos: linux\nfiles: [{source: a, destination: /srv}]\n")
+    (source / "a").write_text("a\n")
+    packed = as_archive(source, data)
+    open_store(str(data / "store")).put_file(revision_key(packed.sha256, packed.bundle_type), packed.path)
+    return location_of(packed, "bundle").model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def history_lengths(client: Client) -> dict[str, int]:
+    """Events by workflow id."""
+    lengths = {}
+    async for execution in client.list_workflows():
+        description = await client.get_workflow_handle(execution.id).describe()
+        lengths[execution.id] = max(lengths.get(execution.id, 0), description.history_length)
+    return lengths
+
+
+async def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", nargs="*", type=int, default=[500, 1000, 5000])
+    parser.add_argument("--config", default="CodeDeployDefault.AllAtOnce")
+    given = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(given.config)
+    print("  hosts   seconds  a second  longest history  deployment's  worker MiB")
+    for count in given.counts:
+        print(await measure(count, given.config), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
