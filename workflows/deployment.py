@@ -66,20 +66,21 @@ class Deployment:
     """Rolls one revision out over one deployment group; its id is the deployment id."""
 
     @workflow.init
-    def __init__(self, raw: Any) -> None:
-        """Takes plain JSON, so that a misspelt key ends the deployment with its name and not in a failing task."""
+    def __init__(self, raw: Any = None) -> None:
+        """Takes plain JSON, or nothing: what is wrong with it ends the deployment by name, not in a failing task."""
         self._raw = raw
         self._ledger = Ledger(workflow.info().workflow_id, workflow.info().first_execution_run_id)
         self._stop: StopRequest | None = None
         self._paused = False
         self._turn_is_ours = False
+        self._turn_has_news = False
         self._stage: StageRun | None = None
         self._child = ""  # the compensation that runs
 
     # ── the story ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @workflow.run
-    async def run(self, raw: Any) -> DeploymentView:
+    async def run(self, raw: Any = None) -> DeploymentView:
         """Returns the view of a deployment that succeeded; raises `DeploymentFailed` or `DeploymentStopped` with it."""
         return await uncancelled(self._story(), self._stop_by_cancel)
 
@@ -137,8 +138,9 @@ class Deployment:
                 raise Ended(DeploymentStatus.FAILED, ErrorCode.DEPLOYMENT_LIMIT, answer.refused)
             self._turn_is_ours = self._turn_is_ours or answer.granted
             self._ledger.wait_behind(answer)
+            self._turn_has_news = False
             if not self._turn_is_ours:
-                await self._gate(lambda: self._turn_is_ours, timeout=ASK_AGAIN)
+                await self._gate(lambda: self._turn_is_ours or self._turn_has_news, timeout=ASK_AGAIN)
         self._ledger.behind = ()
 
     async def _plan(self) -> None:
@@ -182,10 +184,12 @@ class Deployment:
         is_undo = self._request.undo is not None
         for stage in stages(self._config, self._ledger.fleet.members, use_zones=not is_undo):
             await self._gate(lambda: not self._paused)
+            self._ledger.tick(counts=False)  # a pause does not run against the deployment's limit
             await self._run_stage(stage)
-            if self._stage is None or self._stage.is_lost or self._stop or self._ledger.seconds_left <= 0:
+            if self._stage is None or self._stage.is_lost or self._stage.is_out_of_time or self._stop:
                 return
             await self._monitor(stage)
+            self._ledger.tick(counts=True)
 
     async def _run_stage(self, stage: Stage) -> None:
         self._stage = StageRun(stage, self._ledger, tolerates_failures=self._request.undo is not None)
@@ -201,16 +205,16 @@ class Deployment:
     def _judge(self) -> None:
         """What the deployment has come to, by the end rule."""
         ledger = self._ledger
-        is_lost = self._stage is not None and self._stage.is_lost
+        stage = self._stage
         if self._stop:
             raise self._stopped()
-        if ledger.seconds_left <= 0:
+        if stage and stage.is_out_of_time:
             message = f"the deployment took longer than its {self._group.timeout_seconds} s"
             raise Ended(DeploymentStatus.FAILED, ErrorCode.TIMEOUT, message)
         if self._request.undo:
             is_done = ledger.count(Outcome.SUCCEEDED) == len(ledger.fleet.members)
         else:
-            is_done = has_succeeded(ledger.floor, ledger.count(Outcome.SUCCEEDED)) and not is_lost
+            is_done = has_succeeded(ledger.floor, ledger.count(Outcome.SUCCEEDED)) and not (stage and stage.is_lost)
         if not is_done:
             raise Ended(DeploymentStatus.FAILED, ErrorCode.HEALTH_CONSTRAINTS, HEALTH_CONSTRAINTS_MESSAGE)
         ledger.conclude(DeploymentStatus.SUCCEEDED)
@@ -351,8 +355,9 @@ class Deployment:
 
     @workflow.signal(name=names.TURN)
     def take_turn(self, granted: bool) -> None:
-        """The group grants the turn."""
-        self._turn_is_ours = granted
+        """The group grants the turn, or has news for those that wait: they ask again."""
+        self._turn_is_ours = self._turn_is_ours or granted
+        self._turn_has_news = True
 
     @workflow.signal(name=names.SHARD_PROGRESS)
     def hear_shard(self, progress: ShardProgress) -> None:
@@ -421,7 +426,7 @@ class Deployment:
     async def _resume(self) -> None:
         self._paused = False
         self._steer()
-        if self._ledger.held:
+        if self._ledger.phase == "turn" and self._ledger.group:
             await call(calls.release_hold, self._turn_request(), TURN)
             self._ledger.held = ""
 

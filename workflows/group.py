@@ -94,6 +94,9 @@ class DeploymentGroup:
         """Takes the turn, or the place in the queue, back."""
         self._take(self._state.leave(end))
         await self._grant()
+        if self._state.held:
+            for ticket in self._state.waiting:
+                await signal(ticket.deployment_id, names.TURN, False)
 
     @workflow.update
     async def release(self) -> GroupView:

@@ -24,7 +24,10 @@ SHARD_SIZE = 250
 
 
 class StageRun:
-    """Runs a stage to its end, whatever happens meanwhile; `is_lost` tells that every slot was eaten."""
+    """Runs a stage to its end, whatever happens meanwhile.
+
+    `is_lost` tells that every slot was eaten, `is_out_of_time` that the deployment's limit has passed.
+    """
 
     def __init__(self, stage: Stage, ledger: Ledger, *, tolerates_failures: bool) -> None:
         """Opens the books: the stage's own floor and what the stages before it left of the fleet's."""
@@ -41,6 +44,7 @@ class StageRun:
         )
         ledger.open_stage(stage, self.rollout)
         self.is_lost = False
+        self.is_out_of_time = False
         self._paused = False
         self._stop: StopRequest | None = None
         self._begun: dict[int, asyncio.Task[None]] = {}
@@ -84,6 +88,7 @@ class StageRun:
             timeout = timedelta(seconds=self._ledger.seconds_left) if clock_runs else None
             await workflow.wait_condition(self._news.is_set, timeout=timeout)
         except TimeoutError:
+            self.is_out_of_time = True
             self.steer(paused=False, stop=StopRequest(reason="the deployment's time is over"))
         self._ledger.tick(counts=clock_runs)
 
