@@ -18,7 +18,7 @@ from towline import errors
 from towline.model import names
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
 from towline.model.status import Creator, Outcome, TargetStatus
-from towline.model.view import why
+from towline.model.telling import why
 from towline.temporal import asking
 
 QUERY_TIMEOUT = timedelta(seconds=5)

@@ -31,7 +31,8 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.revision import ResolvedRevision
     from towline.model.rollout import Rollout, ShardBook
     from towline.model.status import Creator, DeploymentStatus, Outcome
-    from towline.model.view import deployment_info, end_message, rollback_messages, summary, why
+    from towline.model.telling import end_message, summary, why
+    from towline.model.view import deployment_info, rollback_messages
     from towline.model.window import FAILURES
     from towline.model.zones import Stage
 

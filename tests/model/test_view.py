@@ -14,18 +14,8 @@ from towline.model.messages import (
 )
 from towline.model.revision import RevisionLocation
 from towline.model.status import Creator, DeploymentStatus, Outcome
-from towline.model.view import (
-    counts,
-    deployment_info,
-    document,
-    end_message,
-    ended_target,
-    live_target,
-    plain_target,
-    rollback_messages,
-    summary,
-    why,
-)
+from towline.model.telling import counts, end_message, failure_lines, fate_of_fleet, summary, why
+from towline.model.view import deployment_info, document, ended_target, live_target, plain_target, rollback_messages
 
 REQUEST = DeployRequest(
     application_name="shop",
@@ -229,3 +219,30 @@ def test_the_document_is_what_json_prints() -> None:
     assert shown["progress"]["slotsInUse"] == 0
     assert shown["progress"]["failures"][0]["failedEvent"] == "AfterInstall"
     assert shown["progress"]["instances"] == {"web-03": {"note": "x"}}
+
+
+FATES = [
+    ("Succeeded", Progress(touched=3), ""),
+    ("InProgress", Progress(), ""),
+    ("Failed", Progress(), "No instance was touched."),
+    ("Failed", Progress(touched=3), "The fleet is whole: every touched instance is back where it was."),
+    (
+        "Stopped",
+        Progress(touched=3, is_whole=False),
+        "3 touched instances stay as they are. Take them back with: towline rollback d-1",
+    ),
+    ("Failed", Progress(touched=3, owed=("a", "b")), "Owed, to be seen to by a person: a, b."),
+]
+
+
+@pytest.mark.parametrize(("status", "progress", "says"), FATES)
+def test_what_became_of_the_fleet(status: str, progress: Progress, says: str) -> None:
+    assert fate_of_fleet(DeploymentView(info={"status": status, "deploymentId": "d-1"}, progress=progress)) == says
+
+
+def test_failures_of_one_cause_are_told_together() -> None:
+    others = [FAILURE.model_copy(update={"instance": f"web-0{n}"}) for n in (4, 5)]
+    apart = FAILURE.model_copy(update={"instance": "web-09", "message": "another"})
+    lines = failure_lines([FAILURE, *others, apart])
+    assert "the same on web-04, web-05" in lines
+    assert [line.split(":")[0] for line in lines if line.startswith("web-")] == ["web-03", "web-09"]

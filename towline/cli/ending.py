@@ -9,7 +9,7 @@ from towline.cli.door import Door, talk
 from towline.cli.say import result, result_json, say
 from towline.cli.watching import display, follow
 from towline.model.exit_status import ExitStatus, exit_status
-from towline.model.view import counts
+from towline.model.telling import counts
 from towline.settings import Settings
 
 PATIENCE_SECONDS = 120.0

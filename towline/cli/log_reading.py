@@ -8,7 +8,7 @@ from towline import errors
 from towline.cli.door import Door
 from towline.cli.say import result, say
 from towline.model.status import Outcome
-from towline.model.view import printable
+from towline.model.telling import printable
 from towline.records import Records, in_parallel
 
 LOOK_SECONDS = 1.0

@@ -123,6 +123,8 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
         return int(ExitStatus.LET_GO)
+    except SystemExit as ended:  # the worker's own main, and click's completion
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:

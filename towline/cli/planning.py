@@ -12,7 +12,7 @@ from towline.model.ask import Question
 from towline.model.exit_status import ExitStatus
 from towline.model.messages import DeployRequest
 from towline.model.preview import AskPreview, Changes, Preview
-from towline.model.view import printable
+from towline.model.telling import printable
 
 ASK_SECONDS = 600.0
 HOSTS_SHOWN = 100

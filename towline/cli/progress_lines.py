@@ -10,7 +10,7 @@ from towline.cli.say import say
 from towline.live import Live
 from towline.model.messages import DeploymentView
 from towline.model.status import TargetStatus
-from towline.model.view import printable
+from towline.model.telling import printable
 
 EVENTS_UP_TO = 100
 """In larger fleets only how instances end is told, not each of their events."""

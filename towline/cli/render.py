@@ -13,7 +13,8 @@ from towline.cli.say import has_colour
 from towline.live import Live
 from towline.model.messages import DeploymentView
 from towline.model.status import Outcome, TargetStatus
-from towline.model.view import counts, failure_lines, label_of, names, printable, why
+from towline.model.telling import counts, failure_lines, fate_of_fleet, printable, why
+from towline.model.view import label_of
 
 COLOURS = {
     "Succeeded": "green",
@@ -74,8 +75,8 @@ def ending_lines(view: DeploymentView) -> list[str]:
         lines.append(f"all of what they wrote: towline logs {info.get('deploymentId', '')} --failed")
     if message := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
         lines.append(message)
-    if progress.owed:
-        lines.append(f"owed, a person is needed: {names(progress.owed, named=10)}")
+    if fate := fate_of_fleet(view):
+        lines.append(fate)
     lines += [f"warning: {printable(warning)}" for warning in progress.warnings]
     if progress.report:
         lines.append(f"report: {progress.report}")

@@ -15,7 +15,8 @@ from towline.cli import render
 from towline.live import Live
 from towline.model.messages import DeploymentView
 from towline.model.status import Outcome, TargetStatus
-from towline.model.view import counts, label_of
+from towline.model.telling import counts
+from towline.model.view import label_of
 
 ABOVE = 7
 """Lines that the header takes."""

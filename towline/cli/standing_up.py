@@ -7,6 +7,8 @@ import contextlib
 import dataclasses
 import fcntl
 import importlib
+import logging
+import logging.handlers
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: in
     folder = settings.data_dir
     with alone_in(folder):
         _make_store(settings)
+        _log_to(folder / "worker.log")
         async with dev_server(
             db=folder / "temporal.db", ip=ip, port=port, ui_port=ui_port, log=folder / "temporal.log"
         ) as server:
@@ -52,6 +55,13 @@ async def _work(settings: Settings, server: DevServer) -> None:
     work.result()
 
 
+def _log_to(file: Path) -> None:
+    """The worker's log goes to a file (5 MB, and one before it): the terminal is for people."""
+    handler = logging.handlers.RotatingFileHandler(file, maxBytes=5_000_000, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def _make_store(settings: Settings) -> None:
     """The store is there from the first moment: clients tell by it that it is on their machine."""
     if not settings.store:
@@ -61,7 +71,7 @@ def _make_store(settings: Settings) -> None:
 def _introduce(server: DevServer, folder: Path) -> None:
     result(f"Temporal  {server.address}   (for other terminals: export TEMPORAL_ADDRESS={server.address})")
     result(f"Web UI    {server.ui}")
-    result(f"Data      {folder}")
+    result(f"Data      {folder}   (logs: worker.log, temporal.log)")
     say("Ctrl-C ends both. Next, in another terminal: towline apply -f towline.yaml")
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from towline.model.messages import DeploymentRecord, DeploymentView, InstanceReport, Progress
 from towline.model.status import Outcome
-from towline.model.view import document, ended_target, label_of, plain_target, why
+from towline.model.telling import why
+from towline.model.view import document, ended_target, label_of, plain_target
 
 WIDTH = 1000.0
 """Of the timeline, in units of its own; the page stretches it."""

@@ -1,12 +1,11 @@
-"""What a deployment looks like from outside: CodeDeploy's shapes, and sentences for people. Pure.
+"""What a deployment looks like from outside, in CodeDeploy's shapes. Pure; words for people are in `telling.py`.
 
-The Deployment workflow builds its view and its Web UI summary here; the client builds the instances' part from what
+The Deployment workflow builds its view here; the client builds the instances' part from what
 it reads (records in the store, heartbeats). Times are ISO 8601 text; who calls knows the clock.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +13,8 @@ from towline.model.messages import (
     DeploymentView,
     DeployRequest,
     Heartbeat,
-    InstanceOutcome,
     InstanceReport,
     LifecycleEventRecord,
-    Progress,
 )
 from towline.model.revision import RevisionLocation
 from towline.model.status import (
@@ -36,8 +33,6 @@ HEALTH_CONSTRAINTS_MESSAGE = (
     "are available for deployment, or some instances in your deployment group are experiencing problems."
 )
 """CodeDeploy's own sentence: clients match on it."""
-
-NAMED = 3  # how many names a sentence holds before it says "and 4 more"
 
 
 # ── CodeDeploy's shapes ──────────────────────────────────────────────────────────────────────────────────────────
@@ -220,142 +215,6 @@ def document(
     }
 
 
-# ── sentences ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def why(progress: Progress) -> str:
-    """Why the deployment is where it is, in one sentence for people.
-
-    >>> why(Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=1))
-    'waits for web-07; 1 of 4 slots in use'
-    >>> why(Progress(phase="roll out", in_flight=("web-04", "web-05"), paused="pausing"))
-    'pausing, 2 in flight: web-04, web-05'
-    >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
-    'waits in the queue behind d-X and 1 more'
-    """
-    if progress.phase == "ended":
-        return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
-    if progress.phase == "turn" and progress.behind:
-        return f"waits in the queue behind {names(progress.behind, named=1)}"
-    if progress.stopping:
-        return _with_flight("stopping", progress) or "stopping; nothing is in flight"
-    if progress.blocked:
-        return f"held by a fault on our side: {_one_line(progress.blocked.message)}"
-    if progress.paused == "pausing":
-        return _with_flight("pausing", progress) or "pausing"
-    if progress.paused == "paused":
-        return f"paused; {progress.waiting} waiting" if progress.waiting else "paused"
-    return _PHASES.get(progress.phase) or _why_rolling(progress)
-
-
-def summary(view: DeploymentView) -> str:
-    """The Markdown of the Web UI: what it is, how far, why, and what failed with its last lines."""
-    info, progress = view.info, view.progress
-    where = f"{_escape(info.get('applicationName', '?'))} / {_escape(info.get('deploymentGroupName', '?'))}"
-    lines = [
-        f"**{where}** · {info.get('status', '')} · {_code(label_of(info.get('revision')) or 'no revision')}",
-        "",
-        counts(info, progress),
-        "",
-        _escape(progress.text or why(progress)),
-    ]
-    if error := info.get("errorInformation"):
-        lines += ["", f"**{error.get('code', '')}**: {_escape(_one_line(error.get('message', '')))}"]
-    rollback = info.get("rollbackInfo") or {}
-    if message := rollback.get("rollbackMessage"):
-        lines += ["", _escape(message)]
-    for failure in progress.failures[:3]:
-        lines += ["", f"- {_escape(failure_line(failure))}"]
-        if failure.log_tail:
-            lines += ["", _fenced(last_lines(failure.log_tail, 10))]
-    if len(progress.failures) > 3:
-        lines += ["", f"…and {len(progress.failures) - 3} more"]
-    lines += [f"\n> {_escape(_one_line(warning))}" for warning in progress.warnings[:5]]
-    return "\n".join(lines)
-
-
-def end_message(view: DeploymentView) -> str:
-    """How it ended, in words: what failed, on which instance, with its last lines, and what became of the fleet."""
-    info, progress = view.info, view.progress
-    error = info.get("errorInformation") or {}
-    head = f"{info.get('status', '')}: {info.get('applicationName', '')}/{info.get('deploymentGroupName', '')}"
-    lines = [f"{head} {info.get('deploymentId', '')}"]
-    if error:
-        lines[0] += f" ({error.get('code', '')}): {error.get('message', '')}"
-    lines += failure_lines(progress.failures)
-    if sentence := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
-        lines.append(sentence)
-    if progress.owed:
-        lines.append(f"Owed, to be seen to by a person: {names(progress.owed, named=10)}")
-    return "\n".join(lines)
-
-
-def failure_line(outcome: InstanceOutcome) -> str:
-    """`web-03: AfterInstall failed in scripts/start.sh: exit 1`.
-
-    >>> from towline.model.status import Outcome
-    >>> failure_line(InstanceOutcome(instance="web-03", outcome=Outcome.UNREACHABLE, message="no route"))
-    'web-03: unreachable: no route'
-    """
-    what = outcome.outcome.value
-    if outcome.failed_event:
-        what = f"{outcome.failed_event} {what}"
-    if outcome.script:
-        what += f" in {outcome.script}"
-    message = outcome.message or (outcome.fault.message if outcome.fault else "")
-    return f"{outcome.instance}: {what}" + (f": {_one_line(message)}" if message else "")
-
-
-def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
-    """Failures for people, each with the last lines of its log; those of one cause together."""
-    alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
-    for failure in failures:
-        cause = (
-            failure.outcome,
-            failure.failed_event,
-            failure.script,
-            failure.message,
-            last_lines(failure.log_tail, tail),
-        )
-        alike.setdefault(cause, []).append(failure)
-    lines: list[str] = []
-    for together in list(alike.values())[:told]:
-        lines.append(failure_line(together[0]))
-        lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
-        if others := [failure.instance for failure in together[1:]]:
-            lines.append(f"the same on {names(others, named=10)}")
-    if len(alike) > told:
-        lines.append(f"…and {len(alike) - told} other causes")
-    return lines
-
-
-def counts(info: Mapping[str, Any], progress: Progress) -> str:
-    """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`."""
-    overview = info.get("deploymentOverview")
-    if not overview:
-        return "the instances are not known yet"
-    total = progress.total or sum(overview.values())
-    parts = [f"{overview.get('Succeeded', 0)} of {total} succeeded"]
-    for bucket, word in (("Failed", "failed"), ("InProgress", "in flight"), ("Pending", "waiting")):
-        if overview.get(bucket):
-            parts.append(f"{overview[bucket]} {word}")
-    if overview.get("Skipped"):
-        parts.append(f"{overview['Skipped']} skipped")
-    return ", ".join(parts)
-
-
-def names(every: Sequence[str], count: int = 0, named: int = NAMED) -> str:
-    """Some names of many: `web-01, web-02, web-03 and 4 more`; `count` where more exist than are given.
-
-    >>> names(["a", "b", "c", "d"])
-    'a, b, c and 1 more'
-    """
-    if not every:
-        return ""
-    more = max(count, len(every)) - min(len(every), named)
-    return ", ".join(every[:named]) + (f" and {more} more" if more > 0 else "")
-
-
 def label_of(revision: Mapping[str, Any] | None) -> str:
     """The label of a revision as it stands in a deploymentInfo; empty for None or what cannot be read."""
     if not revision:
@@ -366,55 +225,7 @@ def label_of(revision: Mapping[str, Any] | None) -> str:
         return ""
 
 
-def last_lines(text: str, count: int) -> str:
-    """The last lines of a log tail, without control characters (a log must not steer a terminal).
-
-    >>> last_lines("a\\nb\\x1b[31m\\nc\\n", 2)
-    'b[31m\\nc'
-    """
-    kept = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")[-count:]
-    return "\n".join(printable(line) for line in kept)
-
-
-def printable(text: str) -> str:
-    """One line without control characters and without what turns the writing direction."""
-    return _CONTROL.sub("", text.replace("\t", "    "))
-
-
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-_PHASES = {
-    "check": "checks the request, the group and the revision",
-    "turn": "takes the group's turn",
-    "plan": "reads the fleet and its state",
-    "compensate": "waits for the rollback",
-    "record": "writes the report",
-}
-
-
-def _why_rolling(progress: Progress) -> str:
-    where = f"zone {progress.zone}: " if progress.zone else ""
-    flying = _flight_count(progress)
-    kept = max(0, progress.slots_in_use - flying)
-    slots = f"{progress.slots_in_use} of {progress.slots} slots in use" if progress.slots else ""
-    if kept and slots:
-        slots += f", {kept} kept by failed instances"
-    waits = f"waits for {names(progress.in_flight, flying) or f'{flying} in flight'}" if flying else ""
-    if not waits:
-        waits = f"{progress.waiting} to go" if progress.waiting else "about to end"
-    return where + "; ".join(part for part in (waits, slots) if part)
-
-
-def _with_flight(word: str, progress: Progress) -> str:
-    flying = _flight_count(progress)
-    named = names(progress.in_flight, flying)
-    return f"{word}, {flying} in flight" + (f": {named}" if named else "") if flying else ""
-
-
-def _flight_count(progress: Progress) -> int:
-    return max(progress.in_flight_count, len(progress.in_flight))
 
 
 def _target(deployment_id: str, name: str, status: str, events: list[dict[str, Any]], updated: str) -> dict[str, Any]:
@@ -465,22 +276,3 @@ def _camel(value: Any) -> Any:
 def _camel_word(word: str) -> str:
     head, *rest = word.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
-
-
-def _escape(text: str) -> str:
-    """Markdown that shows the text as it is, so that a log or a description cannot write the page."""
-    return re.sub(r"([\\`*_\[\]<>#|~!])", r"\\\1", text)
-
-
-def _code(text: str) -> str:
-    return f"`{printable(text).replace('`', chr(39))}`"
-
-
-def _fenced(text: str) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"

@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from towline.model.report import Row, Timeline, timeline
-from towline.model.view import label_of, printable
+from towline.model.telling import printable
+from towline.model.view import label_of
 
 _FOLDER = Path(__file__).parent
 FAILURES_SHOWN = 50
