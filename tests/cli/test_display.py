@@ -154,7 +154,13 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
     ending = view("Failed", phase="ended", failures=(failure,), owed=("web-02",), report="/s/report.html")
     ending.info["rollbackInfo"] = {"rollbackMessage": rollback_messages("d-1", "d-2")[0]}
     text = "\n".join(render.ending_lines(ending))
-    for words in ("web-02: AfterInstall failed in a.sh", "    disk full", "DeploymentId d-2", "Owed, to be seen to", "/s/report.html"):
+    for words in (
+        "web-02: AfterInstall failed in a.sh",
+        "    disk full",
+        "DeploymentId d-2",
+        "Owed, to be seen to",
+        "/s/report.html",
+    ):
         assert words in text
 
 
