@@ -90,6 +90,14 @@ def test_halted_while_it_waited_for_the_host_was_never_begun() -> None:
     assert (outcome.outcome, outcome.was_touched, outcome.fault) == (Outcome.SKIPPED, False, None)
 
 
+def test_the_end_counts_even_where_a_power_cut_made_the_journal_shorter() -> None:
+    known = folded(GOOD[:5])
+    end = {"v": 1, "seq": 3, "time": 9.0, "offset": 9.0, "kind": "finished", "outcome": "interrupted"}
+    over = folded([end], known)
+    assert over.finished == end and over.seq == known.seq
+    assert folded([end], over) == over
+
+
 def test_kinds_of_a_newer_runner_are_ignored() -> None:
     assert folded([{"kind": "sparkle", "seq": 1, "offset": 0.0}, {"kind": "glitter"}]).is_over is False
 

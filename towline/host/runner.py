@@ -2010,7 +2010,8 @@ class Watchman:
         self.halt, self.asked = host.halt(deployment), host.asked(deployment)
         now = time.monotonic()
         self.silence = limits.get("silence")
-        self.deadline = now + limits["deadline"] if limits.get("deadline") else float("inf")
+        left = limits.get("deadline")
+        self.deadline = float("inf") if left is None else now + left
         self.last_asked, self.last_mark = now, self._mark()
 
     def _mark(self):

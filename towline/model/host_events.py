@@ -73,10 +73,15 @@ class HostState:
         seq = event.get("seq")
         if not isinstance(seq, int):
             return self._after_passing(event)
-        if seq <= self.seq:
+        is_news_of_the_end = event.get("kind") == "finished" and self.finished is None
+        if (
+            seq <= self.seq and not is_news_of_the_end
+        ):  # a host that lost power may end a journal shorter than we know it
             return self
         epoch = now - float(event.get("offset") or 0.0)
-        state = replace(self, seq=seq, epoch=epoch if self.epoch is None else min(self.epoch, epoch), note="")
+        state = replace(
+            self, seq=max(seq, self.seq), epoch=epoch if self.epoch is None else min(self.epoch, epoch), note=""
+        )
         return state._after_journaled(event)
 
     def _after_passing(self, event: dict[str, Any]) -> HostState:
