@@ -90,6 +90,7 @@ class Follower:
     was_started: bool
     deadline_seconds: float
     on_change: Callable[[Heartbeat], None]
+    is_retry: bool = False  # an attempt before this one may have sent the order
     state: HostState = field(default_factory=HostState)
     may_have_begun: bool = False
 
@@ -272,7 +273,8 @@ class Follower:
         return InstanceOutcome(
             instance=self.target.name,
             outcome=outcome,
-            was_touched=self.was_started or self.state.was_started,
+            # An order that was sent may have begun, and so may one of an attempt that died without telling.
+            was_touched=self.may_have_begun or self.is_retry,
             message=self.mask(error.message),
             fault=fault_of(error),
             seconds=self._seconds,

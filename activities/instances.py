@@ -88,6 +88,7 @@ class InstanceActivities:
                 was_started=_last_beat().was_started,
                 deadline_seconds=_seconds_left(order, self._clock()),
                 on_change=activity.heartbeat,
+                is_retry=activity.info().attempt > 1,
             )
             outcome = await _follow_to_the_end(follower)
             if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):
