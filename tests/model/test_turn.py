@@ -1,0 +1,137 @@
+"""A group's turn and memory: order of the queue, handover to a compensation, what instances are known to run."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towline.model.messages import HolderEnd, OutcomePage, TurnEnd, TurnRequest
+from towline.model.status import DeploymentStatus, Outcome
+from towline.model.turn import TABLE, GroupState
+
+EMPTY = GroupState(application="shop", group="production", group_id="g-1")
+
+
+def request(name: str, if_busy: str = "wait", handed_over_by: str = "") -> TurnRequest:
+    return TurnRequest(
+        application="shop", group="production", group_id="g-1", deployment_id=name, run_id=f"run-{name}",
+        if_busy=if_busy, handed_over_by=handed_over_by,
+    )  # fmt: skip
+
+
+def end(name: str, status: DeploymentStatus = DeploymentStatus.SUCCEEDED, *owed: str, is_undo: bool = False) -> TurnEnd:
+    return TurnEnd(
+        application="shop", group="production", group_id="g-1", deployment_id=name, status=status,
+        revision="" if is_undo else f"rev of {name}", sha256="a", is_undo=is_undo, owed=owed,
+    )  # fmt: skip
+
+
+def page(name: str, results: dict[Outcome, tuple[str, ...]], *, is_undo: bool = False) -> OutcomePage:
+    return OutcomePage(
+        application="shop", group="production", group_id="g-1", deployment_id=name,
+        revision="" if is_undo else f"rev of {name}", sha256="a", is_undo=is_undo, results=results,
+    )  # fmt: skip
+
+
+def queue(state: GroupState) -> list[str]:
+    """The holder, then those that wait."""
+    holder = [state.holder.deployment_id] if state.holder else []
+    return holder + [ticket.deployment_id for ticket in state.waiting]
+
+
+@given(st.lists(st.integers(1, 6), max_size=12))
+def test_the_queue_keeps_its_order_and_nobody_is_in_it_twice(numbers: list[int]) -> None:
+    state = EMPTY
+    for number in numbers:
+        state, answer, _ = state.join(request(f"d-{number}"))
+        assert answer.granted == (queue(state)[0] == f"d-{number}")
+    first_seen = list(dict.fromkeys(f"d-{number}" for number in numbers))
+    assert queue(state) == first_seen
+    for position, name in enumerate(first_seen):
+        assert state.holder is not None and state.holder.deployment_id == name
+        state = state.leave(end(name)).grant()
+        assert queue(state) == first_seen[position + 1 :]
+    assert state.holder is None
+
+
+def test_a_busy_group_refuses_or_drops_those_that_wait() -> None:
+    state, _, _ = EMPTY.join(request("d-1"))
+    state, _, _ = state.join(request("d-2"))
+    same, answer, _ = state.join(request("d-3", "fail"))
+    assert same == state and "'d-1'" in answer.refused
+    state, answer, superseded = state.join(request("d-4", "supersede"))
+    assert [ticket.deployment_id for ticket in superseded] == ["d-2"]
+    assert queue(state) == ["d-1", "d-4"] and answer.ahead == ("d-1",)
+
+
+def test_a_compensation_takes_the_turn_over_ahead_of_everybody() -> None:
+    state, _, _ = EMPTY.join(request("d-1"))
+    state, _, _ = state.join(request("d-2"))
+    state, answer, _ = state.join(request("d-back", handed_over_by="d-1"))
+    assert answer.granted and queue(state) == ["d-back", "d-2"]
+    state = state.leave(end("d-1", DeploymentStatus.FAILED))
+    assert queue(state) == ["d-back", "d-2"]  # its end takes nothing from its compensation
+
+
+def test_owed_hosts_hold_the_queue_until_a_person_says_go() -> None:
+    state, _, _ = EMPTY.join(request("d-back"))
+    state, _, _ = state.join(request("d-2"))
+    state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
+    assert state.holder is None and state.held == "d-back left 1 owed: web-03"
+    state = state.release().grant()
+    assert queue(state) == ["d-2"] and state.held == ""
+
+
+def test_memory_goes_forward_and_back() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a", "b")}))
+    state = state.remember(page("d-2", {Outcome.SUCCEEDED: ("a",), Outcome.FAILED: ("b",), Outcome.SKIPPED: ("c",)}))
+    assert state.state_of("a").revision == "rev of d-2" and not state.state_of("b").is_healthy
+    assert "c" not in state.instances
+    state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",), Outcome.OWED: ("b",)}, is_undo=True))
+    back = state.state_of("a")
+    assert (back.revision, back.is_healthy, back.outcome) == ("rev of d-1", True, Outcome.ROLLED_BACK)
+    assert state.view.owed == ("b",)
+    state = state.remember(page("d-3", {Outcome.SUCCEEDED: ("b",)}))
+    assert state.view.owed == () and state.state_of("b").is_healthy
+
+
+def test_an_instance_that_failed_and_was_taken_back_is_healthy_as_before() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a",)}))
+    state = state.remember(page("d-2", {Outcome.FAILED: ("a",)}))
+    state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",)}, is_undo=True))
+    assert state.state_of("a").is_healthy and state.state_of("a").revision == "rev of d-1"
+
+
+def test_a_dead_holder_is_dropped_and_its_instances_are_not_taken_for_healthy() -> None:
+    state = EMPTY.remember(page("d-0", {Outcome.SUCCEEDED: ("a", "b")}))
+    state, _, _ = state.join(request("d-1"))
+    dead = HolderEnd(deployment_id="d-1", status="TERMINATED", results={Outcome.SUCCEEDED: ("a",)}, unknown=("b",))
+    state = state.drop(dead)
+    assert state.holder is None
+    assert state.state_of("b").outcome is Outcome.INTERRUPTED and not state.state_of("b").is_healthy
+
+
+def test_only_a_forward_success_moves_the_groups_revision() -> None:
+    state = EMPTY.leave(end("d-1")).leave(end("d-2", DeploymentStatus.FAILED)).leave(end("d-back", is_undo=True))
+    assert (state.view.revision, state.view.last_succeeded, state.view.last_attempted) == (
+        "rev of d-1",
+        "d-1",
+        "d-back",
+    )
+
+
+def test_the_tables_of_a_years_deployments_do_not_grow() -> None:
+    state = EMPTY.remember(page("d-first", {Outcome.SUCCEEDED: ("old",)}))
+    for number in range(1000):
+        state = state.remember(page(f"d-{number}", {Outcome.SUCCEEDED: ("a", "b")}))
+        state = state.leave(end(f"d-{number}"))
+    assert len(state.revisions) <= TABLE + 1 and len(state.deployments) <= TABLE + 1
+    assert state.state_of("old").revision == "rev of d-first"
+    assert state.state_of("a").deployment_id == "d-999"
+    assert state.view.revision == "rev of d-999"
+
+
+def test_states_come_in_pages_by_name() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: tuple(f"i{n}" for n in range(5))}))
+    assert list(state.states("", 3)) == ["i0", "i1", "i2"]
+    assert list(state.states("i2", 3)) == ["i3", "i4"]
