@@ -27,6 +27,7 @@ from towline.model.host_order import (
 from towline.model.instance import Target
 from towline.model.listing import Listing
 from towline.model.plan import CompiledPlan
+from towline.secrets import mask
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 
@@ -79,7 +80,10 @@ class HostActivities:
         try:
             self._check_here(target)
             async with asyncio.timeout(seconds):
-                return HostAnswer(instance=target.name, answer=await ask(open_transport(target, self._pool), order))
+                answer = await ask(open_transport(target, self._pool), order)
+                if "text" in answer:  # a log: what looks like a secret must not enter Temporal
+                    answer = {**answer, "text": mask(str(answer["text"]))}
+                return HostAnswer(instance=target.name, answer=answer)
         except TimeoutError:
             late = Unreachable(f"{target.name} has not answered within {seconds:g} s")
             return HostAnswer(instance=target.name, fault=fault_of(late))

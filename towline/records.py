@@ -48,11 +48,6 @@ class Records:
 
         return {name: found for name, found in in_parallel(read, names) if found}
 
-    def logged_instances(self, deployment_id: str) -> list[str]:
-        """The instances that have a script log."""
-        prefix = log_key(deployment_id, "x").removesuffix("x.log")
-        return [key.removeprefix(prefix).removesuffix(".log") for key in self.store.keys(prefix)]
-
     def log(self, deployment_id: str, instance: str) -> bytes | None:
         """The script log of an instance, or None."""
         return self._get(log_key(deployment_id, instance))

@@ -286,6 +286,21 @@ def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
     assert "is a rollback itself" in again.err
 
 
+def test_logs_of_a_hook_that_is_at_work_come_from_the_host(site: Site) -> None:
+    site.declare("busy", count=1)
+    script = Path(site.bundle("v5")) / AFTER
+    script.write_text("#!/bin/sh\necho begun\nwhile [ ! -e $TOWLINE_ROOT/go ]; do sleep 0.1; done\necho let go\n")
+    deployment = site.run("deploy", "shop", "busy", "--revision", site.bundle("v5"), "--detach").out.strip()
+    until(lambda: "[stdout]begun" in site.run("logs", deployment, "busy-1").out)
+    follower = site.start("logs", deployment, "-f")
+    (site.root("busy-1") / "go").write_text("")
+    out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 0, err
+    assert [line.rpartition("]")[2] for line in out.splitlines() if "[stdout]" in line] == ["begun", "let go"]
+    assert all(line.startswith("busy-1  ") for line in out.splitlines())
+    assert site.run("logs", deployment, "busy-9").status == 2
+
+
 def test_what_temporal_has_forgotten_is_read_from_the_store(site: Site) -> None:
     site.declare("old", seconds=0.1)
     words = ["deploy", "shop", "old", "--revision", site.bundle("v1"), "--id", "d-OLDONE"]

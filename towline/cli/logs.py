@@ -13,7 +13,8 @@ import click
 def command(deployment: str, instance: str | None, failed: bool, follow: bool) -> None:
     """Prints what the scripts of a deployment wrote, instance by instance.
 
-    Logs are in the store, written by the workers; with several instances each line begins with its instance's name.
+    Of instances that have ended from the store, of those at work from the hosts themselves. With several instances
+    each line begins with its instance's name.
     """
     from towline.cli.door import talk
     from towline.cli.log_reading import print_logs
