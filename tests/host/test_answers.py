@@ -6,6 +6,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,16 @@ def test_a_runner_that_is_not_root_works_below_its_own_root() -> None:
         end = host.deploy("d-3", archive, owner).events[-1]
         assert end["failed_event"] == "Install" and "only root" in end["message"]
         assert host.path("/srv/a.txt").exists() is False
+
+
+@pytest.mark.skipif(not Path("/etc/profile").exists() or not shutil.which("bash"), reason="needs bash and /etc/profile")
+def test_scripts_on_a_real_host_have_the_environment_of_etc_profile(tmp_path: Path) -> None:
+    source = ["bash", "--norc", "-c", ". /etc/profile >/dev/null 2>&1; echo $PATH"]
+    bare = {"PATH": "/usr/bin:/bin", "LC_CTYPE": "C.UTF-8"}
+    expected = subprocess.run(source, env=bare, capture_output=True, text=True, check=True).stdout.strip()
+    archive = tar_of({"env.sh": "#!/bin/sh\nenv\n"})
+    places = {"root": "", "deployment_root": f"{tmp_path}/d", "state_dir": f"{tmp_path}/s", "allow_aws_agent": True}
+    host = LocalHost(tmp_path, env=bare)
+    call = host.deploy("d-1", archive, plan_of(hooks={"AfterInstall": [script("env.sh")]}), **places)
+    seen = "".join(event["text"] for event in call.kinds("log"))
+    assert f"[stdout]PATH={expected}\n" in seen and "TOWLINE_ROOT" not in seen and "LC_CTYPE" not in seen

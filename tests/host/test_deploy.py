@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -58,3 +59,22 @@ def test_attaching_to_what_has_ended_tells_the_rest(host: LocalHost) -> None:
         assert again.finish()["kind"] == "finished"
     assert again.events[0]["kind"] == "attached"
     assert next(event["seq"] for event in again.events if "seq" in event) == 6
+
+
+def test_an_inherited_umask_keeps_nobody_from_the_archive(host: LocalHost) -> None:
+    before = os.umask(0o077)
+    try:
+        host.deploy("d-1", BUNDLE, PLAN)
+    finally:
+        os.umask(before)
+    for path in (host.deployment("d-1"), host.deployment("d-1") / "deployment-archive", host.path("/srv/app")):
+        assert path.stat().st_mode & 0o777 == 0o755
+    assert host.state("").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_pruned_goes_with_its_journal(host: LocalHost) -> None:
+    for number in range(4):
+        host.deploy(f"d-{number}", BUNDLE, PLAN, limits={"max_revisions": 2})
+    assert sorted(path.name for path in host.deployment("d-1").parent.iterdir()) == ["d-2", "d-3"]
+    assert sorted(path.stem for path in host.state("journals").iterdir()) == ["d-2", "d-3"]
+    assert not list(host.state("asked").iterdir()) and not host.state("working").exists()

@@ -54,6 +54,7 @@ OPEN_OUTPUT_GRACE = 0.5  # seconds that a child may keep a hook's output open af
 TERM_TO_KILL = 5.0
 EVENT_SECONDS = 3600
 REPLY_SECONDS = 120
+PROFILE_SECONDS = 30
 DEFAULT_LOG_BYTES = 64 * 1024 * 1024
 DEFAULT_MEMBERS = 1000000
 UNPACKED_FLOOR = 1024 * 1024 * 1024  # an archive may always unpack to this, above it to so many times its size:
@@ -809,8 +810,10 @@ def prune(host, group, current, limits):
     needed = (group.last_install(), group.succeeded_directory())
     old = sorted((path for path in others if path not in needed), key=lambda path: os.lstat(path).st_mtime)
     for path in old[:extra]:
+        name = os.path.basename(path)
         remove_tree(path)
-        remove_tree(group.kept + "/" + os.path.basename(path))
+        remove_tree(group.kept + "/" + name)
+        remove(host.journal(name))
 
 
 # ------------------------------------------------------------------------------------- clean-up and kept files
@@ -1599,7 +1602,10 @@ class Following:
         if self.script.status is None:
             return False
         if self.reason:
-            return not alive(self.members)
+            # a last look for what a trap may have started in the meantime
+            if not alive(self.members):
+                self.members = family(self.script.pid)
+            return not self.members
         return not self.streams or time.monotonic() >= self.grace_at
 
     def _reap(self):
@@ -1710,11 +1716,14 @@ def command_of(script, path):
 # What belongs to the connection or the worker, and no script should see: the agent is a service and has no such thing.
 OF_CONNECTION = ("SSH_", "SUDO_", "XDG_", "TEMPORAL_", "TOWLINE_")
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_FILE")
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 NOT_FOR_SCRIPTS = (*SECRETS, "MAIL", "TERM", "OLDPWD", "PWD", "SHLVL", "_")
 
 
 def own_environment():
     """The runner's environment, without what no script should see."""
+    if os.environ.get("LC_CTYPE") in COERCED and os.environ.get("LANG", "C") in ("C", "POSIX", ""):
+        os.environ.pop("LC_CTYPE")  # Python's own doing, where it was started without a locale
     return {
         name: value
         for name, value in os.environ.items()
@@ -1724,24 +1733,39 @@ def own_environment():
 
 def profile_environment(environment):
     """The environment as /etc/profile makes it: AWS's agent is started so, and scripts have come to rely on it."""
-    import subprocess
-
     shell = find_tool("bash")
     if not shell or not os.path.exists("/etc/profile"):
         return environment
-    try:
-        done = subprocess.run(
-            [shell, "--norc", "-c", "set -a; . /etc/profile >/dev/null 2>&1; exec env -0"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return environment
-    pairs = [os.fsdecode(item).partition("=") for item in done.stdout.split(b"\0") if b"=" in item]
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            nothing = os.open("/dev/null", os.O_RDWR)
+            for fd, number in ((nothing, 0), (writing, 1), (nothing, 2)):
+                os.dup2(fd, number)
+            source = "set -a; . /etc/profile >/dev/null 2>&1; exec env -0"
+            os.execve(shell, [shell, "--norc", "-c", source], environment)
+        finally:
+            os._exit(127)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as output:
+        data = read_until(output.fileno(), time.monotonic() + PROFILE_SECONDS)
+    if data is None:
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    pairs = [os.fsdecode(item).partition("=") for item in (data or b"").split(b"\0") if b"=" in item]
     return {key: value for key, _, value in pairs if key not in NOT_FOR_SCRIPTS} or environment
+
+
+def read_until(fd, deadline):
+    """All that comes to the end of file, or None where that takes too long."""
+    data = b""
+    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(fd, 65536)
+        if not piece:
+            return data
+        data += piece
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------ lifecycle
@@ -2506,6 +2530,7 @@ class ConnectedEnd:
                 ended = self._own(lock)
             finally:
                 lock.close()
+        remove(self.host.asked(self.id))
 
     def _attach(self):
         """Somebody works or waits for this deployment: follows until it is finished (True) or nobody is (False)."""
@@ -2903,7 +2928,7 @@ def be_detached(order, host, writer):
             os.setsid()
         silence_output()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        os.umask(0o022)
+        os.umask(0o022)  # under systemd-run this process has not been through `serve`
         os.chdir("/")
         os.set_blocking(writer, False)
         work(order, host, lambda: poke(writer))
@@ -3003,6 +3028,7 @@ def check_work(order, do):
 
 def serve(wire):
     """Takes one order and does what it says."""
+    os.umask(0o022)  # scripts of other users must be able to reach their archive
     order = wire.line(REPLY_SECONDS)
     if order is None:
         raise Refused("InvalidOrder", "no order came")
