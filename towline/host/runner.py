@@ -1333,8 +1333,13 @@ class Installer:
         write_all(self.list, line if line.endswith(b"\n") else line + b"\n")
 
     def _mkdir(self, path):
-        os.mkdir(path, 0o777)
+        before = os.fstat(self.list).st_size
         self._record(path)
+        try:
+            os.mkdir(path, 0o777)
+        except OSError:
+            os.ftruncate(self.list, before)  # what was there already is not ours to remove
+            raise
 
     def _copy(self, source, destination):
         replaces = destination in self.plan.replaced
