@@ -3,38 +3,50 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 MINIMUM := 3.11
+PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --editable
 
-.PHONY: demo test check format setup fleet-tools clean
+.PHONY: help demo test check lint format setup clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(VENV)/.installed  ## the environment in .venv
+demo: $(VENV)/.installed-demo  ## a good rollout, then a bad one that is taken back, on this machine (KEEP=1: stays up)
+	@exec $(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
-# Any Python of at least 3.11 will do; PYTHON=... names another one.
-$(VENV)/.installed: pyproject.toml
-	@py=""; for p in $(PYTHON) python3 python3.13 python3.12; do \
-	  if $$p -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(MINIMUM)".split("."))))' 2>/dev/null; then py=$$p; break; fi; done; \
-	if [ -z "$$py" ]; then \
-	  echo "towline needs Python $(MINIMUM) or newer; sought: $(PYTHON), python3, python3.13, python3.12." >&2; \
-	  echo "Get one: 'apt install python3.11 python3.11-venv', 'dnf install python3.11' or https://www.python.org/downloads/;" >&2; \
-	  echo "then: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi; \
-	echo "building the environment in $(VENV) with $$($$py --version)"; \
-	$$py -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+test: lint  ## lint, strict types and all tests, on real parts
+	@$(BIN)/pytest
 
-demo: setup  ## the main job on embedded defaults: a good rollout, then a bad one that is compensated (KEEP=1: stays up)
-	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+check: lint  ## lint, strict types and the fast tests: within a minute
+	@$(BIN)/pytest -m 'not slow and not fleet' -x
 
-check: setup  ## format, lint, strict types, fast tests: within a minute
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/vermin --quiet --no-tips -t=3.6- towline/host/runner.py && $(BIN)/pytest -m 'not slow and not fleet' -x
+lint: setup  ## format, lint, strict types, the runner's Python version
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/vermin --quiet --no-tips -t=3.6- towline/host/runner.py
 
-format: setup
+format: setup  ## mend the format
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
-test: check  ## everything, on real parts
-	@$(BIN)/pytest -m 'slow or fleet'
+setup: $(VENV)/.installed  ## the environment in .venv, with all that development needs
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean:  ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The demo needs less than development does, and is there in a fifth of the time.
+$(VENV)/.installed-demo: pyproject.toml | $(VENV)/.made
+	@echo "installing towline in $(VENV): some seconds, the first time only"; $(PIP_INSTALL) '.[server]'
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	@echo "installing towline and its development tools in $(VENV): a minute, the first time only"; $(PIP_INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.installed-demo
+
+# Any Python of at least 3.11 that can make environments will do; PYTHON=... names another one.
+$(VENV)/.made:
+	@py=""; for p in $(PYTHON) python3 python3.13 python3.12; do \
+	  if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < tuple(map(int, "$(MINIMUM)".split("."))))' 2>/dev/null; \
+	  then py=$$p; break; fi; done; \
+	if [ -z "$$py" ]; then \
+	  echo "towline needs Python $(MINIMUM) or newer, with venv; sought: $(PYTHON), python3, python3.13, python3.12." >&2; \
+	  echo "Get one: 'apt install python3.11 python3.11-venv', 'dnf install python3.11' or https://www.python.org/downloads/;" >&2; \
+	  echo "then: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi; \
+	echo "making $(VENV) with $$($$py --version)"; $$py -m venv --clear $(VENV) && touch $@
