@@ -30,6 +30,7 @@ CASES = [
     Case("a request that breaks a rule", "Failed", 2, "InvalidRequest"),
     Case("an application that nobody declared", "Failed", 2, "APPLICATION_MISSING"),
     Case("a group that nobody declared", "Failed", 2, "DEPLOYMENT_GROUP_MISSING"),
+    Case("a configuration that nobody declared", "Failed", 2, "DeploymentConfigDoesNotExistException"),
     Case("the group is busy and ifBusy is fail", "Failed", 1, "DeploymentLimitExceededException"),
     Case("still running: sight was lost", "InProgress", 5),
 ]

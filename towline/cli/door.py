@@ -19,6 +19,8 @@ from towline.store import Store
 
 T = TypeVar("T")
 
+STORE_LOOKS = 6
+
 
 def talk(story: Callable[[Door], Awaitable[T]]) -> T:
     """Connects, runs a command's story, and returns what it returns."""
@@ -51,7 +53,13 @@ class Door:
     async def _store_of_workers(self) -> str:
         from towline.catalogue import Catalogue
 
-        address = await Catalogue(self.deployments.temporal).store_address()
+        catalogue = Catalogue(self.deployments.temporal)
+        address = await catalogue.store_address()
+        for _ in range(STORE_LOOKS):
+            if address:
+                break
+            await asyncio.sleep(0.5)  # a first worker tells it a moment after it answers
+            address = await catalogue.store_address()
         if not address:
             raise errors.NotFound("no worker has told where its store is.", "Start one, or set TOWLINE_STORE.")
         return address

@@ -23,7 +23,13 @@ class ExitStatus(IntEnum):
     LET_GO = 130  # Ctrl-C while watching; the rollout goes on
 
 
-_BAD_INPUT = (ErrorCode.INVALID_REQUEST, ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING, "NotFound")
+_BAD_INPUT = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.APPLICATION_MISSING,
+    ErrorCode.DEPLOYMENT_GROUP_MISSING,
+    "DeploymentConfigDoesNotExistException",
+    "NotFound",
+)
 
 
 def exit_status(view: DeploymentView) -> ExitStatus:
