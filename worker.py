@@ -53,6 +53,12 @@ INSTANCES_AT_ONCE = 500
 DRAIN = timedelta(seconds=2)
 """After SIGTERM, activities have this long to end by themselves; then those on hosts detach and hand over."""
 
+TELL_SECONDS = 5.0
+"""At its start a worker waits so long for the catalogue to take the store's address, and goes on in any case."""
+
+STICKY = timedelta(seconds=3)
+"""A killed worker's workflows are offered to another one so much later; Temporal's default is 10 s."""
+
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "towline", "pydantic", "pydantic_core", "annotated_types"
@@ -78,7 +84,9 @@ async def run(settings: Settings, client: Client | None = None) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers:
                 await stack.enter_async_context(worker)
-            await Catalogue(client).write_store_address(store.address)
+            telling = asyncio.create_task(tell_where_the_store_is(Catalogue(client), store.address))
+            stack.push_async_callback(end_of, telling)
+            await asyncio.wait({telling}, timeout=TELL_SECONDS)
             log.info("at work on %s", ", ".join(worker.task_queue for worker in workers))
             async with told_to_end() as end:
                 await end.wait()
@@ -104,6 +112,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
             workflows=WORKFLOWS,
             activities=[*everywhere, *on_hosts],
             workflow_runner=SANDBOX,
+            sticky_queue_schedule_to_start_timeout=STICKY,
             **options,
         ),
         Worker(client, task_queue=names.local_task_queue(host), activities=on_hosts, **options),
@@ -137,6 +146,28 @@ def build_activities(
         preview.preview,
     ]
     return on_hosts, everywhere
+
+
+async def tell_where_the_store_is(catalogue: Catalogue, address: str) -> None:
+    """Writes the store's address into the catalogue, for clients; tried until it is there.
+
+    Where all workers were killed, the catalogue answers only after Temporal has noticed that (some ten seconds): the
+    worker that takes over must not end for that.
+    """
+    while True:
+        try:
+            await catalogue.write_store_address(address)
+        except TowlineError as error:
+            log.warning("clients cannot be told yet where the store is: %s", error)
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+async def end_of(task: asyncio.Task[None]) -> None:
+    """Cancels a task and waits for it."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def check_store(store: Store) -> None:
