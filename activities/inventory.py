@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,13 +33,15 @@ from towline.model.messages import (
     ReadGroup,
     instance_key,
     order_key,
+    report_key,
 )
 from towline.model.paths import CheckPaths, PathFinding, PathFindings
 from towline.model.problem import did_you_mean
-from towline.model.status import ErrorCode
+from towline.model.status import ErrorCode, Outcome
 from towline.store import Store
 
 STORE_THREADS = 16
+NEVER_BEGUN = (Outcome.SKIPPED.value, Outcome.BLOCKED.value)
 NO_CONFIG = "DeploymentConfigDoesNotExistException"  # CodeDeploy's own name for it
 
 
@@ -127,7 +130,7 @@ class InventoryActivities:
         frozen = await asyncio.to_thread(self._frozen_targets, undo.deployment_id)
         wanted = request.only
         if wanted is None:
-            wanted = await asyncio.to_thread(self._touched, undo.deployment_id)
+            wanted = await asyncio.to_thread(self._touched, undo.deployment_id, frozen)
         known = frozen | await self._members.declared(wanted)
         gone = [name for name in wanted if name not in known]
         warnings = [f"{name} is unknown, now and in {undo.deployment_id}: it stays as it is" for name in gone]
@@ -152,17 +155,33 @@ class InventoryActivities:
             return {}
         return {target.name: target for page in pages for target in page.targets}
 
-    def _touched(self, deployment_id: str) -> tuple[str, ...]:
-        """The instances whose records say that a runner began to work on them."""
+    def _touched(self, deployment_id: str, frozen: Collection[str]) -> tuple[str, ...]:
+        """The instances on which a runner began, or may have begun: those are asked, and their journals decide.
+
+        A record tells it for certain. An instance without one was never begun where the report says so; a deployment
+        that was terminated has no report, and those that were in flight then have no record.
+        """
         prefix = instance_key(deployment_id, "").removesuffix(".json")
         try:
             keys = list(self._store.keys(prefix))
-            reports = [InstanceReport.model_validate_json(data) for data in self._get_all(keys)]
+            records = [InstanceReport.model_validate_json(data) for data in self._get_all(keys)]
         except NotFound:
-            keys, reports = [], []
-        if not keys:
+            records = []
+        told = {record.outcome.instance: record.outcome.was_touched for record in records}
+        never = self._never_begun(deployment_id)
+        if not told and not frozen and never is None:
             raise NotFound(f"the store knows nothing of what deployment {deployment_id} did.", "See: towline list")
-        return tuple(report.outcome.instance for report in reports if report.outcome.was_touched)
+        untold = [name for name in frozen if name not in told and name not in (never or ())]
+        return (*(name for name, was_touched in told.items() if was_touched), *untold)
+
+    def _never_begun(self, deployment_id: str) -> frozenset[str] | None:
+        """The instances that a deployment's report knows as never begun; None where there is no report."""
+        try:
+            report = json.loads(self._store.get(report_key(deployment_id)))
+        except NotFound:
+            return None
+        outcomes = {name: extra.get("outcome") for name, extra in report["progress"].get("instances", {}).items()}
+        return frozenset(name for name, outcome in outcomes.items() if outcome in (None, *NEVER_BEGUN))
 
     # ── a client's question ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -37,9 +37,10 @@ from temporalio.exceptions import ApplicationError, TerminatedError, WorkflowAlr
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
+from towline.ended import checked_view, view_from_outside, view_of_failure
 from towline.listing import Listed, active_or_newest, listed, the_only_one, visibility_query
 from towline.model import names
-from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, Progress, StopAnswer, StopRequest
+from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
 from towline.model.status import DeploymentStatus
 from towline.settings import Settings, read_settings
 from towline.temporal import asking, connect_temporal, is_no_worker
@@ -136,16 +137,20 @@ class Deployments:
         told = await description.memo()
         if MEMO_REQUEST in told:
             return str(told[MEMO_REQUEST])
-        handle = self.temporal.get_workflow_handle(description.id, run_id=description.run_id)
-        with asking(f"reading how {description.id} was started"):
+        request = await self._request_of(self.temporal.get_workflow_handle(description.id, run_id=description.run_id))
+        return fingerprint(request) if request else ""
+
+    async def _request_of(self, handle: WorkflowHandle[Any, Any]) -> DeployRequest | None:
+        """What a deployment was asked for, from its first event; None where that was no valid request."""
+        with asking(f"reading how {handle.id} was started"):
             async for event in handle.fetch_history_events(page_size=1):
                 payloads = event.workflow_execution_started_event_attributes.input.payloads
                 values = await self.temporal.data_converter.decode(payloads) if payloads else []
                 try:
-                    return fingerprint(DeployRequest.model_validate(values[0])) if values else ""
+                    return DeployRequest.model_validate(values[0]) if values else None
                 except ValueError:
-                    return ""
-        return ""
+                    return None
+        return None
 
     # ── look ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,12 +239,14 @@ class Deployments:
         handle = self.temporal.get_workflow_handle(deployment_id, result_type=DeploymentView)
         with asking(f"waiting for {deployment_id}"):
             try:
-                return _checked_view(await handle.result())
+                return checked_view(await handle.result())
             except WorkflowFailureError as error:
                 now = await self._describe(deployment_id) if isinstance(error.cause, TerminatedError) else None
                 if now and now.status == WorkflowExecutionStatus.RUNNING:  # reset: another run goes on
                     return await self._ended(deployment_id)
-                return _view_of_failure(deployment_id, error.cause)
+                if isinstance(error.cause, ApplicationError):
+                    return view_of_failure(deployment_id, error.cause)
+                return view_from_outside(deployment_id, error.cause, await self._request_of(handle))
             except WorkflowContinuedAsNewError:  # never ours; some other workflow of this id
                 raise errors.NotFound(f"{deployment_id} is no deployment.", "See: towline list") from None
 
@@ -351,33 +358,3 @@ def _search_attributes(request: DeployRequest) -> TypedSearchAttributes:
     }
     pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
     return TypedSearchAttributes(pairs)
-
-
-# ── how a workflow ended ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _view_of_failure(deployment_id: str, cause: BaseException) -> DeploymentView:
-    """The view that a failed or stopped deployment carries; of one ended from outside, what can be said."""
-    if isinstance(cause, ApplicationError) and cause.details:
-        try:
-            return _checked_view(cause.details[0])
-        except ValueError:
-            pass
-    message = getattr(cause, "message", "") or str(cause)
-    outside = not isinstance(cause, ApplicationError)
-    return DeploymentView(
-        info={
-            "deploymentId": deployment_id,
-            "status": (DeploymentStatus.STOPPED if outside else DeploymentStatus.FAILED).value,
-            "errorInformation": {
-                "code": "INTERNAL_ERROR" if outside else (getattr(cause, "type", "") or "INTERNAL_ERROR"),
-                "message": f"ended from outside: {message}" if outside else message,
-            },
-        },
-        # Ended from outside, nothing more was done for the hosts that were in flight.
-        progress=Progress(phase="ended", is_whole=not outside),
-    )
-
-
-def _checked_view(value: Any) -> DeploymentView:
-    return value if isinstance(value, DeploymentView) else DeploymentView.model_validate(value)
