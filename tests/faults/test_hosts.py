@@ -1,0 +1,180 @@
+"""What happens on an instance: the runner dies, a hook is ended, two deployments meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
+
+from tests.faults.site import EVENTS, Site, is_alive
+from tests.support.temporal import eventually
+from towline.model import names
+from towline.model.messages import InstanceReport, StopRequest, instance_key
+from towline.model.status import Outcome
+
+pytestmark = pytest.mark.slow
+
+
+def outcome_of(site: Site, deployment_id: str, instance: str) -> Outcome:
+    """What the store says of an instance."""
+    record = InstanceReport.model_validate_json(site.store.get(instance_key(deployment_id, instance)))
+    return record.outcome.outcome
+
+
+async def test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=3, rollback=True)
+    await site.deploy("d-1")
+    hosts[1].hold("AfterInstall")
+    await site.start("d-2", version="v2")
+    run = await site.begun(hosts[1], "d-2")
+    os.kill(hosts[1].runner_pid("d-2"), signal.SIGKILL)
+    # The next that takes the host's lock, here the undo, ends what the dead runner has left.
+    await eventually(lambda: not is_alive(run.pid))
+    hosts[1].let_go("AfterInstall")
+    view = await site.ended("d-2")
+    assert view.info["status"] == "Failed"
+    assert outcome_of(site, "d-2", "web-2") is Outcome.INTERRUPTED
+    assert "d-2 AfterInstall ended" not in hosts[1].ends
+    assert hosts[2].run_of("d-2", "AfterInstall") is None, "past the budget nothing new starts"
+    assert view.progress.is_whole and [host.installed for host in hosts] == ["v1", "v1", "v1"]
+    assert sum(run.deployment == "d-2" for run in hosts[1].runs) == 3  # ApplicationStop of v1, then two of v2
+
+
+async def test_stop_now_ends_a_hook_that_runs(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    run = await site.begun(hosts[0], "d-1")
+    answer = await site.deployments.stop("d-1", StopRequest(now=True, rollback=False))
+    assert answer
+    view = await site.ended("d-1")
+    assert view.info["status"] == "Stopped"
+    assert not is_alive(run.pid)
+    assert outcome_of(site, "d-1", "web-1") in (Outcome.STOPPED, Outcome.INTERRUPTED)
+    assert hosts[0].ends == ["d-1 BeforeInstall ended"] and hosts[1].runs == []
+
+
+async def test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    await site.begun(hosts[0], "d-1")
+    await site.deployments.stop("d-1", StopRequest(rollback=False))
+    await eventually(lambda: hosts[0].halt_word("d-1"))
+    hosts[0].let_go("AfterInstall")
+    view = await site.ended("d-1")
+    assert view.info["status"] == "Stopped"
+    assert hosts[0].ends == ["d-1 BeforeInstall ended", "d-1 AfterInstall ended"]
+    assert hosts[0].run_of("d-1", "ApplicationStart") is None and hosts[1].runs == []
+
+
+async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    await site.deploy("d-1")
+    hosts[0].hold("AfterInstall")
+    await site.start("d-2", version="v2")
+    await site.begun(hosts[0], "d-2")
+    await site.client.get_workflow_handle("d-2").terminate("by hand")
+    await eventually(lambda: hosts[0].halt_word("d-2"))
+    hosts[0].let_go("AfterInstall")
+    await eventually(lambda: hosts[0].journal("d-2")[-1]["kind"] == "finished")
+    assert hosts[0].run_of("d-2", "ApplicationStart") is None
+    assert hosts[0].installed == "v2"
+    status, said = await site.run("rollback", "d-2", "--yes")
+    assert status == 0, said
+    assert [host.installed for host in hosts] == ["v1", "v1"]
+    assert [run for run in hosts[1].runs if run.deployment != "d-1"] == [], "what was not touched is not touched now"
+
+
+async def test_after_a_terminate_the_next_deployment_goes_on(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    run = await site.begun(hosts[0], "d-1")
+    await site.start("d-2", version="v2")
+    await site.client.get_workflow_handle("d-1").terminate("by hand")
+    await eventually(lambda: hosts[0].halt_word("d-1"))
+    assert is_alive(run.pid) and hosts[0].run_of("d-2", "BeforeInstall") is None, "the host's lock holds d-2 back"
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-2")).info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts, EVENTS[1:3])
+    assert hosts[0].installed == "v2"
+
+
+async def test_two_groups_on_one_host_take_turns(site: Site) -> None:
+    await site.worker()
+    [web] = await site.declare("web", hosts=1)
+    await site.declare("api", at=(web,))
+    web.hold("AfterInstall")
+    await asyncio.gather(site.start("d-1", "web"), site.start("d-2", "api", fileExistsBehavior="OVERWRITE"))
+    first = await eventually(lambda: web.run_of("d-1", "AfterInstall") or web.run_of("d-2", "AfterInstall"))
+    web.let_go("AfterInstall")
+    views = [await site.ended("d-1"), await site.ended("d-2")]
+    assert [view.info["status"] for view in views] == ["Succeeded", "Succeeded"]
+    order = [run.deployment for run in web.runs]
+    other = {"d-1": "d-2", "d-2": "d-1"}[first.deployment]
+    assert order == [first.deployment] * 4 + [other] * 4, "never two at once"
+
+
+async def test_deploying_under_an_id_again_attaches_in_the_same_words_only(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    words = ("deploy", "shop", "web", "--id", "d-1", "--revision")
+    folder = site.folder / "v1"
+    site.write_bundle(folder, "v1")
+    first = asyncio.create_task(site.run(*words, str(folder)))
+    await site.begun(hosts[0], "d-1")
+    again = asyncio.create_task(site.run(*words, str(folder)))
+    status, said = await site.run(*words, str(folder), "--description", "another")
+    assert status == 2 and "in other words" in said
+    hosts[0].let_go("AfterInstall")
+    assert (await first)[0] == 0
+    assert (await again)[0] == 0
+    assert (await site.run(*words, str(folder)))[0] == 0
+    site.check_counts("d-1", hosts)
+
+
+async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2, config="AllAtOnce")
+    await asyncio.gather(site.start("d-1"), site.start("d-2", version="v2"))
+    assert [(await site.ended(one)).info["status"] for one in ("d-1", "d-2")] == ["Succeeded", "Succeeded"]
+    for host in hosts:
+        order = [run.deployment for run in host.runs]
+        assert order == sorted(order, key=order.index), "the hooks of two deployments do not mix"
+    assert len({host.installed for host in hosts}) == 1
+
+
+async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    run = await site.begun(hosts[0], "d-1")
+    service, shard = site.client.workflow_service, names.shard_workflow_id("d-1", 1)
+    where = {"namespace": site.client.namespace, "execution": WorkflowExecution(workflow_id=shard)}
+    await service.pause_activity(PauseActivityRequest(**where, identity="test", type="deploy_instance"))
+
+    async def is_detached() -> bool:
+        description = await site.client.get_workflow_handle(shard).describe()
+        [pending] = description.raw_description.pending_activities
+        return bool(pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED)
+
+    await eventually(is_detached)
+    assert is_alive(run.pid), "paused: the runner is left at work"
+    await service.unpause_activity(UnpauseActivityRequest(**where, identity="test", type="deploy_instance"))
+    await service.reset_activity(ResetActivityRequest(**where, identity="test", type="deploy_instance"))
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)

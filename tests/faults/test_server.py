@@ -1,0 +1,42 @@
+"""Temporal's server is killed in the middle of a rollout and comes back with its SQLite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from tests.faults.site import Site, is_alive
+from tests.support.temporal import eventually
+from towline.devserver import dev_server, free_port
+
+pytestmark = pytest.mark.slow
+
+
+async def test_temporal_killed_in_the_middle_of_a_hook_and_started_again(tmp_path: Path) -> None:
+    port, ui_port, db = free_port(), free_port(), tmp_path / "temporal.db"
+    async with dev_server(db=db, port=port, ui_port=ui_port) as server:
+        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+        site = Site(tmp_path, server.address, client)
+        try:
+            worker = await site.worker()
+            hosts = await site.declare(hosts=2)
+            hosts[0].hold("AfterInstall")
+            await site.start("d-1")
+            run = await site.begun(hosts[0], "d-1")
+            server.process.kill()
+            server.process.wait()
+            assert is_alive(run.pid) and is_alive(hosts[0].runner_pid("d-1"))
+            hosts[0].let_go("AfterInstall")
+            # The runner needs nobody: its journal comes to an end while Temporal is away.
+            await eventually(lambda: hosts[0].journal("d-1")[-1]["kind"] == "finished")
+            async with dev_server(db=db, port=port, ui_port=ui_port):
+                view = await site.ended("d-1")
+                assert view.info["status"] == "Succeeded"
+                site.check_counts("d-1", hosts)
+                assert not worker.has_ended, "the worker outlives the server"
+        finally:
+            site.close()
+            print(*(worker.log.read_text()[-4000:] for worker in site.workers))

@@ -1,0 +1,73 @@
+"""Workers are killed, ended and started while hooks run on instances; the instances' own count tells what ran."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.site import Site, is_alive
+from tests.support.temporal import eventually
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(site: Site) -> None:
+    first = await site.worker()
+    hosts = await site.declare(hosts=2)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    run = await site.begun(hosts[0], "d-1")
+    second = await site.worker()
+    first.kill()
+    assert is_alive(run.pid) and is_alive(hosts[0].runner_pid("d-1"))
+    hosts[0].let_go("AfterInstall")
+    view = await site.ended("d-1")
+    assert view.info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)
+    assert [host.installed for host in hosts] == ["v1", "v1"]
+    assert not second.has_ended
+
+
+async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
+    workers = [await site.worker(), await site.worker()]
+    hosts = await site.declare(hosts=2, config="AllAtOnce")
+    for host in hosts:
+        host.hold("AfterInstall")
+    await site.start("d-1")
+    for host in hosts:
+        await site.begun(host, "d-1")
+    for worker in workers:
+        worker.kill()
+    for host in hosts:
+        host.let_go("AfterInstall")
+    # Nobody is connected: the runners go through their journals to the end by themselves.
+    for host in hosts:
+        await eventually(lambda host=host: host.journal("d-1")[-1]["kind"] == "finished")
+    await site.worker()
+    view = await site.ended("d-1")
+    assert view.info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)
+
+
+async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: Site) -> None:
+    first = await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    run = await site.begun(hosts[0], "d-1")
+    first.terminate()
+    await eventually(lambda: first.has_ended, seconds=10)
+    assert is_alive(run.pid), "the hook goes on"
+    await site.worker()
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)
+    assert first.process.returncode == 0, first.log.read_text()
+
+
+async def test_a_worker_whose_store_cannot_be_written_takes_no_work(site: Site) -> None:
+    (site.folder / "file").touch()
+    worker = site.launch(TOWLINE_STORE=str(site.folder / "file" / "store"))
+    await eventually(lambda: worker.has_ended)
+    assert worker.process.returncode == 1
+    assert str(site.folder / "file") in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()
