@@ -48,6 +48,8 @@ from towline.temporal import asking, connect_temporal, is_no_worker
 MEMO_REQUEST = "towlineRequest"
 QUERY_SECONDS = 5.0
 LOOK_SECONDS = 0.5  # how often a watcher looks; the end itself is told by a long poll at once
+LARGE_FLEET = 300
+LOOK_SECONDS_LARGE = 2.0  # each look at a large fleet costs its workers many queries
 TASK_TIMEOUT = timedelta(seconds=5)
 
 T = TypeVar("T")
@@ -192,7 +194,8 @@ class Deployments:
                 yield sight
                 if sight.has_ended:
                     return
-                await asyncio.wait({ending}, timeout=LOOK_SECONDS)
+                is_large = sight.view is not None and sight.view.progress.total > LARGE_FLEET
+                await asyncio.wait({ending}, timeout=LOOK_SECONDS_LARGE if is_large else LOOK_SECONDS)
         finally:
             ending.cancel()
 

@@ -27,20 +27,22 @@ async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int
     if as_json:
         result_json(preview.model_dump(mode="json"))
     else:
-        result(render.joined(lines(preview)))
+        result(render.joined(lines(preview, undone=request.undo.deployment_id if request.undo else "")))
         for warning in preview.warnings:
             warn(f"warning: {warning}")
     return int(ExitStatus.BAD_INPUT) if preview.problem else 0
 
 
-def lines(preview: Preview) -> list[str]:
-    """The plan for people."""
+def lines(preview: Preview, undone: str = "") -> list[str]:
+    """The plan for people; `undone` is the deployment that a rollback takes back."""
     out = [f"{preview.application}/{preview.group}  {preview.revision or 'rollback'}  {preview.config}"]
     if preview.sha256:
         out.append(f"sha256 {preview.sha256}, {preview.size / 1e6:.1f} MB")
     if preview.problem:
         return [*out, "", preview.problem]
     out.append(_how(preview))
+    if undone:
+        out.append(f"Each goes back to what it ran before {undone}, by the journal on the host.")
     out += ["", *_hosts(preview)]
     for name, changes in preview.changes.items():
         hosts = [host.name for host in preview.hosts if host.changes == name]

@@ -9,7 +9,7 @@ from towline.cli import render
 from towline.cli.say import say
 from towline.live import Live
 from towline.model.messages import DeploymentView
-from towline.model.status import TargetStatus
+from towline.model.status import Outcome, TargetStatus
 from towline.model.telling import printable
 
 EVENTS_UP_TO = 100
@@ -49,11 +49,14 @@ class ProgressLines:
 
     def close(self, view: DeploymentView, live: Mapping[str, Live]) -> None:
         """Tells what has changed with the end."""
+        whose = view.info.get("deploymentId", "")
         for name, one in live.items():
-            whose = view.info.get("deploymentId", "")
             text = _state(one, with_events=False)
-            if text and not self._told.get((whose, name), "").startswith(text.split(" in ")[0]):
+            # Of a shard that has ended there are no times of single instances: only another outcome is news.
+            if one.outcome and text and not self._told.get((whose, name), "").startswith(one.outcome.value):
                 self._line(f"{name}  {text}")
+        if skipped := sum(one.status is TargetStatus.SKIPPED for one in live.values()):
+            self._line(f"{skipped} skipped: never begun")
 
     def stop(self) -> None:
         """Nothing to give back."""
@@ -63,7 +66,7 @@ class ProgressLines:
 
 
 def _state(one: Live, *, with_events: bool) -> str:
-    if one.outcome:
+    if one.outcome and one.outcome is not Outcome.SKIPPED:
         took = render.duration(render.elapsed(one.start_time, one.end_time)) if one.end_time else ""
         text = f"{one.outcome.value} in {took}" if took else one.outcome.value
         return f"{text}: {printable(one.message)}" if one.message and render.is_bad(one) else text
