@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from temporalio.exceptions import ApplicationError, TerminatedError
 
-from towline import client
 from towline.cli import deploying, render
 from towline.cli.main import cli, run
 from towline.cli.rolling_back import undo_request
 from towline.client import fingerprint, new_deployment_id
+from towline.ended import view_from_outside, view_of_failure
 from towline.errors import Conflict, InvalidInput, NotFound
 from towline.listing import Listed, active_or_newest, the_only_one, visibility_query
+from towline.model.exit_status import exit_status
 from towline.model.messages import DeploymentView, DeployRequest, Progress
 from towline.model.revision import RevisionLocation
 from towline.model.status import DeploymentStatus
@@ -187,14 +189,15 @@ def test_durations_and_times_for_people() -> None:
     assert render.elapsed("", "") is None
 
 
-async def test_a_view_of_what_was_ended_from_outside_is_a_stop_that_needs_a_person() -> None:
-    from temporalio.exceptions import ApplicationError, TerminatedError
-
-    from towline.model.exit_status import exit_status
-
-    view = client._view_of_failure("d-1", TerminatedError("by hand"))
+def test_a_deployment_that_was_terminated_can_still_be_named_and_taken_back() -> None:
+    view = view_from_outside("d-1", TerminatedError("by hand"), request())
     assert view.info["status"] == "Stopped"
+    assert view.info["applicationName"] == "shop"
+    assert "by hand" in view.info["errorInformation"]["message"]
     assert exit_status(view) == 3
+
+
+def test_a_failed_deployment_carries_its_view() -> None:
     told = DeploymentView(info={"status": "Failed", "deploymentId": "d-1"}, progress=Progress(is_whole=False))
     failed = ApplicationError("m", told.model_dump(mode="json"), type="DeploymentFailed")
-    assert client._view_of_failure("d-1", failed) == told
+    assert view_of_failure("d-1", failed) == told
