@@ -74,4 +74,14 @@ def test_a_large_fleet_gives_a_page_of_a_size_that_browsers_like() -> None:
     page = render(merge(*invented(5000, failed=60, at_once=300)))
     assert len(page) < 6_000_000
     assert Tags(page).tags["details"] == 60  # only those that need a look unfold
-    assert "…and 10 more" in page
+    assert page.count("</article>") == 1  # they have one cause, and it is told once
+
+
+def test_each_cause_is_told_once_and_the_commonest_first() -> None:
+    record, reports = invented(12, failed=3)
+    odd = reports["web-010"]
+    events = tuple(e.model_copy(update={"message": "alone"}) if e.status == "Failed" else e for e in odd.events)
+    reports["web-010"] = odd.model_copy(update={"events": events})
+    page = render(merge(record, reports))
+    assert "<strong>web-011, web-012</strong>" in page
+    assert page.index("web-011, web-012") < page.index("<strong>web-010</strong>")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from towline.model.telling import printable
 from towline.model.view import label_of
 
 _FOLDER = Path(__file__).parent
-FAILURES_SHOWN = 50
+CAUSES_SHOWN = 20
+NAMED = 60  # of the instances with one cause
 DETAILED = 400
 """Fleets up to this size show each instance's events in full; larger ones only those of instances that need a look."""
 
@@ -28,7 +30,7 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of a report as `towline.model.report.merge` makes it."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
-    bad = [row for row in lines.rows if row.is_bad]
+    causes = _causes(row for row in lines.rows if row.is_bad)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -42,8 +44,9 @@ def render(report: Mapping[str, Any]) -> str:
             timeline=lines,
             height=_height(lines),
             kinds=_kinds(lines),
-            bad=bad[:FAILURES_SHOWN],
-            bad_hidden=max(0, len(bad) - FAILURES_SHOWN),
+            causes=causes[:CAUSES_SHOWN],
+            causes_hidden=max(0, len(causes) - CAUSES_SHOWN),
+            named=NAMED,
             is_large=len(lines.rows) > DETAILED,
             outcomes=_outcomes(lines),
         )
@@ -61,7 +64,6 @@ def _environment() -> Environment:
     )
     environment.filters["seconds"] = seconds_text
     environment.filters["time"] = time_text
-    environment.filters["worst"] = _worst
     return environment
 
 
@@ -97,9 +99,33 @@ def _clean(value: Any) -> Any:
     return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
 
 
-def _worst(row: Row) -> Mapping[str, Any] | None:
-    """The event of an instance that a person looks for."""
-    return next((event for event in row.events if event.get("status") == "Failed"), None)
+@dataclass(frozen=True)
+class Cause:
+    """Why instances did not succeed: told once, however many it hit."""
+
+    outcome: str
+    event: str
+    script: str
+    message: str
+    log: str
+    names: list[str] = field(default_factory=list, compare=False)
+
+
+def _causes(rows: Iterable[Row]) -> list[Cause]:
+    """The causes, those of most instances first."""
+    found: dict[Cause, list[str]] = {}
+    for row in rows:
+        event = next((event for event in row.events if event.get("status") == "Failed"), {})
+        told = event.get("diagnostics", {})
+        cause = Cause(
+            outcome=row.outcome,
+            event=event.get("lifecycleEventName", ""),
+            script=told.get("scriptName", ""),
+            message=told.get("message", "") or row.note,
+            log=told.get("logTail", ""),
+        )
+        found.setdefault(cause, cause.names).append(row.name)
+    return sorted(found, key=lambda cause: -len(cause.names))
 
 
 def _height(lines: Timeline) -> int:
