@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Generator
 
 import hypothesis  # noqa: F401 - see below
+import pytest
 import pytest_asyncio
 
 from tests.support.temporal import TemporalServer, temporal_server
 
 # Hypothesis' plugin imports it at the very end of a session, and pytest rewrites what it imports. Python 3.11's
 # ast.parse fails now and then ("recursion depth mismatch") when another thread, the workflow sandbox, parses too.
+
+REQUIRE_ALL = os.environ.get("TOWLINE_REQUIRE_ALL") == "1"
+"""In CI, where everything that tests need is installed: one that would skip fails."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip into a failure where all is required; an expected failure is none."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a file that skips as a whole."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"would be skipped ({reason}), but TOWLINE_REQUIRE_ALL=1 says that nothing may be missing"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -100,7 +101,7 @@ def closing(here: Site, keep: bool, seconds: float) -> None:
         say(f"Folder   {here.folder}")
         say("Commands in another terminal, in that folder:")
         say(f"         export TEMPORAL_ADDRESS={here.environ['TEMPORAL_ADDRESS']} TOWLINE_UI={here.web_ui}")
-        say(f"         {shlex.quote(sys.executable)} -m towline status rollout-2")
+        say(f"         {shlex.quote(towline_command())} status rollout-2")
     say("Next     your own hosts, over SSH, in five steps: docs/getting-started.md")
 
 
@@ -155,9 +156,19 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def towline_command() -> str:
+    """The installed command, beside this Python."""
+    return str(Path(sys.executable).parent / "towline")
+
+
 def _stay(here: Site) -> None:
-    while not here.ended():
-        time.sleep(0.5)
+    """Until Ctrl-C, which is the end that was asked for. Raises DemoFailed where server or worker end by themselves."""
+    try:
+        while not here.ended():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        say("")
+        return
     raise DemoFailed("the Temporal server or the worker ended.")
 
 
