@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.catalogue import Batch, BatchAnswer, CatalogueState, Keys, Page, PageRequest, Table, TableFull
 
-from workflows.endless import wait_for_end_of_run
+from workflows.run import history_is_long, uncancelled
 
 
 @workflow.defn(name=names.CATALOGUE)
@@ -22,8 +22,11 @@ class Catalogue:
 
     @workflow.run
     async def run(self, state: CatalogueState) -> None:
-        """Lives until its history is long, then goes on as a new run with the same table."""
-        await wait_for_end_of_run()
+        """Lives until its history is long, then goes on as a new run with the same table; ignores Temporal's cancel."""
+        await uncancelled(self._until_history_is_long(), _note_cancel)
+
+    async def _until_history_is_long(self) -> None:
+        await workflow.wait_condition(lambda: history_is_long() and workflow.all_handlers_finished())
         workflow.continue_as_new(self._table.state())
 
     @workflow.update
@@ -48,3 +51,7 @@ class Catalogue:
     def state(self) -> CatalogueState:
         """The whole table, packed: with it a terminated part is started again."""
         return self._table.state()
+
+
+def _note_cancel() -> None:
+    workflow.logger.warning("cancel request ignored: this workflow keeps towline's records")

@@ -66,9 +66,9 @@ class Deployment:
     """Rolls one revision out over one deployment group; its id is the deployment id."""
 
     @workflow.init
-    def __init__(self, raw: Any = None) -> None:
-        """Takes plain JSON, or nothing: what is wrong with it ends the deployment by name, not in a failing task."""
-        self._raw = raw
+    def __init__(self, raw: Any = None, *more: Any) -> None:
+        """Takes plain JSON, nothing, or more: a wrong input ends the deployment by name, not in a failing task."""
+        self._raw = raw if not more else [raw, *more]
         self._ledger = Ledger(workflow.info().workflow_id, workflow.info().first_execution_run_id)
         self._stop: StopRequest | None = None
         self._paused = False
@@ -80,7 +80,7 @@ class Deployment:
     # ── the story ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @workflow.run
-    async def run(self, raw: Any = None) -> DeploymentView:
+    async def run(self, raw: Any = None, *more: Any) -> DeploymentView:
         """Returns the view of a deployment that succeeded; raises `DeploymentFailed` or `DeploymentStopped` with it."""
         return await uncancelled(self._story(), self._stop_by_cancel)
 

@@ -11,7 +11,7 @@ import asyncio
 from temporalio import workflow
 
 from workflows.options import WATCH
-from workflows.run import call, signal, uncancelled
+from workflows.run import call, history_is_long, signal, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -59,7 +59,7 @@ class DeploymentGroup:
         workflow.continue_as_new(self._state)
 
     def _should_hand_over(self) -> bool:
-        return self._turns > 0 or workflow.info().is_continue_as_new_suggested()
+        return self._turns > 0 or history_is_long()
 
     async def _watch(self, holder: Ticket) -> None:
         """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""

@@ -11,6 +11,9 @@ from temporalio.exceptions import ApplicationError
 
 from workflows.options import Options
 
+EVENTS_PER_RUN = 1000
+"""Well before Temporal suggests a new run (4,096 events): a worker that takes a run over must replay it first."""
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -57,6 +60,12 @@ async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, tol
         await workflow.wait_condition(lambda: word() != last[0])
         last[0] = word()
         await signal(workflow_id, name, last[0])
+
+
+def history_is_long() -> bool:
+    """Whether a workflow that never ends should go on as a new run."""
+    info = workflow.info()
+    return info.is_continue_as_new_suggested() or info.get_current_history_length() >= EVENTS_PER_RUN
 
 
 async def uncancelled(story: Awaitable[Out], on_cancel: Callable[[], None]) -> Out:

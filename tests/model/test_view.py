@@ -208,6 +208,20 @@ def test_the_summary_cannot_be_written_by_a_log() -> None:
     assert "3 of 12 succeeded, 2 failed, 7 skipped" in text
 
 
+def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() -> None:
+    alike = FAILURE.model_copy(update={"instance": "web-04"})
+    other = FAILURE.model_copy(update={"instance": "web-05", "message": "no space left"})
+    view = view_of_a_failure()
+    view = view.model_copy(update={"progress": view.progress.model_copy(update={"failures": (FAILURE, alike, other)})})
+    text = summary(view)
+    assert text.count("````text") == 2
+    assert "the same on web-04" in text
+    assert "web-05: AfterInstall failed" in text
+    assert "**Owed, to be seen to by a person: web-03.**" in text
+    going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": "compensate"})})
+    assert "**Owed" not in summary(going)
+
+
 def test_counts_before_the_fleet_is_known() -> None:
     assert counts({}, Progress()) == "the instances are not known yet"
 

@@ -35,7 +35,7 @@ from towline.model.group import group_id
 from towline.model.messages import Fault, StopRequest
 from workflows.ask import Ask
 from workflows.catalogue import Catalogue as CatalogueWorkflow
-from workflows.endless import EVENTS_PER_RUN
+from workflows.run import EVENTS_PER_RUN
 
 HISTORIES = Path(__file__).with_name("histories")
 ALL_AT_ONCE = PREDEFINED["CodeDeployDefault.AllAtOnce"]

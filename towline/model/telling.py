@@ -58,12 +58,19 @@ def summary(view: DeploymentView) -> str:
     rollback = info.get("rollbackInfo") or {}
     if message := rollback.get("rollbackMessage"):
         lines += ["", _escape(message)]
-    for failure in progress.failures[:3]:
-        lines += ["", f"- {_escape(failure_line(failure))}"]
-        if failure.log_tail:
-            lines += ["", _fenced(last_lines(failure.log_tail, 10))]
-    if len(progress.failures) > 3:
-        lines += ["", f"…and {len(progress.failures) - 3} more"]
+    if progress.phase == "ended" and (fate := fate_of_fleet(view)):
+        lines += ["", f"**{_escape(fate)}**"]
+    causes = _by_cause(progress.failures, tail=10)
+    for first, *others in causes[:3]:
+        lines += ["", f"- {_escape(failure_line(first))}"]
+        if first.log_tail:
+            lines += ["", _fenced(last_lines(first.log_tail, 10))]
+        if others:
+            lines += ["", _escape(f"the same on {names([other.instance for other in others], named=10)}")]
+    if len(causes) > 3:
+        lines += ["", f"…and {len(causes) - 3} other causes"]
+    if progress.report:
+        lines += ["", f"Report: {_code(progress.report)}"]
     lines += [f"\n> {_escape(_one_line(warning))}" for warning in progress.warnings[:5]]
     return "\n".join(lines)
 
@@ -121,18 +128,9 @@ def failure_line(outcome: InstanceOutcome) -> str:
 
 def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
     """Failures for people, each with the last lines of its log; those of one cause together."""
-    alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
-    for failure in failures:
-        cause = (
-            failure.outcome,
-            failure.failed_event,
-            failure.script,
-            failure.message,
-            last_lines(failure.log_tail, tail),
-        )
-        alike.setdefault(cause, []).append(failure)
+    alike = _by_cause(failures, tail)
     lines: list[str] = []
-    for together in list(alike.values())[:told]:
+    for together in alike[:told]:
         lines.append(failure_line(together[0]))
         lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
         if others := [failure.instance for failure in together[1:]]:
@@ -140,6 +138,16 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
     if len(alike) > told:
         lines.append(f"…and {len(alike) - told} other causes")
     return lines
+
+
+def _by_cause(failures: Sequence[InstanceOutcome], tail: int) -> list[list[InstanceOutcome]]:
+    """Failures grouped by what failed, how, and the last `tail` lines that it wrote; in the order of the first ones."""
+    alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
+    for failure in failures:
+        end = last_lines(failure.log_tail, tail)
+        cause = (failure.outcome, failure.failed_event, failure.script, failure.message, end)
+        alike.setdefault(cause, []).append(failure)
+    return list(alike.values())
 
 
 def counts(info: Mapping[str, Any], progress: Progress) -> str:
