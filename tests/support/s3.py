@@ -25,9 +25,9 @@ def s3_server() -> Iterator[str]:
         server.stop()
 
 
-def use_aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Points AWS's environment variables at an endpoint, with credentials that mean nothing elsewhere."""
-    for name, value in {
+def aws_environ(endpoint: str) -> dict[str, str]:
+    """AWS's environment variables for an endpoint, with credentials that mean nothing elsewhere."""
+    return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -35,7 +35,12 @@ def use_aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
+    }
+
+
+def use_aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Points this process at an endpoint, see `aws_environ`."""
+    for name, value in aws_environ(endpoint).items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)

@@ -57,11 +57,11 @@ class Site:
 
     async def towline(self, *words: str) -> Done:
         """Runs `towline WORDS` to its end."""
-        return await self._run(sys.executable, "-m", "towline", *words)
+        return await self.run(sys.executable, "-m", "towline", *words)
 
     async def temporal(self, *words: str) -> Done:
         """Runs `temporal WORDS` to its end."""
-        return await self._run(temporal_binary(), *words, "--color", "never")
+        return await self.run(temporal_binary(), *words, "--color", "never")
 
     async def declare(self, app: str, group: str, *, count: int = 2, rollback: bool = False, **more: Any) -> None:
         """Declares a group and its instances `GROUP-1…`: local ones, or by `fake={…}` played ones.
@@ -121,7 +121,8 @@ class Site:
         assert done.status == 0, done.err
         return done.out
 
-    async def _run(self, *command: str) -> Done:
+    async def run(self, *command: str) -> Done:
+        """Runs a program to its end."""
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self.folder,
