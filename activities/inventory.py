@@ -22,7 +22,7 @@ from towline.errors import NotFound
 from towline.memory import read_memory
 from towline.model import names
 from towline.model.config import PREDEFINED
-from towline.model.fleet import fleet_prefix, freeze
+from towline.model.fleet import freeze
 from towline.model.instance import Target
 from towline.model.messages import (
     Fleet,
@@ -31,6 +31,7 @@ from towline.model.messages import (
     InstanceReport,
     ReadFleet,
     ReadGroup,
+    fleet_prefix,
     instance_key,
     order_key,
     report_key,

@@ -241,8 +241,20 @@ class Ledger:
             progress=view.progress.model_copy(update={"phase": "ended"}).model_dump(mode="json"),
             run_id=self.run_id,
             members=tuple(self._names),
-            results=self.results,
+            results=self._results_after_rollback(),
         )
+
+    def _results_after_rollback(self) -> dict[Outcome, tuple[str, ...]]:
+        """How each instance stands at the end: of one that a compensation was for, what became of it."""
+        if not (self.is_whole or self.owed) or (self.request and self.request.undo):
+            return self.results
+        touched, owed = set(self.touched), set(self.owed)
+        kept = {
+            outcome: tuple(name for name in every if name not in touched) for outcome, every in self.results.items()
+        }
+        back = tuple(name for name in self.touched if name not in owed)
+        after = {**kept, Outcome.ROLLED_BACK: back, Outcome.OWED: self.owed}
+        return {outcome: every for outcome, every in after.items() if every}
 
     def end_message(self) -> str:
         """How it ended, in words."""

@@ -27,7 +27,8 @@ def test_what_the_deployment_counted_weighs_more_than_an_instances_own_record() 
         "web-003": "succeeded",
         "web-004": "owed",
     }
-    assert report["deploymentTargets"][3]["instanceTarget"]["status"] == "Unknown"
+    # CodeDeploy's status stays how this deployment ended on it: a rollback is another deployment.
+    assert report["deploymentTargets"][3]["instanceTarget"]["status"] == "Failed"
 
 
 def test_a_lost_record_leaves_the_status() -> None:

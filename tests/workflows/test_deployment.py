@@ -254,3 +254,17 @@ async def test_an_update_with_wrong_input_is_refused(client: Client) -> None:
         assert "Did you mean now?" in str(refused.value.cause)
         world.held.clear()
         await ended(handle)
+
+
+async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client) -> None:
+    world = World(hosts=4, fail={"web-03": ""}, fail_undo={"web-02"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await ended(handle)
+    (first, *_, last) = [record for record in world.records if record.info["deploymentId"] == handle.id]
+    assert first.results[Outcome.FAILED] == ("web-03",)
+    assert last.results == {
+        Outcome.SKIPPED: ("web-04",),
+        Outcome.ROLLED_BACK: ("web-01", "web-03"),
+        Outcome.OWED: ("web-02",),
+    }

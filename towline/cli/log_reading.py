@@ -11,10 +11,9 @@ from towline.cli.door import Door
 from towline.cli.say import result, say
 from towline.live import Live
 from towline.model.ask import Question
-from towline.model.fleet import fleet_prefix
 from towline.model.host_order import AskHosts, HostAnswers
 from towline.model.instance import Target
-from towline.model.messages import DeploymentOrder, FleetPage, order_key
+from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
 from towline.model.status import TargetStatus
 from towline.model.telling import printable
 from towline.records import Records, in_parallel

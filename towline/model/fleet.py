@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from towline.model.instance import Target
-from towline.model.messages import Fleet, FleetMember, FleetPage, GroupView, InstanceState, ReadFleet
+from towline.model.messages import Fleet, FleetMember, FleetPage, GroupView, InstanceState, ReadFleet, fleet_prefix
 from towline.model.order import Rank, Standing, ordered, rank
 
 ADDRESSES_BYTES = 1536 * 1024
@@ -19,11 +19,6 @@ class FrozenFleet:
 
     fleet: Fleet
     pages: dict[str, FleetPage]
-
-
-def fleet_prefix(deployment_id: str) -> str:
-    """Below which a deployment's fleet pages lie in the store."""
-    return f"deployments/{deployment_id}/fleet/"
 
 
 def freeze(

@@ -160,6 +160,7 @@ def _place(target: Target) -> HostOrder:
         "v": VERSION,
         "instance": target.name,
         "root": target.local.root if target.local else "",
+        "profile": target.local is None,
         "deployment_root": (ssh and ssh.deployment_root) or DEPLOYMENT_ROOT,
         "state_dir": STATE_DIR,
         "allow_aws_agent": bool(ssh and ssh.allow_aws_agent),

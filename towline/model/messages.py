@@ -168,11 +168,6 @@ def fleet_prefix(deployment_id: str) -> str:
     return f"deployments/{deployment_id}/fleet/"
 
 
-def fleet_key(deployment_id: str, page: int) -> str:
-    """Where a `FleetPage` lies, counted from 1."""
-    return f"{fleet_prefix(deployment_id)}{page:03d}.json"
-
-
 # ── one instance ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -93,7 +93,7 @@ class Row:
     @property
     def is_bad(self) -> bool:
         """Whether a person may have to look at it."""
-        return self.outcome not in (Outcome.SUCCEEDED.value, Outcome.SKIPPED.value, "pending", "")
+        return self.outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ def _target(deployment_id: str, name: str, outcome: Outcome | None, report: Inst
     if report is None:
         return plain_target(deployment_id, name, outcome.target_status.value if outcome else "Unknown")
     target = ended_target(deployment_id, report)
-    return target | ({"status": outcome.target_status.value} if outcome else {})
+    # What a rollback made of it is no status of CodeDeploy's: there the instance keeps how this deployment ended on it.
+    is_told = outcome and outcome not in (Outcome.ROLLED_BACK, Outcome.OWED)
+    return target | ({"status": outcome.target_status.value} if outcome and is_told else {})
 
 
 def _extra(outcome: Outcome | None, report: InstanceReport | None) -> dict[str, Any]:
