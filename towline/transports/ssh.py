@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -147,7 +148,8 @@ class SshTransport(ProcessTransport):
         )
         connection = await self._lines.connect(self._name, settings)
         try:
-            process = await connection.create_process(command, encoding=None)
+            async with _acknowledging(connection):
+                process = await connection.create_process(command, encoding=None)
         except Exception as error:
             await close_connection(connection)
             raise _no_session(error, self._name) from error
@@ -174,6 +176,29 @@ class _Remote(Process):
 
     def broken(self, error: Exception) -> Unreachable:
         return Unreachable(f"the connection to {self._name} broke: {error or type(error).__name__}")
+
+
+@contextlib.asynccontextmanager
+async def _acknowledging(connection: asyncssh.SSHClientConnection) -> AsyncIterator[None]:
+    """Has the kernel acknowledge at once what arrives during the block.
+
+    After a login sshd sends its other host keys, and until these are acknowledged it holds back its next packet, the
+    answer to our exec. The kernel would wait for 40 ms, in the hope of something to send along.
+    """
+    sock = connection.get_extra_info("socket")
+    task = asyncio.create_task(_acknowledge(sock)) if sock and hasattr(socket, "TCP_QUICKACK") else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+
+
+async def _acknowledge(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        for _ in range(50):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            await asyncio.sleep(0.002)
 
 
 async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
