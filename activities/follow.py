@@ -89,13 +89,13 @@ class Follower:
     clock: Callable[[], float]
     was_started: bool
     deadline_seconds: float
-    on_change: Callable[[Heartbeat], None]
-    is_retry: bool = False  # an attempt before this one may have sent the order
+    is_retry: bool = False  # an attempt before this one may have sent the order, and died without telling
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # there is something new for a heartbeat
     state: HostState = field(default_factory=HostState)
     may_have_begun: bool = False
 
     def __post_init__(self) -> None:
-        self.may_have_begun = self.was_started
+        self.may_have_begun = self.was_started or self.is_retry
         self._began = time.monotonic()
         self._lost_since: float | None = None
         self._own_fault: TowlineError | None = None
@@ -133,7 +133,8 @@ class Follower:
     async def halt_sent(self, seconds: float = 5.0) -> None:
         """Waits until the halt is on its way, or for `seconds`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._told.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._told.wait()
 
     def heartbeat(self) -> Heartbeat:
         """Where it is now."""
@@ -147,6 +148,11 @@ class Follower:
             since=iso(self._since),
             note=self._note or self.state.note,
         )
+
+    @property
+    def _live(self) -> tuple[object, ...]:
+        """What is worth a heartbeat when it changes."""
+        return self._phase, self.state.script, self.state.was_started
 
     @property
     def _seconds(self) -> float:
@@ -174,16 +180,15 @@ class Follower:
                     await self._hear(event, transport)
 
     async def _hear(self, event: Event, transport: Transport) -> None:
-        self._lost_since, before = None, self.heartbeat()
-        self._note = ""
+        self._lost_since, self._note = None, ""
+        before = self._live
         if event["kind"] == "log":
             self.log.hear(event)
         self.state = self.state.after(event, self.clock())
         if self.state.phase and self.state.phase != self._phase:
             self._phase, self._since = self.state.phase, self.clock()
-        now = self.heartbeat()
-        if (now.phase, now.script, now.was_started) != (before.phase, before.script, before.was_started):
-            self.on_change(now)
+        if self._live != before:
+            self.changed.set()
         if event["kind"] == "need":
             await self._answer(event, transport)
 
@@ -243,7 +248,7 @@ class Follower:
         self._lost_since = self._lost_since or now
         lost = now - self._lost_since
         self._phase, self._note = "connecting", f"unreachable for {lost:.0f} s: {error.message}"
-        self.on_change(self.heartbeat())
+        self.changed.set()
         # A fault of ours is not the host's: its runner works on, so it is waited for as long as the deployment may.
         limit = self.deadline_seconds if isinstance(error, OurFault) else self._unreachable_after
         if lost >= limit or self._seconds >= self.deadline_seconds:
@@ -258,7 +263,8 @@ class Follower:
     async def _pause(self, seconds: float) -> None:
         """Waits before the next connection; a halt ends the wait."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # not wait_for: Python 3.11's may swallow a cancellation
+                await self._wake.wait()
         if not self._halting:
             self._wake.clear()
         elif seconds:
@@ -273,8 +279,7 @@ class Follower:
         return InstanceOutcome(
             instance=self.target.name,
             outcome=outcome,
-            # An order that was sent may have begun, and so may one of an attempt that died without telling.
-            was_touched=self.may_have_begun or self.is_retry,
+            was_touched=self.may_have_begun,
             message=self.mask(error.message),
             fault=fault_of(error),
             seconds=self._seconds,

@@ -8,6 +8,7 @@ is to go on: a worker that shuts down lets the runner work and hands over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -38,6 +39,7 @@ DETACHED = "Detached"
 """Type of the error by which an attempt hands over to the next one; the runner on the host goes on."""
 
 BEATS_PER_TIMEOUT = 3
+REST_SECONDS = 0.8
 HALTS_AT_ONCE = 32
 HALT_TRIES = 3
 
@@ -72,7 +74,7 @@ class InstanceActivities:
         try:
             frozen, target = await self._frozen.of_instance(order)
         except TowlineError as error:
-            if _last_beat().was_started:
+            if activity.info().attempt > 1:
                 raise _try_again(error) from error
             return blocked(order.instance, error)
         with self._log_budget.log(frozen.limits.log_bytes) as log:
@@ -87,7 +89,6 @@ class InstanceActivities:
                 clock=self._clock,
                 was_started=_last_beat().was_started,
                 deadline_seconds=_seconds_left(order, self._clock()),
-                on_change=activity.heartbeat,
                 is_retry=activity.info().attempt > 1,
             )
             outcome = await _follow_to_the_end(follower)
@@ -182,12 +183,21 @@ async def _on_cancel(follower: Follower) -> None:
 
 
 async def _beat(follower: Follower) -> None:
-    """Heartbeats while nothing changes, so that a killed worker is noticed and a cancellation arrives."""
+    """Heartbeats on change, and while nothing changes: a killed worker is noticed, and a cancellation arrives.
+
+    The first one says that something happened on the host. After each there is a rest: Temporal's SDK holds back
+    quicker ones anyway, and encoding them is work for nothing.
+    """
     timeout = activity.info().heartbeat_timeout
     every = (timeout.total_seconds() if timeout else 15.0) / BEATS_PER_TIMEOUT
+    rest = min(REST_SECONDS, every / 2)
     while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every - rest):  # not wait_for: Python 3.11's may swallow a cancellation
+                await follower.changed.wait()
+        follower.changed.clear()
         activity.heartbeat(follower.heartbeat())
-        await asyncio.sleep(every)
+        await asyncio.sleep(rest)
 
 
 def _last_beat() -> Heartbeat:

@@ -162,10 +162,11 @@ def s3_for(fleet: Fleet) -> Iterator[str]:
 
 @pytest.mark.slow
 async def test_host_fetches_from_s3_by_itself_and_through_the_connection_where_it_cannot(
-    fleet: Fleet, bench: Bench
+    new_fleet: Callable[..., Fleet], bench: Bench
 ) -> None:
     import boto3
 
+    fleet = new_fleet(2)
     bench.freeze(*(fleet.target(host.name) for host in fleet))
     with s3_for(fleet) as endpoint:
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}

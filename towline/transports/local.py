@@ -43,7 +43,8 @@ class _Child(Process):
         with contextlib.suppress(Exception):
             await self._stdin.wait_closed()
         try:
-            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

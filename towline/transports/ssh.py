@@ -206,7 +206,8 @@ async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
     with contextlib.suppress(Exception):
         connection.close()
         try:
-            await asyncio.wait_for(connection.wait_closed(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await connection.wait_closed()
         except TimeoutError:
             connection.abort()
 
@@ -215,6 +216,8 @@ def _options(way: Way, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitne
     """asyncssh's options. What is not given is left to a named configuration file, never to the worker's own."""
     options: dict[str, Any] = {
         "config": [str(Path(way.config).expanduser())] if way.config else None,
+        # First what processors do by themselves: asyncssh works ChaCha20 packet by packet in Python.
+        "encryption_algs": () if way.config else "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         "client_factory": lambda: witness,
         "preferred_auth": "publickey",
         "gss_host": None,
