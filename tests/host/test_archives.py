@@ -83,6 +83,32 @@ def test_a_link_that_nothing_follows_is_taken_as_it_is(host: LocalHost) -> None:
     assert host.path("/srv/current").readlink() == Path("/opt/elsewhere")
 
 
+def test_a_link_out_to_a_directory_is_refused_before_anything_is_changed(host: LocalHost, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "secret").write_text("secret")
+    host.deploy("d-1", tar_of({"app/old.txt": "old"}), plan_of({"app": "/srv"}))
+    archive = tar_with(
+        ("app/a.txt", {}, b"a"), ("app/storage", {"type": tarfile.SYMTYPE, "linkname": str(shared)}, b"")
+    )
+    end = host.deploy("d-2", archive, plan_of({"app": "/srv"})).events[-1]
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install"), end
+    assert "outside of the archive" in end["message"]
+    assert sorted(path.name for path in host.path("/srv").iterdir()) == ["old.txt"]
+
+
+def test_a_link_out_to_a_file_is_made_as_a_link_and_its_target_stays_as_it_is(host: LocalHost, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_text("tool")
+    tool.chmod(0o640)
+    archive = tar_with(("app/tool", {"type": tarfile.SYMTYPE, "linkname": str(tool)}, b""))
+    host.deploy("d-1", archive, plan_of({"app": "/srv", "app/tool": "/opt"}))
+    assert [host.path(path).readlink() for path in ("/srv/tool", "/opt/tool")] == [tool, tool]
+    host.deploy("d-2", tar_of({"app/b.txt": "b"}), plan_of({"app": "/srv"}))
+    assert not host.path("/srv/tool").is_symlink()
+    assert (tool.read_text(), tool.stat().st_mode & 0o7777) == ("tool", 0o640)
+
+
 def test_set_id_bits_are_cleared_with_a_warning(host: LocalHost) -> None:
     archive = tar_of({"app/run": "x"}, {"app/run": 0o6755})
     call = host.deploy("d-1", archive, plan_of({"app": "/srv"}))

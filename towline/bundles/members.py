@@ -1,7 +1,9 @@
 """What may be in a bundle. Archives and directories alike are hostile until each member was looked at here.
 
-Refused, with the member's name: paths that are absolute or climb out, links that leave, members below a link or a
-file, devices and pipes, setuid and setgid files, names that are no UTF-8, and whatever grows past the limits.
+Refused, with the member's name: paths that are absolute or climb out, hard links that leave, members below a link or
+a file, devices and pipes, names that are no UTF-8, and whatever grows past the limits. Let pass, since bundles rely on
+it (`storage -> /var/shared`, a virtualenv's `bin/python`): symbolic links that lead out, which hosts make as links and
+never write or copy through; and setuid bits, which hosts clear. `appspec_lint` warns of both.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from towline.errors import InvalidBundle
-from towline.model.listing import LeavesBundle, Listing, Mark, Member, follow
+from towline.model.listing import Listing, Mark, Member
 
 _CHUNK = 1024 * 1024
 _SETUID_SETGID = stat.S_ISUID | stat.S_ISGID
@@ -51,14 +53,14 @@ class Collector:
     def file(self, name: str, mode: int, content: Callable[[], IO[bytes]]) -> None:
         """Takes a regular file and reads it to its end."""
         path = self._path(name)
-        if mode & _SETUID_SETGID:
-            raise self.refused(name, "it has a setuid or setgid bit", "Set it in the permissions section")
         with content() as stream:
             sha256, size, marks = self._read(stream)
+        if mode & _SETUID_SETGID:
+            mode, marks = mode & ~_SETUID_SETGID, (*marks, "setid")
         self._add(Member(path=path, type="file", mode=_octal(mode), size=size, sha256=sha256, marks=marks))
 
     def symlink(self, name: str, target: str) -> None:
-        """Takes a symbolic link, which may point only inside the bundle."""
+        """Takes a symbolic link, wherever it points: hosts make it as it is, and nothing may lie below it."""
         path = self._path(name)
         if not target or "\0" in target:
             raise self.refused(name, "it is a link to nothing")
@@ -88,18 +90,7 @@ class Collector:
         if top:
             inside = [member.model_copy(update={"path": member.path.removeprefix(prefix)}) for member in inside]
         listing = Listing(members=tuple(sorted(inside, key=lambda member: member.path)), stripped=top)
-        self._check_links(listing)
         return listing, prefix
-
-    def _check_links(self, listing: Listing) -> None:
-        """Only now all members are known, and a link may lead through others."""
-        for member in listing.members:
-            if member.type == "symlink":
-                try:
-                    follow(listing.by_path, member.path)
-                except LeavesBundle:
-                    where = f"it links to {member.target}, out of the bundle"
-                    raise self.refused(member.path, where, "Make the link in a script, or link to a member") from None
 
     def _path(self, name: str) -> str:
         try:

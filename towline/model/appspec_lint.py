@@ -26,6 +26,8 @@ def lint_bundle(
     """
     lint = _Lint(plan, listing, lines or {})
     lint.name_of_appspec()
+    lint.links_out()
+    lint.setid_files()
     for index, entry in enumerate(plan.files):
         lint.source(f"files[{index}]", entry)
     for event, scripts in plan.hooks.items():
@@ -51,8 +53,24 @@ class _Lint:
             )
             self._add("", rule, "Call it appspec.yml")
 
+    def links_out(self) -> None:
+        """One line for all of them: a virtualenv has several."""
+        links = [f"{member.path} -> {member.target}" for member in self._listing.links_out]
+        if links:
+            rule = f"links lead out of the bundle, and are only made as links: {_some(links)}"
+            hint = "Where it leads to a directory on a host, Install is refused there: make such a link in a script"
+            self._add("", rule, hint)
+
+    def setid_files(self) -> None:
+        names = [member.path for member in self._listing.members if "setid" in member.marks]
+        if names:
+            rule = f"setuid and setgid bits are not taken over: {_some(names)}"
+            self._add("", rule, "Set it in the permissions section, with a mode of four digits")
+
     def source(self, key: str, entry: FileEntry) -> None:
         member = self._listing.find(entry.source)
+        if member is None and self._listing.leads_out(entry.source):
+            return  # links_out has told
         if member is None:
             self._missing_source(f"{key}.source", entry.source)
             return
@@ -71,7 +89,10 @@ class _Lint:
         member = self._listing.find(script.location)
         severity = Severity.ERROR if will_run and for_deployment else Severity.WARNING
         fate = "; a deployment is refused" if will_run and not for_deployment else ""
-        if member is None:
+        if member is None and self._listing.leads_out(script.location):
+            rule = f"{script.location} leads out of the bundle: what runs is what lies there on each host"
+            self._add(key, rule, "Put the script into the bundle")
+        elif member is None:
             rule = f"there is no {script.location} in the bundle{fate}"
             self._add(key, rule, self._near(script.location), severity)
         elif member.type == "directory":
@@ -174,3 +195,8 @@ class _Lint:
             line = self._lines.get(at, 0)
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
         self.problems.append(Problem(line=line, key=key, rule=rule, hint=hint, severity=severity))
+
+
+def _some(every: list[str]) -> str:
+    """A name, and how many more: `bin/python -> /usr/bin/python3 (and 2 more)`."""
+    return every[0] + (f" (and {len(every) - 1} more)" if len(every) > 1 else "")

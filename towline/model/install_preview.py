@@ -44,6 +44,8 @@ def preview(plan: CompiledPlan, listing: Listing) -> Preview:
     result = Preview()
     for index, entry in enumerate(plan.files):
         source = listing.find(entry.source)
+        if source is None and listing.leads_out(entry.source):
+            source = listing.by_path.get(relative(entry.source))  # a link out is installed as the link that it is
         if source is None:
             continue
         destination = absolute(entry.destination)

@@ -10,14 +10,15 @@ from typing import Literal
 from towline.model.base import Message
 
 MemberType = Literal["file", "directory", "symlink"]
-Mark = Literal["bom", "crlf"]
+Mark = Literal["bom", "crlf", "setid"]
 _MOST_LINKS = 40  # as Linux has it
 
 
 class Member(Message):
     """One member. `path` is relative, without `./`; `mode` is octal text; `sha256` a file's, `target` a link's.
 
-    `marks` tell of a file that is a script: it begins with a byte order mark, its first line ends with CRLF.
+    `marks` tell of a script that begins with a byte order mark or whose first line ends with CRLF, and of a file whose
+    setuid or setgid bit is not taken over.
     """
 
     path: str
@@ -58,6 +59,21 @@ class Listing(Message):
         except LeavesBundle:
             return None
         return self.by_path.get(found) if found else Member(path="", type="directory", mode="0755")
+
+    def leads_out(self, path: str) -> bool:
+        """Whether a path leads out of the bundle through a symbolic link (or round in a circle)."""
+        if ".." in relative(path).split("/"):
+            return False  # by itself, then
+        try:
+            follow(self.by_path, path)
+        except LeavesBundle:
+            return True
+        return False
+
+    @cached_property
+    def links_out(self) -> tuple[Member, ...]:
+        """The symbolic links that lead out of the bundle, or round in a circle."""
+        return tuple(member for member in self.members if member.type == "symlink" and self.leads_out(member.path))
 
 
 class LeavesBundle(Exception):
