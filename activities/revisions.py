@@ -82,6 +82,7 @@ class RevisionActivities:
         self._store.put(listing_key(fetched.sha256), bundle.listing.model_dump_json().encode())
         return ResolvedRevision(
             location=fetched.location,
+            version_was_found=request.location.s3_location is not None and not request.location.s3_location.version,
             sha256=fetched.sha256,
             size=fetched.size,
             bundle_type=fetched.bundle_type,

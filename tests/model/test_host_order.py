@@ -49,6 +49,12 @@ def test_deploy_order_has_every_documented_field_but_those_of_other_orders() -> 
     assert (order["deployment_root"], order["allow_aws_agent"], order["root"]) == ("/srv/deploy", True, "")
 
 
+def test_a_version_that_nobody_named_is_not_told_to_scripts_and_the_etag_is() -> None:
+    found = revision().model_copy(update={"version_was_found": True})
+    order = work_order(deployment(revision=found), WEB, plan=None)
+    assert order["revision"]["env"] == {"BUNDLE_BUCKET": "bucket", "BUNDLE_KEY": "app.tgz", "BUNDLE_ETAG": "abc"}
+
+
 def test_github_revision_gives_scripts_the_commit() -> None:
     order = work_order(deployment(revision=revision("github://o/r@abc123")), WEB, plan=None)
     assert order["revision"]["env"] == {"BUNDLE_COMMIT": "abc123"}

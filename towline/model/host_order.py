@@ -135,12 +135,14 @@ def question_order(
 def revision_part(revision: ResolvedRevision) -> dict[str, Any]:
     """The order's `revision`, with the environment variables that CodeDeploy's agent gives to scripts.
 
-    BUNDLE_VERSION and BUNDLE_ETAG are there only where the revision has them; GitHub revisions have BUNDLE_COMMIT.
+    BUNDLE_VERSION is there only where the request named a version: hooks that compose a command from it rely on that.
+    BUNDLE_ETAG is the one that was seen at the first read where none was named, as with the agent's newest version.
+    GitHub revisions have BUNDLE_COMMIT.
     """
     env: dict[str, str] = {}
     if s3 := revision.location.s3_location:
         env = {"BUNDLE_BUCKET": s3.bucket, "BUNDLE_KEY": s3.key}
-        env |= {"BUNDLE_VERSION": s3.version} if s3.version else {}
+        env |= {"BUNDLE_VERSION": s3.version} if s3.version and not revision.version_was_found else {}
         env |= {"BUNDLE_ETAG": s3.e_tag} if s3.e_tag else {}
     elif hub := revision.location.git_hub_location:
         env = {"BUNDLE_COMMIT": hub.commit_id}

@@ -129,6 +129,7 @@ class ResolvedRevision(Message):
     """A revision read once: what every host must get, byte for byte."""
 
     location: RevisionLocation  # with version and eTag as they were at the first read
+    version_was_found: bool = False  # the request named no S3 version: hooks hear of none, as with AWS's agent
     sha256: str
     size: int  # bytes
     bundle_type: BundleType
