@@ -60,6 +60,7 @@ DEFAULT_MEMBERS = 1000000
 UNPACKED_FLOOR = 1024 * 1024 * 1024  # an archive may always unpack to this, above it to so many times its size:
 UNPACKED_RATIO = 100
 CHUNK = 256 * 1024
+HTTP_SECONDS = 60
 NAME_ENCODING = sys.getfilesystemencoding()
 
 
@@ -2681,6 +2682,46 @@ def prepare_modules():
     return hashlib, tarfile
 
 
+def get_plainly(url):
+    """(HTTP status, body of an answer 200 that tells its length); (0, None) for all that urllib has to see to.
+
+    Loading urllib takes longer than fetching a small archive, and S3's presigned addresses need nothing of what it
+    can do. Raises OSError and ValueError as urllib does.
+    """
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    has_proxy = any(name.lower().endswith("_proxy") for name in os.environ)
+    if scheme not in ("http", "https") or has_proxy or not place or set(place) & set("@[]"):
+        return 0, None
+    host, _, port = place.partition(":")
+    request = "GET /%s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n" % (path, place)
+    with connect(scheme, host, int(port or 0)) as connection:
+        connection.sendall(request.encode("ascii"))
+        answer = connection.makefile("rb", CHUNK)  # holds the connection open
+    status = int((answer.readline(1000).split()[1:2] or [b"0"])[0])
+    headers = {}
+    for line in iter(lambda: answer.readline(65536).strip(), b""):
+        name, _, value = line.partition(b":")
+        headers[name.strip().lower()] = value.strip()
+    if status == 200 and b"content-length" in headers and b"transfer-encoding" not in headers:
+        return status, answer
+    answer.close()
+    return (status if status >= 400 else 0), None
+
+
+def connect(scheme, host, port):
+    """A connection to a web server, its certificate checked."""
+    import socket
+
+    connection = socket.create_connection((host, port or (443 if scheme == "https" else 80)), HTTP_SECONDS)
+    if scheme == "http":
+        return connection
+    import ssl
+
+    with connection:
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+
+
 class Preparation:
     """Everything that must be there before the first event: the archive, its plan, the plan of what runs now."""
 
@@ -2795,19 +2836,29 @@ class Preparation:
 
     def _download(self, url, bundle, revision):
         """(HTTP status or 0, why it failed or None)."""
-        import urllib.error
-        import urllib.request
-
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
+            status, answer = get_plainly(url)
+            if status >= 400:
+                return status, "the URL answers %d" % status
+            if answer is None:
+                return self._download_by_urllib(url, bundle, revision)
+            with answer:
                 return 0, self._store(iter(lambda: answer.read(CHUNK), b""), bundle, revision)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, "the URL answers %d" % error.code
         except (OSError, ValueError) as error:  # URLError, timeouts and TLS are OSErrors; never show the URL: a secret
             return 0, "the URL cannot be read: %s" % as_text(
                 str(getattr(error, "reason", None) or type(error).__name__)
             )
+
+    def _download_by_urllib(self, url, bundle, revision):
+        import urllib.error
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(url, timeout=HTTP_SECONDS) as answer:
+                return 0, self._store(iter(lambda: answer.read(CHUNK), b""), bundle, revision)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, "the URL answers %d" % error.code
 
     def _store(self, pieces, bundle, revision):
         """Writes and checks; the name is given only to what is right. Returns what was wrong, or None."""
