@@ -1,0 +1,85 @@
+"""The direction of imports: which of our parts may import which. Whoever runs against an arrow is named with its line.
+
+An import inside a function counts too: it is the same dependency, only later.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = "towline.model towline.errors"
+MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secrets towline.store towline.bundles"
+"""Beside the core: how to reach Temporal, AWS and the store."""
+CLIENT = "towline.client towline.catalogue towline.live towline.listing towline.memory towline.records towline.ended"
+ASKING = "towline.ask towline.asking"
+HOSTS = "towline.transports"
+
+MAY_IMPORT = {
+    "towline.model": CORE,
+    "towline.errors": CORE,
+    "workflows": CORE,
+    "towline.transports": CORE,
+    "towline.bundles": f"{CORE} towline.aws",
+    "towline.store": f"{CORE} towline.aws",
+    "towline.report": CORE,
+    "towline.host": "",  # the runner is data that transports send
+    "activities": f"{MIDDLE} {CLIENT} {HOSTS} towline.report",
+    "towline.cli": f"{MIDDLE} {CLIENT} {ASKING} towline.report towline.devserver",
+    **dict.fromkeys(f"{CLIENT} {ASKING}".split(), f"{MIDDLE} {CLIENT} {ASKING}"),
+}
+
+EXCEPTIONS = {
+    (
+        "activities",
+        "workflows.options",
+    ): "a group's workflow is begun by an activity, with the task timeout of all workflows",
+}
+
+
+def files() -> list[Path]:
+    """Our modules, except `worker.py`, which wires all of them."""
+    return sorted(file for folder in ("towline", "workflows", "activities") for file in (ROOT / folder).rglob("*.py"))
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything of ours that a file imports."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{file}:{node.lineno}: a relative import"
+            is_package = node.module in ("towline", "workflows", "activities")
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if is_package else [node.module]
+            yield from ((node.lineno, name) for name in names)
+
+
+def part_of(name: str) -> str:
+    """`towline.model` of `towline.model.plan`, `workflows` of `workflows.shard`; empty: not ours, or no part."""
+    first, *rest = name.split(".")
+    if first == "towline":
+        return f"towline.{rest[0]}" if rest and not rest[0].startswith("__") else ""
+    return first if first in ("workflows", "activities", "worker") else ""
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_one_way(file: Path) -> None:
+    part = part_of(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    if part not in MAY_IMPORT:
+        return  # stands alone, such as settings
+    allowed = {part, *MAY_IMPORT[part].split()}
+    against = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for line, name in imports(file)
+        if (target := part_of(name)) and target not in allowed and (part, name) not in EXCEPTIONS
+    ]
+    assert not against, "against the direction of imports (docs/architecture.md): " + "; ".join(against)
+
+
+def test_every_exception_is_still_needed() -> None:
+    made = {(part_of(".".join(f.relative_to(ROOT).parts)), name) for f in files() for _, name in imports(f)}
+    assert set(EXCEPTIONS) <= made, "no longer needed, take it out"
