@@ -67,6 +67,9 @@ SANDBOX = SandboxedWorkflowRunner(
 
 log = logging.getLogger("towline.worker")
 
+TALKATIVE = ("asyncssh", "botocore", "boto3", "urllib3")
+"""Libraries that tell a dozen lines of every connection, one of them its whole command: only warnings are kept."""
+
 
 async def run(settings: Settings, client: Client | None = None) -> None:
     """Works until SIGTERM, SIGINT or the task's cancellation.
@@ -75,6 +78,8 @@ async def run(settings: Settings, client: Client | None = None) -> None:
         TemporalUnavailable: Temporal does not answer.
         OurFault: the store cannot be used, or search attributes are missing and cannot be registered.
     """
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     client = client or await connect_temporal(settings)
     await register_search_attributes(client)
     store = open_store(settings.worker_store)
