@@ -130,6 +130,11 @@ class Follower:
         self._halting = True
         self._wake.set()
 
+    @property
+    def is_halting(self) -> bool:
+        """Whether the runner is to end at its next boundary."""
+        return self._halting
+
     async def halt_sent(self, seconds: float = 5.0) -> None:
         """Waits until the halt is on its way, or for `seconds`."""
         with contextlib.suppress(TimeoutError):

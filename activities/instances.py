@@ -40,6 +40,7 @@ DETACHED = "Detached"
 
 BEATS_PER_TIMEOUT = 3
 REST_SECONDS = 0.8
+SHUTDOWN_SECONDS = 1.5  # how long a worker that shuts down waits for a halted runner to end
 HALTS_AT_ONCE = 32
 HALT_TRIES = 3
 
@@ -150,19 +151,27 @@ async def _follow_to_the_end(follower: Follower) -> InstanceOutcome:
     """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
     task = asyncio.create_task(follower.run())
     beats = asyncio.create_task(_beat(follower))
+    shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
     try:
-        while True:
+        while not task.done():
+            # Temporal tells an activity once: of a shutdown after a cancel only this event knows.
+            awaited = {task, shutdown} if follower.is_halting else {task}
             try:
-                # Shielded: a cancellation asks for a halt or a hand-over, it must not tear the line in between.
-                return await asyncio.shield(task)
+                # A cancellation ends this wait, not the task: it asks for a halt or a hand-over, and must not tear the
+                # line in between.
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
-                if task.done():
-                    raise
                 await _on_cancel(follower)
+                continue
+            if shutdown.done() and not task.done():
+                await asyncio.wait({task}, timeout=SHUTDOWN_SECONDS)
+                if not task.done():
+                    raise _detached(follower)
+        return task.result()
     finally:
-        beats.cancel()
-        task.cancel()
-        await asyncio.gather(task, beats, return_exceptions=True)
+        for each in (task, beats, shutdown):
+            each.cancel()
+        await asyncio.gather(task, beats, shutdown, return_exceptions=True)
 
 
 async def _on_cancel(follower: Follower) -> None:
@@ -174,12 +183,14 @@ async def _on_cancel(follower: Follower) -> None:
     if details and details.not_found:  # terminated from outside: nobody waits for the rest
         follower.halt()
         await follower.halt_sent()
-    # Not as CancelledError: the SDK reports that as cancelled when a worker shuts down, and no attempt would follow.
-    raise ApplicationError(
-        f"{follower.target.name}: this attempt detaches, the next one goes on",
-        type=DETACHED,
-        next_retry_delay=timedelta(milliseconds=100),
-    )
+    raise _detached(follower)
+
+
+def _detached(follower: Follower) -> ApplicationError:
+    """By what an attempt hands over. Not CancelledError: the SDK reports that as cancelled when a worker shuts down,
+    and no attempt would follow."""
+    message = f"{follower.target.name}: this attempt detaches, the next one goes on"
+    return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100))
 
 
 async def _beat(follower: Follower) -> None:

@@ -128,6 +128,18 @@ async def test_cancel_halts_at_the_next_boundary_and_returns_the_end(bench: Benc
     assert len(bench.report("web-01").events) < len(IN_PLACE_EVENTS)
 
 
+async def test_worker_that_shuts_down_does_not_wait_for_a_long_hook_of_a_halted_runner(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=700))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.environment.cancel(ActivityCancellationDetails(cancel_requested=True))
+    await eventually(lambda: bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "stopped")
+    bench.environment.worker_shutdown()
+    with pytest.raises(ApplicationError) as detached:
+        await running
+    assert detached.value.type == DETACHED
+
+
 async def test_cancel_before_the_host_answered_skips_it_at_once(bench: Bench) -> None:
     bench.freeze(fake("web-01", unreachable=True))
     running = asyncio.create_task(bench.deploy("web-01"))

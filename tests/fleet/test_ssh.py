@@ -255,6 +255,23 @@ async def test_named_configuration_file_tells_how_to_reach_a_host(
     assert (await inventory(fleet.target("web-01", username=None, **settings), pool))["kind"] == "inventory"
 
 
+async def test_jump_of_a_configuration_file_is_a_shared_bastion(
+    new_fleet: Callable[..., Fleet], pool: TransportPool, tmp_path: Path
+) -> None:
+    fleet = new_fleet(3, bastion=True)
+    config = tmp_path / "ssh_config"
+    jump = f"{USER}@{fleet['bastion'].address}"
+    config.write_text(
+        f"Host 10.214.*\n  ProxyJump {jump}\n  User root\n"
+        f"Host *\n  IdentityFile {fleet.key}\n  UserKnownHostsFile {fleet.known_hosts}\n"
+    )
+    settings = {"identity_file": None, "known_hosts_file": None, "config": str(config), "sudo": False, "username": None}
+    targets = [fleet.target(host.name, proxy_jump=None, **settings) for host in fleet]
+    answers = await asyncio.gather(*(inventory(target, pool) for target in targets))
+    assert [answer["kind"] for answer in answers] == ["inventory"] * 3
+    assert (fleet.folder / "bastion" / "log").read_text().count("Accepted publickey") == 1
+
+
 async def test_workers_own_configuration_is_not_read(
     fleet: Fleet, pool: TransportPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
