@@ -66,7 +66,9 @@ class HostActivities:
         wanted = question.instances
         return [target for target in targets if wanted is None or target.name in wanted]
 
-    async def _of_plan(self, question: AskHosts) -> tuple[CompiledPlan, list[dict[str, Any]] | None]:
+    async def _of_plan(self, question: AskHosts) -> tuple[CompiledPlan | None, list[dict[str, Any]] | None]:
+        if question.order is not None and question.order.undo is not None:
+            return None, None  # the hosts know from their journals
         if question.order is None or question.order.revision is None:
             raise InvalidRequest("what a deployment would do is asked with its order and revision")
         if not question.files_key:
@@ -106,7 +108,7 @@ def _order(
     order = question.order
     match question.do:
         case "plan":
-            assert order and plan
+            assert order and (plan or order.undo)
             return preview_order(order, target, plan, files)
         case "logs":
             if order is None:

@@ -138,14 +138,12 @@ class PreviewActivities:
     async def _ask(
         self, order: DeploymentOrder, revision: ResolvedRevision | None, targets: list[Target]
     ) -> dict[str, HostAnswer]:
-        """Of a deployment, the hosts' plans; of an undo, what they run: what they go back to is in their journals."""
-        if revision:
-            files_key = listing_key(revision.sha256)
-            question = AskHosts(do="plan", targets=tuple(targets), order=order, files_key=files_key)
-        else:
-            question = AskHosts(do="inventory", targets=tuple(targets))
-        told = await self._sources.ask_hosts(question)
-        return {one.instance: _with_runs_now(one, order.group_id) for one in told.answers}
+        """The hosts' plans; what an undo goes back to is in their journals."""
+        files_key = listing_key(revision.sha256) if revision else ""
+        told = await self._sources.ask_hosts(
+            AskHosts(do="plan", targets=tuple(targets), order=order, files_key=files_key)
+        )
+        return {one.instance: one for one in told.answers}
 
     async def _estimate(self, memory: GroupView | None, hosts: int, slots: int) -> float | None:
         last = memory.last_succeeded or memory.last_attempted if memory else ""
@@ -171,14 +169,6 @@ def _order(request: DeployRequest, facts: GroupFacts, revision: ResolvedRevision
         ignore_application_stop_failures=request.ignore_application_stop_failures,
         file_exists_behavior=request.file_exists_behavior or facts.group.file_exists_behavior,
     )
-
-
-def _with_runs_now(told: HostAnswer, group_id: str) -> HostAnswer:
-    """An inventory's answer in the words of a plan's: what this group has installed there."""
-    if not told.answer or told.answer.get("kind") != "inventory":
-        return told
-    mine = (told.answer.get("groups") or {}).get(group_id) or {}
-    return told.model_copy(update={"answer": {**told.answer, "runs_now": mine.get("installed")}})
 
 
 def _problem(hosts: int, is_impossible: bool, floor: int) -> str:

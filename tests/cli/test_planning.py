@@ -70,7 +70,19 @@ def test_a_plan_that_would_fail_at_once_says_only_that() -> None:
 
 
 def test_a_rollbacks_plan_names_what_it_takes_back() -> None:
-    assert "Each goes back to what it ran before d-9, by the journal on the host." in lines(preview(revision=""), "d-9")
+    answers = {
+        "web-1": plan("web-1", back_to=NOW),
+        "web-2": plan("web-2", back_to=None),
+        "web-3": plan("web-3", nothing="d-9 changed nothing on this host"),
+        "web-4": HostAnswer(instance="web-4", answer={"kind": "refused", "message": "d-9 has been followed by d-10"}),
+    }
+    hosts, changes = hosts_of(MEMBERS, answers)
+    text = lines(preview(revision="", hosts=hosts, changes=changes), "d-9")
+    assert "Each goes back to what it ran before d-9, with what the host itself has kept." in text
+    assert "On web-1, back to shop.tgz (sha256 aaa):" in text
+    assert "On web-2, back to nothing of this group:" in text
+    assert text[text.index("On web-3, nothing to do:") + 1] == "  d-9 changed nothing on this host"
+    assert any(line.endswith("would refuse: d-9 has been followed by d-10") for line in text)
 
 
 def test_no_estimate_without_a_report() -> None:

@@ -42,11 +42,12 @@ def lines(preview: Preview, undone: str = "") -> list[str]:
         return [*out, "", preview.problem]
     out.append(_how(preview))
     if undone:
-        out.append(f"Each goes back to what it ran before {undone}, by the journal on the host.")
+        out.append(f"Each goes back to what it ran before {undone}, with what the host itself has kept.")
     out += ["", *_hosts(preview)]
     for name, changes in preview.changes.items():
         hosts = [host.name for host in preview.hosts if host.changes == name]
-        out += ["", f"On {_whom(hosts, len(preview.hosts))}:", *_changes(changes)]
+        out += ["", f"On {_whom(hosts, len(preview.hosts))}{_back(changes) if undone else ''}:"]
+        out += [f"  {changes.nothing}"] if changes.nothing else _changes(changes)
     return [*out, "", "Nothing was touched."]
 
 
@@ -66,7 +67,7 @@ def _hosts(preview: Preview) -> list[str]:
             host.name,
             host.zone,
             host.rank,
-            f"cannot be asked: {host.trouble}" if host.trouble else host.runs_now or "nothing of this group",
+            host.trouble or host.runs_now or "nothing of this group",
         )
         for place, host in enumerate(preview.hosts[:HOSTS_SHOWN], 1)
     ]
@@ -76,6 +77,12 @@ def _hosts(preview: Preview) -> list[str]:
         tally = ", ".join(f"{count} × {what}" for what, count in rest.items())
         table.append(f"…and {len(preview.hosts) - HOSTS_SHOWN} more, which run: {tally}")
     return table
+
+
+def _back(changes: Changes) -> str:
+    if changes.nothing:
+        return ", nothing to do"
+    return f", back to {changes.back_to}" if changes.back_to else ", back to nothing of this group"
 
 
 def _changes(changes: Changes) -> list[str]:

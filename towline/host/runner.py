@@ -2159,17 +2159,21 @@ class Undo(Deployment):
 
     def _install(self):
         """As ever, but what the undone deployment replaced comes back between clean-up and install."""
-        # nothing of the user's can be in the way that was not there before: what stands there came later
-        self.order["file_exists_behavior"] = self._behavior()
+        self.order["file_exists_behavior"] = behavior_of_undo(self.order.get("file_exists_behavior"))
         self._plan()
         clean_up(self.group)
         for warning in Keeper(self.group, self.order["undo"]).restore():
             self._warn(warning)
         Deployment._install(self)
 
-    def _behavior(self):
-        behavior = (self.order.get("file_exists_behavior") or "").upper()
-        return "OVERWRITE" if behavior in ("", "DISALLOW") else behavior
+
+def behavior_of_undo(behavior):
+    """Nothing of the user's can be in the way that was not there before: what stands there came later."""
+    behavior = (behavior or "").upper()
+    return "OVERWRITE" if behavior in ("", "DISALLOW") else behavior
+
+
+CLEANED_BY = ("ApplicationStop", "Install")  # the events of an undo where nothing ran before
 
 
 class CleanAway(Deployment):
@@ -2178,7 +2182,7 @@ class CleanAway(Deployment):
     ignores_stop_failures = True
 
     def _events(self):
-        self.order["events"] = [event for event in ("ApplicationStop", "Install") if event in self.order["events"]]
+        self.order["events"] = [event for event in CLEANED_BY if event in self.order["events"]]
         Deployment._events(self)
 
     def _install(self):
@@ -2292,20 +2296,51 @@ def inventory(host, order):
 
 
 def preview(host, order):
-    """What a deploy of this order would remove, add, change and run. Touches nothing."""
+    """What a deploy of this order, or an undo of `undo`, would remove, add, change and run. Touches nothing."""
     group = Group(host, order["group"]["id"])
     answer = {"kind": "plan", "removed": [], "added": [], "changed": [], "unchanged": 0, "run": []}
     answer.update(runs_now=group.installed(), complete=True)
+    if order.get("undo"):
+        return preview_undo(host, order, group, answer)
     answer["run"] = preview_scripts(order, group)
     archive = archive_with(group, (order.get("revision") or {}).get("sha256"))
     if archive is None and order.get("files") is None:
         answer["complete"] = False
         return answer
     sources = OnDisk(archive) if archive else Listed(order["files"])
+    return preview_files(answer, host, order, group, sources, ())
+
+
+def preview_undo(host, order, group, answer):
+    """The same for an undo, from what the host has kept; `back_to` is what would run then. Raises as `find_undo`."""
+    kind, found = find_undo(host, order)
+    answer["back_to"] = None
+    if kind == "nothing":
+        answer.update(nothing=found, back_to=answer["runs_now"])
+        return answer
+    restored = [from_json_path(entry["path"]) for entry in Keeper(group, order["undo"]).entries]
+    if kind == "clean":
+        order = dict(order, plan={}, events=[event for event in order.get("events") or () if event in CLEANED_BY])
+        answer["run"] = preview_scripts(order, group)
+        return preview_files(answer, host, order, group, Listed([]), restored)
+    revision, plan, behavior = revision_kept_in(found)
+    answer["back_to"] = {name: revision.get(name) for name in ("label", "sha256")}
+    answer["back_to"]["deployment"] = os.path.basename(found)
+    order = dict(order, plan=plan, file_exists_behavior=behavior_of_undo(behavior))
+    answer["run"] = preview_scripts(order, group)
+    if not os.path.isdir(found + "/" + ARCHIVE) or not plan:  # an archive of AWS's agent has no plan before it is asked
+        answer["complete"] = False
+        return answer
+    return preview_files(answer, host, order, group, OnDisk(found + "/" + ARCHIVE), restored)
+
+
+def preview_files(answer, host, order, group, sources, restored):
+    """Fills in the paths; `restored` are those that come back between clean-up and install."""
     lines = read_cleanup(group.cleanup)
-    disk = AfterCleanup(lines)
     try:
-        plan = InstallPlan(host, order.get("plan") or {}, sources, order.get("file_exists_behavior"), disk)
+        plan = InstallPlan(
+            host, order.get("plan") or {}, sources, order.get("file_exists_behavior"), AfterCleanup(lines)
+        )
     except StepFailed as failed:
         answer["problem"] = failed.message
         return answer
@@ -2317,9 +2352,13 @@ def preview(host, order):
             answer["unchanged"] += 1
         else:
             answer["changed"].append(as_text(destination))
+    restored = [path for path in restored if path not in plan.copies]
+    for path in restored:
+        answer["changed" if os.path.lexists(path) else "added"].append(as_text(path))
     for line in lines:
         path = exact(line)
-        if path not in plan.copies and os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        stays = path in plan.copies or path in restored
+        if not stays and os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
             answer["removed"].append(as_text(path))
     return answer
 
@@ -3064,7 +3103,7 @@ def check_order(order):
 
 
 def check_work(order, do):
-    if do == "undo" and not is_id(order.get("undo")):
+    if (do == "undo" or order.get("undo")) and not is_id(order.get("undo")):
         raise Refused("InvalidOrder", "undo %r is no deployment id" % order.get("undo"))
     if do == "deploy":
         revision = order.get("revision") or {}

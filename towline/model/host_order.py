@@ -107,9 +107,12 @@ def work_order(
 
 
 def preview_order(
-    order: DeploymentOrder, target: Target, plan: CompiledPlan, files: list[dict[str, Any]] | None
+    order: DeploymentOrder, target: Target, plan: CompiledPlan | None, files: list[dict[str, Any]] | None
 ) -> HostOrder:
-    """The order that asks what `order` would do on one instance; `files` lists the archive's members."""
+    """The order that asks what `order` would do on one instance; `files` lists the archive's members.
+
+    Of an undo both are None: the host answers from what it has kept.
+    """
     return {**work_order(order, target, plan=plan), "do": "plan", "files": files}
 
 

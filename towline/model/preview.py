@@ -37,6 +37,8 @@ class Changes(Message):
     changed_count: int = 0
     unchanged: int = 0
     run: tuple[str, ...] = ()
+    back_to: str = ""  # of an undo: the revision that would run afterwards; empty: nothing of this group
+    nothing: str = ""  # of an undo: why there is nothing to do
     warnings: tuple[str, ...] = ()
     problem: str = ""  # why Install would fail there
     is_complete: bool = True  # False: the host could not tell about files
@@ -51,7 +53,7 @@ class HostPreview(Message):
     rank: str = ""
     runs_now: str = ""
     changes: str = ""
-    trouble: str = ""  # why the host could not be asked
+    trouble: str = ""  # why the host could not be asked, or would refuse
 
 
 class Preview(Message):
@@ -133,6 +135,8 @@ def _changes(answer: Mapping[str, Any], root: str) -> Changes:
         **{kind: every[:PATHS_TOLD] for kind, every in paths.items()},
         **{f"{kind}_count": len(every) for kind, every in paths.items()},
         unchanged=int(answer.get("unchanged") or 0),
+        back_to=_label(answer.get("back_to")),
+        nothing=str(answer.get("nothing") or ""),
         run=tuple(f"{one.get('event')}: {one.get('location')}" for one in answer.get("run") or ()),
         warnings=tuple(
             str(warning).replace(root, "") if root else str(warning) for warning in answer.get("warnings") or ()
@@ -144,17 +148,23 @@ def _changes(answer: Mapping[str, Any], root: str) -> Changes:
 
 def _runs_now(told: HostAnswer | None) -> str:
     """The label of what the host has installed for this group; empty for nothing, or for a host that was not asked."""
-    now = (told.answer or {}).get("runs_now") if told else None
-    return str(now.get("label") or now.get("deployment") or "") if isinstance(now, dict) else ""
+    return _label((told.answer or {}).get("runs_now")) if told else ""
+
+
+def _label(revision: Any) -> str:
+    """Of a revision as hosts tell it."""
+    return str(revision.get("label") or revision.get("deployment") or "") if isinstance(revision, dict) else ""
 
 
 def _trouble(told: HostAnswer | None) -> str:
     if told is None:
         return "was not asked"
     if told.fault:
-        return f"{told.fault.message}  {told.fault.hint}".rstrip()
+        return f"cannot be asked: {told.fault.message}  {told.fault.hint}".rstrip()
     answer = told.answer or {}
-    return str(answer.get("message", "")) if answer.get("kind") == "refused" else ""
+    if answer.get("kind") != "refused":
+        return ""
+    return f"would refuse: {answer.get('message', '')}  {answer.get('hint') or ''}".rstrip()
 
 
 def _digest(changes: Changes) -> str:
