@@ -1,12 +1,14 @@
 """What each instance of an open deployment does right now, joined from what Temporal holds.
 
 Open shards answer a query (who waits, is at work, has ended) and their pending activities carry heartbeats (which
-event, which script, why it waits). Shards that have ended say how in their results. The store is not asked.
+event, which script, why it waits). Shards that have ended say how in their results. The order of the rollout, and who
+is still to come, is what was frozen for it; the caller reads that from the store.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -43,10 +45,15 @@ class LiveFleet:
 
     client: Client
     deployment_id: str
+    frozen: tuple[str, ...] | None = None
+    """The names of all instances in rollout order; None until somebody has looked for them."""
     _closed: dict[int, dict[str, Live]] = field(default_factory=dict)
 
     async def read(self, progress: Progress) -> dict[str, Live]:
-        """All instances of the shards that have begun, in rollout order. Raises `TemporalUnavailable`."""
+        """The instances of the shards that have begun, and those to come if `frozen` tells them; in rollout order.
+
+        Raises `TemporalUnavailable`.
+        """
         open_ones = sorted(progress.shards)
         last = max((_index(shard) for shard in open_ones), default=0)
         asked = [self._open(shard) for shard in open_ones]
@@ -59,10 +66,10 @@ class LiveFleet:
         found = dict(self._closed)
         for shard, live in zip(open_ones, await asyncio.gather(*asked), strict=True):
             found[_index(shard)] = live
-        return {name: live for index in sorted(found) for name, live in found[index].items()}
+        return in_rollout_order(found, self.frozen or (), TargetStatus.PENDING)
 
-    async def read_all_ended(self) -> dict[str, Live]:
-        """All instances of all shards, once every one has ended."""
+    async def read_all_ended(self, others: TargetStatus = TargetStatus.SKIPPED) -> dict[str, Live]:
+        """The instances of all shards, once every one has ended; what never began is `others` if `frozen` tells it."""
         index = 1
         while True:
             if index not in self._closed:
@@ -71,7 +78,8 @@ class LiveFleet:
                     break
                 self._closed[index] = live
             index += 1
-        return {name: live for i in sorted(self._closed) for name, live in self._closed[i].items()}
+        # Of a shard that was ended from outside it is not known who had begun.
+        return in_rollout_order(self._closed, self.frozen or (), others if all(self._closed.values()) else None)
 
     async def _open(self, shard: str) -> dict[str, Live]:
         handle = self.client.get_workflow_handle(shard)
@@ -116,6 +124,23 @@ class LiveFleet:
                 raise
             except WorkflowFailureError:
                 return {}  # ended from outside: the deployment counts what it had in flight
+
+
+def in_rollout_order(
+    shards: Mapping[int, Mapping[str, Live]], frozen: Sequence[str], others: TargetStatus | None
+) -> dict[str, Live]:
+    """The instances of shards in the frozen order; those of no shard are `others` (None: left out).
+
+    Without a frozen order, by shard.
+    """
+    told = {name: live for index in sorted(shards) for name, live in shards[index].items()}
+    every = {}
+    for name in frozen:
+        if name in told:
+            every[name] = told[name]
+        elif others:
+            every[name] = Live(name, others)
+    return every | told
 
 
 def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from towline import errors
-from towline.model.messages import InstanceReport, instance_key, log_key, report_key
+from towline.model.messages import InstanceReport, fleet_prefix, instance_key, log_key, report_key
+from towline.model.order import natural
 from towline.store import Store, open_store
 
 READERS = 32
@@ -47,6 +48,12 @@ class Records:
                 return name, None  # torn, or of a newer version: the status is known from elsewhere
 
         return {name: found for name, found in in_parallel(read, names) if found}
+
+    def fleet(self, deployment_id: str) -> tuple[str, ...]:
+        """The names of a deployment's instances in rollout order; empty where its fleet is not frozen yet."""
+        keys = sorted(self.store.keys(fleet_prefix(deployment_id)), key=natural)
+        pages = [page for page in in_parallel(self._json, keys) if page]
+        return tuple(target["name"] for page in pages for target in page.get("targets", ()))
 
     def log(self, deployment_id: str, instance: str) -> bytes | None:
         """The script log of an instance, or None."""

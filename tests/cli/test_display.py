@@ -10,7 +10,7 @@ from rich.console import Console
 from towline.cli import render
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
-from towline.live import Live, refined
+from towline.live import Live, in_rollout_order, refined
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
 from towline.model.status import Outcome, TargetStatus
 from towline.model.view import rollback_messages
@@ -169,3 +169,19 @@ def test_the_shards_know_better_than_the_deployment() -> None:
     assert newer.progress.in_flight == ("web-03",)
     assert newer.progress.text == "waits for web-03; 2 of 2 slots in use, 1 kept by failed instances"
     assert newer.info["deploymentOverview"]["Pending"] == 1
+
+
+def test_instances_stand_in_rollout_order_and_those_to_come_are_told() -> None:
+    """A shard that has ended tells its instances by outcome, and one that has not begun does not tell any."""
+    first = fleet(ended("web-02", Outcome.SUCCEEDED), ended("web-01", Outcome.FAILED))
+    second = fleet(flying("web-03", "Install"))
+    frozen = ["web-01", "web-02", "web-03", "web-04"]
+    told = in_rollout_order({2: second, 1: first}, frozen, TargetStatus.PENDING)
+    assert [(name, one.status.value) for name, one in told.items()] == [
+        ("web-01", "Failed"),
+        ("web-02", "Succeeded"),
+        ("web-03", "InProgress"),
+        ("web-04", "Pending"),
+    ]
+    assert list(in_rollout_order({1: first, 2: second}, frozen, None)) == ["web-01", "web-02", "web-03"]
+    assert list(in_rollout_order({1: first, 2: second}, [], TargetStatus.PENDING)) == ["web-02", "web-01", "web-03"]

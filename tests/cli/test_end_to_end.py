@@ -269,6 +269,19 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     assert "has ended already" in late.err
 
 
+def test_the_status_of_an_open_deployment_has_every_instance(site: Site) -> None:
+    site.declare("many", count=300, config="OneAtATime", seconds=60)  # more than a shard holds
+    site.run("deploy", "shop", "many", "--revision", site.bundle("v1"), "--id", "d-MANY", "--detach")
+    until(lambda: "waits for many-1;" in site.run("status", "d-MANY").out)
+    targets = [
+        one["instanceTarget"] for one in json.loads(site.run("status", "d-MANY", "--json").out)["deploymentTargets"]
+    ]
+    assert [one["targetId"] for one in targets] == [f"many-{n}" for n in range(1, 301)]
+    assert [one["status"] for one in targets] == ["InProgress"] + ["Pending"] * 299
+    assert site.run("stop", "d-MANY", "--now").status == 0
+    assert site.run("status", "d-MANY", "--watch").status == 3
+
+
 def test_detached_prints_the_id_alone(site: Site) -> None:
     site.declare("away", seconds=0.1)
     done = site.run("deploy", "shop", "away", "--revision", site.bundle("v1"), "--detach")
@@ -289,6 +302,10 @@ def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
     assert sorted((str(p), p.stat().st_mtime_ns) for p in site.folder.joinpath("hosts").rglob("*")) == before
 
     third = site.run("deploy", "shop", "back", "--revision", site.bundle("v3"))
+    assert site.runs("back-1") == "v3"
+    plan = site.run("rollback", third.deployment_id, "--plan")
+    assert "On every instance, back to bundle-v1 (sha256 " in plan.out
+    assert f"  ~ /srv/shop/index.html\n  0 files unchanged\n  run AfterInstall: {AFTER}\n" in plan.out
     assert site.runs("back-1") == "v3"
     undone = site.run("rollback", third.deployment_id, "--yes")
     assert undone.status == 0, undone.err

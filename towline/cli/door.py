@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 STORE_LOOKS = 6
 
+BEFORE_THE_END = ("check", "turn", "plan", "roll out")
+
 
 def talk(story: Callable[[Door], Awaitable[T]]) -> T:
     """Connects, runs a command's story, and returns what it returns."""
@@ -105,8 +107,12 @@ class Door:
 
     async def live(self, deployment_id: str, view: DeploymentView, fleet: LiveFleet) -> dict[str, Live]:
         """The instances as Temporal tells them, whether the deployment is open or has ended."""
-        is_rolling = bool(view.progress.shards)
-        return await (fleet.read(view.progress) if is_rolling else fleet.read_all_ended())
+        if fleet.frozen is None and view.progress.total:
+            fleet.frozen = await self._frozen(deployment_id)
+        if view.progress.shards:
+            return await fleet.read(view.progress)
+        is_over = view.progress.phase not in BEFORE_THE_END
+        return await fleet.read_all_ended(TargetStatus.SKIPPED if is_over else TargetStatus.PENDING)
 
     async def live_or_recorded(self, deployment_id: str, view: DeploymentView) -> dict[str, Live]:
         """As `live`; once it has ended from the report, which has times, and which Temporal does not forget."""
@@ -152,6 +158,10 @@ class Door:
                 targets.append(plain_target(deployment_id, name, one.status.value, one.end_time))
             extras[name] = _extra(one)
         return targets, extras
+
+    async def _frozen(self, deployment_id: str) -> tuple[str, ...]:
+        records = await self.records_if_any()
+        return await asyncio.to_thread(records.fleet, deployment_id) if records else ()
 
     async def _report(self, deployment_id: str) -> dict[str, Any] | None:
         records = await self.records_if_any()

@@ -95,7 +95,8 @@ def _changes(changes: Changes) -> list[str]:
         out += [f"  {sign} {printable(path)}" for path in paths[:PATHS_SHOWN]]
         if count > PATHS_SHOWN:
             out.append(f"  {sign} …and {count - PATHS_SHOWN} more {word}")
-    out.append(f"  {changes.unchanged} files unchanged" if changes.is_complete else "  (which files: not known there)")
+    unchanged = f"{changes.unchanged} file{'' if changes.unchanged == 1 else 's'} unchanged"
+    out.append(f"  {unchanged}" if changes.is_complete else "  (which files: not known there)")
     out += [f"  run {script}" for script in changes.run]
     out += [f"  warning: {warning}" for warning in changes.warnings]
     if changes.problem:

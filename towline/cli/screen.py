@@ -107,7 +107,8 @@ def _instances(live: Mapping[str, Live], height: int) -> RenderableType:
         table.add_row(Text(name), Text(state, style), Text(doing), Text(seconds, "dim"), Text(detail, "dim"))
     if len(shown) == len(every):
         return table
-    return Group(table, Text(_rest([one for one in every if one not in shown]), "dim"))
+    names = {one.name for one in shown}
+    return Group(table, Text(_rest([one for one in every if one.name not in names]), "dim"))
 
 
 def _rest(hidden: list[Live]) -> str:
