@@ -42,6 +42,7 @@ from towline.listing import Listed, active_or_newest, listed, the_only_one, visi
 from towline.model import names
 from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
 from towline.model.status import DeploymentStatus
+from towline.model.telling import steering_page
 from towline.settings import Settings, read_settings
 from towline.temporal import asking, connect_temporal, is_no_worker
 
@@ -110,6 +111,7 @@ class Deployments:
             "task_timeout": TASK_TIMEOUT,
             "memo": {MEMO_REQUEST: fingerprint(request)},
             "static_summary": _summary(request),
+            "static_details": steering_page(deployment_id, request.description),
         }
         plain = request.model_dump(mode="json", by_alias=True, exclude_none=True)
         try:
@@ -349,7 +351,9 @@ def fingerprint(request: DeployRequest) -> str:
 
 
 def _summary(request: DeployRequest) -> str:
-    what = request.revision.label if request.revision else "undo"
+    what = f"takes back {request.undo.deployment_id}" if request.undo else "no revision"
+    if request.revision:
+        what = request.revision.label
     return f"{request.application_name}/{request.deployment_group_name} · {what}"
 
 

@@ -131,6 +131,8 @@ async def test_a_path_goes_through_the_store_in_s3_and_the_report_lies_there(wor
     assert (site.root("sent-1") / "srv/shop/index.html").read_text() == "s1\n"
     assert world.bundle_variables("sent-1") == {}
     assert any("/towline/kept/revisions/" in path for path in world.gate.presigned), "hosts fetched it from the store"
+    shown = await site.temporal("workflow", "describe", "-w", "d-SENT")
+    assert "towline stop d-SENT" in shown.out, "how to steer it, in the Web UI"
     report = await site.towline("report", "d-SENT")
     assert report.json["deploymentInfo"]["status"] == "Succeeded"
     assert "hello from s1" in (await site.towline("logs", "d-SENT", "sent-1")).out

@@ -14,7 +14,7 @@ from towline.model.messages import (
 )
 from towline.model.revision import RevisionLocation
 from towline.model.status import Creator, DeploymentStatus, Outcome
-from towline.model.telling import counts, end_message, failure_lines, fate_of_fleet, summary, why
+from towline.model.telling import counts, end_message, failure_lines, fate_of_fleet, steering_page, summary, why
 from towline.model.view import deployment_info, document, ended_target, live_target, plain_target, rollback_messages
 
 REQUEST = DeployRequest(
@@ -220,6 +220,17 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
     assert "**Owed, to be seen to by a person: web-03.**" in text
     going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": "compensate"})})
     assert "**Owed" not in summary(going)
+
+
+def test_the_summary_of_a_rollback_names_what_it_takes_back() -> None:
+    info = {"status": "InProgress", "rollbackInfo": {"rollbackTriggeringDeploymentId": "d-1"}}
+    assert "· InProgress · takes back `d-1`" in summary(DeploymentView(info=info, progress=Progress()))
+
+
+def test_the_page_that_does_not_change_says_how_to_steer() -> None:
+    page = steering_page("d-1", "from *CI*")
+    assert page.startswith("from \\*CI\\*\n")
+    assert "- stop: `towline stop d-1`" in page
 
 
 def test_counts_before_the_fleet_is_known() -> None:

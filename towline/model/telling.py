@@ -47,12 +47,12 @@ def summary(view: DeploymentView) -> str:
     info, progress = view.info, view.progress
     where = f"{_escape(info.get('applicationName', '?'))} / {_escape(info.get('deploymentGroupName', '?'))}"
     lines = [
-        f"**{where}** · {info.get('status', '')} · {_code(label_of(info.get('revision')) or 'no revision')}",
+        f"**{where}** · {info.get('status', '')} · {_what(info)}",
         "",
         counts(info, progress),
-        "",
-        _escape(progress.text or why(progress)),
     ]
+    if progress.phase != "ended":
+        lines += ["", _escape(progress.text or why(progress))]
     if error := info.get("errorInformation"):
         lines += ["", f"**{error.get('code', '')}**: {_escape(_one_line(error.get('message', '')))}"]
     rollback = info.get("rollbackInfo") or {}
@@ -73,6 +73,25 @@ def summary(view: DeploymentView) -> str:
         lines += ["", f"Report: {_code(progress.report)}"]
     lines += [f"\n> {_escape(_one_line(warning))}" for warning in progress.warnings[:5]]
     return "\n".join(lines)
+
+
+def _what(info: Mapping[str, Any]) -> str:
+    """The revision, or the deployment that is taken back."""
+    undone = (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
+    return f"takes back {_code(undone)}" if undone else _code(label_of(info.get("revision")) or "no revision")
+
+
+def steering_page(deployment_id: str, description: str) -> str:
+    """The Markdown of the Web UI that does not change: what it was started for, and how to look and steer."""
+    verbs = {
+        "watch": f"status {deployment_id} --watch",
+        "pause": f"pause {deployment_id}",
+        "stop": f"stop {deployment_id}",
+        "what hooks wrote": f"logs {deployment_id}",
+    }
+    lines = [f"- {what}: {_code('towline ' + command)}" for what, command in verbs.items()]
+    ours = "Temporal's own cancel stops it in order; terminate leaves hosts as they are, and compensates nothing."
+    return "\n".join([*([_escape(_one_line(description)), ""] if description else []), *lines, "", ours])
 
 
 def end_message(view: DeploymentView) -> str:
