@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from examples.demo import processes
-from examples.demo.site import INSTANCES
+from examples.demo import site as site_module
+from examples.demo.site import INSTANCES, DemoFailed
 from examples.demo.watching import NOBODY, fewest_answers, strips
 from towline.devserver import is_free
 
@@ -72,6 +73,15 @@ def test_ended_in_the_middle_of_a_rollout_nothing_is_left(tmp_path: Path, number
     assert demo.returncode == 130, out + rest
     assert "Ended early. Nothing is left running." in rest
     assert assert_gone(tmp_path, out + rest) == []
+
+
+def test_what_goes_wrong_is_told_and_its_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(site_module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(site_module, "_stand_up", lambda folder, *_: (folder / "up.log").write_text("no server here"))
+    with pytest.raises(DemoFailed, match=r"it rained\nWhat server and worker said: .*up\.log"), site_module.site():
+        raise DemoFailed("it rained")
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["up.log"]
 
 
 def test_the_strips_show_outages_however_short() -> None:

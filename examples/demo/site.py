@@ -30,8 +30,8 @@ PREPARED = set(INSTANCES[:6])
 
 NEEDS = {"1.0": ["host", "port"], "2.0": ["host", "port", "currency"]}
 START_SECONDS = 60.0
-END_SECONDS = 15.0
 REPORT = "report.html"
+LOG = "up.log"
 
 
 class DemoFailed(Exception):
@@ -79,6 +79,7 @@ class Site:
 def site() -> Iterator[Site]:
     """A site for as long as the block lasts; then nothing of it runs any more. Raises DemoFailed."""
     folder = Path(tempfile.mkdtemp(prefix="towline-demo-")).resolve()
+    kept = {REPORT}
     try:
         ports = _ports()
         _prepare(folder, ports)
@@ -87,8 +88,11 @@ def site() -> Iterator[Site]:
         up = _stand_up(folder, environ, port, ui_port)
         instances = {name: ports[name] for name in INSTANCES}
         yield Site(folder, environ, instances, f"http://127.0.0.1:{ui_port}", up)
+    except DemoFailed as error:
+        kept.add(LOG)
+        raise DemoFailed(f"{error}\nWhat server and worker said: {folder / LOG}") from error
     finally:
-        _clear(folder)
+        _clear(folder, kept)
 
 
 def bundle(folder: Path, release: str) -> None:
@@ -144,7 +148,7 @@ def _environment(folder: Path, port: int, ui_port: int) -> dict[str, str]:
 
 def _stand_up(folder: Path, environ: dict[str, str], port: int, ui_port: int) -> subprocess.Popen[bytes]:
     """Starts `towline up` and waits until its worker is at work. Raises DemoFailed with the log's end."""
-    log = folder / "up.log"
+    log = folder / LOG
     with log.open("wb") as output:
         up = subprocess.Popen(
             [sys.executable, "-m", "towline", "up", "--port", str(port), "--ui-port", str(ui_port)],
@@ -163,13 +167,13 @@ def _stand_up(folder: Path, environ: dict[str, str], port: int, ui_port: int) ->
     return up
 
 
-def _clear(folder: Path) -> None:
-    """Ends what runs, and removes the folder but for the report. What was begun is brought to its end."""
+def _clear(folder: Path, kept: set[str]) -> None:
+    """Ends what runs, and removes the folder but for what is kept. A further signal does not disturb that."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     left = processes.end_all(folder / "tmp")
     for entry in folder.iterdir():
-        if entry.name != REPORT:
+        if entry.name not in kept:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
