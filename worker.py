@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from towline.bundles.cache import Cache
 from towline.catalogue import Catalogue
 from towline.errors import OurFault, TowlineError
 from towline.model import names
+from towline.model.exit_status import status_of
 from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
 from towline.temporal import connect_temporal
@@ -226,15 +227,19 @@ async def told_to_end(
             loop.remove_signal_handler(number)
 
 
-def main() -> None:
-    """Runs a worker by the environment's settings; a refusal is one line and exit status 1."""
+def main() -> int:
+    """Runs a worker by the environment's settings; a refusal is one line. Returns the exit status, as of commands."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(run(read_settings()))
     except TowlineError as error:
         log.error("%s", error)
-        sys.exit(1)
+        return int(status_of(error))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    answer = main()
+    logging.shutdown()
+    # The interpreter aborts at exit once in a while when Temporal's threads are still at work (towline/cli/main.py).
+    os._exit(answer)

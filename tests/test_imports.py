@@ -16,7 +16,7 @@ CORE = "towline.model towline.errors"
 MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secrets towline.store towline.bundles"
 """Beside the core: how to reach Temporal, AWS and the store."""
 CLIENT = "towline.client towline.catalogue towline.live towline.listing towline.memory towline.records towline.ended"
-ASKING = "towline.ask towline.asking"
+ASKING = "towline.asking"
 HOSTS = "towline.transports"
 
 MAY_IMPORT = {

@@ -12,20 +12,14 @@ import functools
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from towline import errors
 from towline.model import names
@@ -46,6 +40,7 @@ from towline.model.catalogue import (
 from towline.model.config import PREDEFINED, DeploymentConfig
 from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord
+from towline.temporal import asking, is_absent
 
 TASK_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=5)
@@ -199,13 +194,13 @@ class Catalogue:
         return records
 
     async def _query(self, part: str, query: str, request: PageRequest | Keys) -> Page:
-        async with talking(f"reading {part}"):
+        with asking(f"reading {part}"):
             try:
                 page: Page = await self._client.get_workflow_handle(part).query(
                     query, request, result_type=Page, rpc_timeout=READ_TIMEOUT
                 )
             except RPCError as error:
-                if error.status == RPCStatusCode.NOT_FOUND:
+                if is_absent(error):
                     return Page()  # nothing was ever written to this part
                 raise
             return page
@@ -220,7 +215,7 @@ class Catalogue:
         return versions, refused
 
     async def _update(self, part: str, batch: Batch) -> BatchAnswer:
-        async with talking(f"writing {part}"):
+        with asking(f"writing {part}"):
             try:
                 return await self._update_with_start(part, batch)
             except WorkflowAlreadyStartedError:
@@ -293,31 +288,3 @@ def _batches(changes: Sequence[Change], by: str) -> Iterable[Batch]:
         size += more
     if batch:
         yield Batch(changes=tuple(batch), by=by)
-
-
-@contextlib.asynccontextmanager
-async def talking(doing: str) -> AsyncIterator[None]:
-    """Translates what Temporal's client raises into `TemporalUnavailable`, or `Conflict` for a refusal in words."""
-    try:
-        yield
-    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-        raise errors.TemporalUnavailable(
-            f"no worker answered ({doing})", "Start one: towline worker (or towline up)"
-        ) from error
-    except (WorkflowQueryFailedError, WorkflowUpdateFailedError) as error:
-        cause = getattr(error, "cause", None)
-        code = cause.type if isinstance(cause, ApplicationError) and cause.type else "CatalogueRefused"
-        raise errors.Conflict(f"{doing}: {cause or error}", code=code) from error
-    except RPCError as error:
-        no_worker = error.status in (
-            RPCStatusCode.DEADLINE_EXCEEDED,
-            RPCStatusCode.FAILED_PRECONDITION,
-            RPCStatusCode.CANCELLED,
-        )
-        if no_worker:
-            raise errors.TemporalUnavailable(
-                f"no worker answered ({doing}): {error.message}", "Start one: towline worker (or towline up)"
-            ) from error
-        raise errors.TemporalUnavailable(
-            f"Temporal refused ({doing}): {error.message}", "Check TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE."
-        ) from error

@@ -44,7 +44,7 @@ from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, S
 from towline.model.status import DeploymentStatus
 from towline.model.telling import steering_page
 from towline.settings import Settings, read_settings
-from towline.temporal import asking, connect_temporal, is_no_worker
+from towline.temporal import asking, connect_temporal, is_absent, is_no_worker
 
 MEMO_REQUEST = "towlineRequest"
 QUERY_SECONDS = 5.0
@@ -331,7 +331,7 @@ class Deployments:
                     rpc_timeout=timedelta(seconds=QUERY_SECONDS)
                 )
             except RPCError as error:
-                if error.status == RPCStatusCode.NOT_FOUND:
+                if is_absent(error):
                     return None
                 raise
 

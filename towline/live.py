@@ -14,14 +14,14 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from towline import errors
 from towline.model import names
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
 from towline.model.status import Creator, Outcome, TargetStatus
 from towline.model.telling import why
-from towline.temporal import asking
+from towline.temporal import asking, is_absent
 
 QUERY_TIMEOUT = timedelta(seconds=5)
 
@@ -90,7 +90,7 @@ class LiveFleet:
                 )
                 description = await handle.describe(rpc_timeout=QUERY_TIMEOUT)
             except RPCError as error:
-                if error.status == RPCStatusCode.NOT_FOUND:
+                if is_absent(error):
                     return {}  # it is about to begin
                 raise
         beats = await self._heartbeats(description.raw_description.pending_activities)
@@ -119,7 +119,7 @@ class LiveFleet:
                     return None
                 return _of_outcome(await handle.result())
             except RPCError as error:
-                if error.status == RPCStatusCode.NOT_FOUND:
+                if is_absent(error):
                     return None
                 raise
             except WorkflowFailureError:

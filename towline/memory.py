@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from towline.catalogue import READ_TIMEOUT, talking
+from towline.catalogue import READ_TIMEOUT
 from towline.model import names
 from towline.model.group import DeploymentGroup
 from towline.model.messages import GroupView, InstanceState, StatesPage
+from towline.temporal import asking, is_absent
 
 PAGE = 500
 
@@ -21,7 +22,7 @@ async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView
     handle = client.get_workflow_handle(names.group_workflow_id(group.deployment_group_id))
     states: dict[str, InstanceState] = {}
     after = ""
-    async with talking(f"reading the state of {group.application_name}/{group.deployment_group_name}"):
+    with asking(f"reading the state of {group.application_name}/{group.deployment_group_name}"):
         try:
             view: GroupView = await handle.query(names.STATUS, result_type=GroupView, rpc_timeout=READ_TIMEOUT)
             while True:
@@ -36,6 +37,6 @@ async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView
                     return view, states
                 after = max(page)
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_absent(error):
                 return None, {}
             raise

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -37,7 +42,10 @@ async def connect_temporal(settings: Settings) -> Client:
 
 @contextmanager
 def asking(doing: str) -> Iterator[None]:
-    """Translates what Temporal's client raises into towline's errors."""
+    """Translates what Temporal's client raises into towline's errors: the one place where that is done.
+
+    `Conflict` for a refusal in words, `NotFound` for a workflow that is not open, `TemporalUnavailable` for all else.
+    """
     try:
         yield
     except WorkflowUpdateFailedError as error:
@@ -47,20 +55,28 @@ def asking(doing: str) -> Iterator[None]:
         raise errors.TemporalUnavailable(
             f"the worker could not answer ({doing}): {error.message}", "Its log says more."
         ) from error
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+        raise _no_worker(doing) from error
     except RPCError as error:
         raise _translated(error, doing) from error
 
 
 def _translated(error: RPCError, doing: str) -> errors.TowlineError:
-    if error.status == RPCStatusCode.NOT_FOUND:
+    if is_absent(error):
         return errors.NotFound(f"Temporal knows no such open deployment ({doing}).", "See: towline list")
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return errors.TemporalUnavailable(f"Temporal refuses us: {error.message}", "See TEMPORAL_NAMESPACE.")
     if is_no_worker(error):
-        return errors.TemporalUnavailable(
-            f"no worker answers ({doing}).", "Start one: towline worker   (or all in one: towline up)"
-        )
+        return _no_worker(doing)
     if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
         return errors.TemporalUnavailable(f"Temporal refuses us ({doing}): {error.message}", "See TEMPORAL_API_KEY.")
     return errors.TemporalUnavailable(f"Temporal does not answer ({doing}): {error.message}", "See TEMPORAL_ADDRESS.")
+
+
+def _no_worker(doing: str) -> errors.TemporalUnavailable:
+    return errors.TemporalUnavailable(
+        f"no worker answers ({doing}).", "Start one: towline worker   (or all in one: towline up)"
+    )
 
 
 def is_no_worker(error: RPCError) -> bool:
@@ -70,3 +86,8 @@ def is_no_worker(error: RPCError) -> bool:
         RPCStatusCode.CANCELLED,
         RPCStatusCode.FAILED_PRECONDITION,
     )
+
+
+def is_absent(error: RPCError) -> bool:
+    """Whether there is no such workflow; that there is no such namespace has the same status, and is another fault."""
+    return error.status == RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace ")

@@ -378,6 +378,14 @@ async def test_without_a_worker_sight_is_lost_and_a_stop_is_noted(temporal: Temp
     assert "cancel" in signals
 
 
+def test_a_namespace_that_is_not_there_is_no_empty_catalogue(site: Site) -> None:
+    elsewhere = Site(site.folder, {**site.environ, "TEMPORAL_NAMESPACE": "nope"})
+    for words in (["instances"], ["list"], ["status", "d-1"], ["deploy", "shop", "web", "--revision", "s3://b/k.tgz"]):
+        done = elsewhere.run(*words)
+        assert done.status == 5, (words, done)
+        assert "Namespace nope is not found.  See TEMPORAL_NAMESPACE." in done.err
+
+
 def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(site: Site, tmp_path: Path) -> None:
     twice = site.run("up")
     assert twice.status == 2

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from temporalio.exceptions import ApplicationError, TerminatedError
 
+import towline
 from towline.cli import deploying, render
 from towline.cli.main import cli, run
 from towline.cli.rolling_back import undo_request
@@ -21,6 +25,7 @@ from towline.model.revision import RevisionLocation
 from towline.model.status import DeploymentStatus
 from towline.model.view import deployment_info
 
+ROOT = Path(towline.__file__).parent.parent
 NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 
 BAD_LINES = [
@@ -60,6 +65,7 @@ def test_bad_usage_and_bad_input_exit_2_and_say_why(
         "report d-1",
         "list",
         "deploy shop web --revision s3://b/k.tgz",
+        "instances",
     ],
 )
 def test_without_temporal_every_command_says_so_and_exits_5(
@@ -68,6 +74,18 @@ def test_without_temporal_every_command_says_so_and_exits_5(
     monkeypatch.setenv("TEMPORAL_ADDRESS", NOWHERE["TEMPORAL_ADDRESS"])
     assert run(line.split()) == 5
     assert "Temporal does not answer at 127.0.0.1:1.  Start one with: towline up" in capsys.readouterr().err
+
+
+def test_a_worker_without_temporal_says_so_and_exits_5(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", NOWHERE["TEMPORAL_ADDRESS"])
+    assert run(["worker"]) == 5
+    assert "Temporal does not answer at 127.0.0.1:1.  Start one with: towline up" in caplog.text
+    environ = {**os.environ, **NOWHERE}
+    done = subprocess.run([sys.executable, str(ROOT / "worker.py")], env=environ, capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+    assert "Temporal does not answer" in done.stderr
 
 
 def test_every_command_has_help() -> None:

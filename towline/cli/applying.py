@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from temporalio.client import Client
 
-from towline.ask import ask
+from towline.asking import ask
 from towline.catalogue import Catalogue, CatalogueConflict
 from towline.cli.plan_lines import plan_lines
 from towline.cli.say import complain, has_colour, result, say, warn

@@ -17,8 +17,8 @@ import click
 
 import towline
 from towline.cli.say import complain, say
-from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable, TowlineError, WithProblems
-from towline.model.exit_status import ExitStatus
+from towline.errors import TowlineError, WithProblems
+from towline.model.exit_status import ExitStatus, status_of
 
 COMMANDS = {
     "up": ("towline.cli.up", "Temporal's dev server and a worker, in the foreground."),
@@ -135,7 +135,7 @@ def run(arguments: Sequence[str]) -> int:
         return BROKEN_PIPE
     except TowlineError as error:
         _show(error, debug)
-        return status_of(error)
+        return int(status_of(error))
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -143,15 +143,6 @@ def run(arguments: Sequence[str]) -> int:
             f"internal error: {type(error).__name__}: {error}", "" if debug else "Run it with --debug and report it."
         )
         return SOFTWARE_ERROR
-
-
-def status_of(error: TowlineError) -> int:
-    """The exit status that an error stands for."""
-    if isinstance(error, InvalidInput | NotFound | Conflict):
-        return int(ExitStatus.BAD_INPUT)
-    if isinstance(error, TemporalUnavailable):
-        return int(ExitStatus.OUT_OF_SIGHT)
-    return int(ExitStatus.FAILED_WHOLE)
 
 
 def _show(error: TowlineError, debug: bool) -> None:

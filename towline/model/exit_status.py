@@ -1,10 +1,11 @@
-"""The exit status of `deploy` and `status --watch`, told by how a deployment ended. Fixed: CI scripts branch on it."""
+"""The exit status of commands, told by how a deployment or an attempt ended. Fixed: CI scripts branch on it."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable, TowlineError
 from towline.model.status import DeploymentStatus, ErrorCode
 
 if TYPE_CHECKING:  # every command imports this module; `--help` should not pay for pydantic
@@ -50,3 +51,12 @@ def exit_status(view: DeploymentView) -> ExitStatus:
     if (view.info.get("errorInformation") or {}).get("code") in _BAD_INPUT and not view.progress.touched:
         return ExitStatus.BAD_INPUT
     return ExitStatus.FAILED_WHOLE if view.progress.is_whole else ExitStatus.NEEDS_A_PERSON
+
+
+def status_of(error: TowlineError) -> ExitStatus:
+    """The exit status that an error stands for, in commands and in the worker."""
+    if isinstance(error, InvalidInput | NotFound | Conflict):
+        return ExitStatus.BAD_INPUT
+    if isinstance(error, TemporalUnavailable):
+        return ExitStatus.OUT_OF_SIGHT
+    return ExitStatus.FAILED_WHOLE
