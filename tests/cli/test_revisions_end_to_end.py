@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -137,6 +138,23 @@ async def test_a_path_goes_through_the_store_in_s3_and_the_report_lies_there(wor
     assert report.json["deploymentInfo"]["status"] == "Succeeded"
     assert "hello from s1" in (await site.towline("logs", "d-SENT", "sent-1")).out
     await nothing_holds(world, world.gate.signatures)
+
+
+async def test_a_link_out_of_the_bundle_is_made_as_a_link_with_a_warning(world: World) -> None:
+    site = world.site
+    await site.declare("shop", "linked", count=1)
+    folder = site.bundle("l1")
+    (folder / "storage").symlink_to("/var/shared-elsewhere")
+    appspec = folder / "appspec.yml"
+    appspec.write_text(appspec.read_text().replace("source: index.html", "source: /"))
+    plan = await world.deploy("linked", str(folder), "--plan")
+    assert plan.status == 0, plan.err
+    assert "/srv/shop/storage" in plan.out
+    assert "links lead out of the bundle" in plan.err
+    done = await world.deploy("linked", str(folder))
+    assert done.status == 0, done.err
+    assert "warning: " in done.out and "storage -> /var/shared-elsewhere" in done.out
+    assert (site.root("linked-1") / "srv/shop/storage").readlink() == Path("/var/shared-elsewhere")
 
 
 def on_github(world: World, name: str) -> str:
