@@ -17,12 +17,12 @@ from activities.frozen import Archives
 from towline.errors import AuthenticationRefused, HostError, OurFault, TowlineError, Unreachable
 from towline.model.appspec import parse_appspec
 from towline.model.host_events import HostState, iso, outcome_of
-from towline.model.host_order import Position, work_order
+from towline.model.host_order import Position, halt_order, work_order
 from towline.model.instance import Target
 from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
 from towline.model.plan import CompiledPlan
 from towline.model.status import Outcome
-from towline.transports import Event, Transport, TransportPool, open_transport
+from towline.transports import Event, Transport, TransportPool, ask, open_transport
 
 UNREACHABLE_AFTER_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -90,17 +90,18 @@ class Follower:
     was_started: bool
     deadline_seconds: float
     is_retry: bool = False  # an attempt before this one may have sent the order, and died without telling
+    only_ends: bool = False  # a stop came while nobody followed: what runs there ends at its next boundary
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # there is something new for a heartbeat
     state: HostState = field(default_factory=HostState)
     may_have_begun: bool = False
 
     def __post_init__(self) -> None:
-        self.may_have_begun = self.was_started or self.is_retry
+        self.may_have_begun = self.was_started or self.is_retry or self.only_ends
         self._began = time.monotonic()
         self._lost_since: float | None = None
         self._own_fault: TowlineError | None = None
         self._transport: Transport | None = None
-        self._halting = False
+        self._halting = self.only_ends
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
         self._phase = "connecting"
@@ -177,6 +178,8 @@ class Follower:
             ),
             deadline_seconds=self.deadline_seconds - self._seconds,
         )
+        if self._halting:  # told first: an order that finds nothing there must not begin anything
+            await ask(open_transport(self.target, self.pool), halt_order(self.order, self.target, "boundary"))
         async with open_transport(self.target, self.pool) as transport:
             await transport.start_or_attach(order)
             self.may_have_begun = True

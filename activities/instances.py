@@ -23,6 +23,7 @@ from towline.errors import TowlineError
 from towline.model.host_events import report_of
 from towline.model.host_order import halt_order
 from towline.model.messages import (
+    DETACHED,
     HaltOrder,
     Heartbeat,
     InstanceOrder,
@@ -34,9 +35,6 @@ from towline.model.status import Outcome
 from towline.secrets import mask
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
-
-DETACHED = "Detached"
-"""Type of the error by which an attempt hands over to the next one; the runner on the host goes on."""
 
 BEATS_PER_TIMEOUT = 3
 REST_SECONDS = 0.8
@@ -91,6 +89,7 @@ class InstanceActivities:
                 was_started=_last_beat().was_started,
                 deadline_seconds=_seconds_left(order, self._clock()),
                 is_retry=activity.info().attempt > 1,
+                only_ends=order.only_ends,
             )
             outcome = await _follow_to_the_end(follower)
             if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):

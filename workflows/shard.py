@@ -11,7 +11,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from workflows.options import DEPLOY_INSTANCE, HALT
 from workflows.run import call, signal, uncancelled
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.faults import FaultFinder
     from towline.model.messages import (
+        DETACHED,
         FleetMember,
         HaltOrder,
         InstanceLive,
@@ -129,19 +131,28 @@ class Shard:
 
     async def _deploy(self, member: FleetMember) -> None:
         """Runs the one activity of an instance; whatever it ends with, its slot is accounted for."""
+        outcome = await self._run_activity(member)
+        if outcome is None:
+            # A stop had cancelled the activity, and Temporal tries such a one no further when its worker dies: the
+            # runner may still be at work, or never have begun.
+            outcome = await self._run_activity(member, only_ends=True)
+        assert outcome, "an activity that nobody cancels is tried until it has ended"
+        del self._at_work[member.name]
+        self._settle(outcome)
+        self._news.set()
+
+    async def _run_activity(self, member: FleetMember, *, only_ends: bool = False) -> InstanceOutcome | None:
+        """The outcome; None where a cancelled activity ended with its worker, so that nobody knows."""
         try:
-            outcome = await call(
+            return await call(
                 calls.deploy_instance,
-                self._order(member),
+                self._order(member, only_ends=only_ends),
                 DEPLOY_INSTANCE,
                 summary=f"{member.name} · {member.address}" if member.address else member.name,
                 queue=member.queue,
             )
         except ActivityError as error:
-            outcome = _of_error(member.name, error)
-        del self._at_work[member.name]
-        self._settle(outcome)
-        self._news.set()
+            return None if not only_ends and _ended_with_its_worker(error) else _of_error(member.name, error)
 
     def _settle(self, outcome: InstanceOutcome) -> None:
         """Counts an outcome, or puts the instance back where the fault is ours."""
@@ -191,13 +202,14 @@ class Shard:
             except ActivityError as error:
                 workflow.logger.warning("hosts could not be told to halt now: %s", error.cause)
 
-    def _order(self, member: FleetMember) -> InstanceOrder:
+    def _order(self, member: FleetMember, *, only_ends: bool = False) -> InstanceOrder:
         return InstanceOrder(
             deployment_id=self._request.deployment_id,
             run_id=self._request.run_id,
             instance=member.name,
             page=member.page,
             deadline_seconds=self._request.deadline_seconds,
+            only_ends=only_ends,
         )
 
     # ── what is told and heard ───────────────────────────────────────────────────────────────────────────────────
@@ -285,6 +297,14 @@ class Shard:
             self._told = self._worth_telling()
             self._sequence += 1
             await signal(self._request.deployment_id, names.SHARD_PROGRESS, self._progress())
+
+
+def _ended_with_its_worker(error: ActivityError) -> bool:
+    """Whether a cancelled activity was given up with its worker, or before one had it: its runner tells the rest."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return cause.type == DETACHED
+    return isinstance(cause, CancelledError | TimedOut)
 
 
 def _of_error(name: str, error: ActivityError) -> InstanceOutcome:

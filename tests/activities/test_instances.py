@@ -11,12 +11,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.follow import LogBudget
-from activities.instances import DETACHED, InstanceActivities
+from activities.instances import InstanceActivities
 from tests.support.instances import Bench, fake
 from tests.support.temporal import eventually
 from towline.errors import NotFound, OurFault
 from towline.model.instance import FakeSettings, SshSettings, Target
 from towline.model.messages import (
+    DETACHED,
     HaltOrder,
     Heartbeat,
     Limits,

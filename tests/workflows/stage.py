@@ -22,6 +22,7 @@ from towline.model import names
 from towline.model.config import PREDEFINED, DeploymentConfig
 from towline.model.group import AutoRollback, DeploymentGroup
 from towline.model.messages import (
+    DETACHED,
     DeploymentRecord,
     DeploymentView,
     Fault,
@@ -57,6 +58,7 @@ class World:
     healthy: bool = True
     zones: tuple[str, ...] = ("",)
     held: set[str] = field(default_factory=set)  # instances that wait until they are let go
+    detaches: bool = False  # a cancelled activity ends with its worker, as far as Temporal knows
     app: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
     read_error: ApplicationError | None = None
     timeout_seconds: int = 3600
@@ -65,6 +67,7 @@ class World:
     in_flight: set[str] = field(default_factory=set)
     most_in_flight: int = 0
     halted: list[str] = field(default_factory=list)
+    ended_only: list[str] = field(default_factory=list)
     records: list[DeploymentRecord] = field(default_factory=list)
     undoing: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,6 +114,9 @@ class World:
     @activity.defn
     async def deploy_instance(self, order: InstanceOrder) -> InstanceOutcome:
         name = order.instance
+        if order.only_ends:
+            self.ended_only.append(name)
+            return InstanceOutcome(instance=name, outcome=Outcome.STOPPED, was_touched=True)
         is_undo = order.deployment_id in self.undoing
         if name in self.blocked:
             return InstanceOutcome(instance=name, outcome=Outcome.BLOCKED, fault=self.blocked[name])
@@ -141,6 +147,8 @@ class World:
             try:
                 await asyncio.sleep(0.05)
             except asyncio.CancelledError:
+                if self.detaches:
+                    raise ApplicationError("the worker shuts down", type=DETACHED) from None
                 return Outcome.STOPPED
         return Outcome.SUCCEEDED
 

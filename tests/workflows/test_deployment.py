@@ -268,3 +268,14 @@ async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client
         Outcome.ROLLED_BACK: ("web-01", "web-03"),
         Outcome.OWED: ("web-02",),
     }
+
+
+async def test_a_stop_whose_worker_ends_is_carried_on_by_the_next_one(client: Client) -> None:
+    world = World(hosts=3, held={"web-01"}, detaches=True)
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: "web-01" in world.in_flight)
+        await handle.execute_update(names.CANCEL)
+        view = await ended(handle)
+    assert view.info["status"] == "Stopped" and world.ended_only == ["web-01"]
+    assert world.records[-1].results[Outcome.STOPPED] == ("web-01",)

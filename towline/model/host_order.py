@@ -116,7 +116,7 @@ def preview_order(
     return {**work_order(order, target, plan=plan), "do": "plan", "files": files}
 
 
-def halt_order(order: InstanceOrder, target: Target, how: Literal["boundary", "now"]) -> HostOrder:
+def halt_order(order: InstanceOrder | DeploymentOrder, target: Target, how: Literal["boundary", "now"]) -> HostOrder:
     """The order that ends a deployment's run on one instance."""
     named = {"deployment": order.deployment_id, "run": order.run_id}
     return {**_place(target), **named, "do": "halt", "halt": how}

@@ -179,6 +179,11 @@ class InstanceOrder(Message):
     instance: str
     page: str  # key of its FleetPage
     deadline_seconds: int
+    only_ends: bool = False  # a stop came while nobody followed: what runs there ends at its next boundary
+
+
+DETACHED = "Detached"
+"""Type of the error by which an attempt of `deploy_instance` hands over: the runner on the host goes on."""
 
 
 class HaltOrder(Message):

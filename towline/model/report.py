@@ -92,8 +92,9 @@ class Row:
 
     @property
     def is_bad(self) -> bool:
-        """Whether a person may have to look at it."""
-        return self.outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
+        """Whether a person may want to look at it: also where a rollback has mended what failed."""
+        is_good = self.outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
+        return not is_good or any(event.get("status") == "Failed" for event in self.events)
 
 
 @dataclass(frozen=True)
