@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 
 from workflows.ledger import Ledger
 from workflows.options import READ, RECORD, TASK_TIMEOUT, TURN
-from workflows.run import call, uncancelled
+from workflows.run import call, heard, uncancelled
 from workflows.stage import StageRun
 
 with workflow.unsafe.imports_passed_through():
@@ -346,7 +346,7 @@ class Deployment:
         reason = self._stop.reason if self._stop and self._stop.reason else "the deployment was stopped"
         return Ended(DeploymentStatus.STOPPED, ErrorCode.MANUAL_STOP, reason)
 
-    # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── messages: they take what comes, since a signal that cannot be taken fails every task from then on ──────────
 
     @workflow.query
     def status(self) -> DeploymentView:
@@ -354,41 +354,42 @@ class Deployment:
         return self._ledger.view()
 
     @workflow.signal(name=names.TURN)
-    def take_turn(self, granted: bool) -> None:
+    def take_turn(self, granted: Any = None, *_: Any) -> None:
         """The group grants the turn, or has news for those that wait: they ask again."""
-        self._turn_is_ours = self._turn_is_ours or granted
+        self._turn_is_ours = self._turn_is_ours or granted is True
         self._turn_has_news = True
 
     @workflow.signal(name=names.SHARD_PROGRESS)
-    def hear_shard(self, progress: ShardProgress) -> None:
+    def hear_shard(self, raw: Any = None, *_: Any) -> None:
         """A shard reports."""
-        if self._stage:
+        progress = heard(ShardProgress, raw)
+        if self._stage and progress:
             self._stage.hear(progress)
 
     @workflow.signal(name=names.PAUSE)
-    def pause_signal(self, _: Any = None) -> None:
+    def pause_signal(self, *_: Any) -> None:
         """Nothing new starts; those in flight finish."""
         self._pause()
 
     @workflow.update(name=names.PAUSE)
-    def pause(self, _: Any = None) -> PauseAnswer:
+    def pause(self, *_: Any) -> PauseAnswer:
         """As the signal, and answers whether something is still in flight."""
         self._pause()
         return self._ledger.pause_answer()
 
     @workflow.signal(name=names.RESUME)
-    async def resume_signal(self, _: Any = None) -> None:
+    async def resume_signal(self, *_: Any) -> None:
         """Goes on after a pause; lets a queue go on that was held for owed hosts."""
         await self._resume()
 
     @workflow.update(name=names.RESUME)
-    async def resume(self, _: Any = None) -> PauseAnswer:
+    async def resume(self, *_: Any) -> PauseAnswer:
         """As the signal, and answers."""
         await self._resume()
         return self._ledger.pause_answer()
 
     @workflow.signal(name=names.CANCEL)
-    def cancel_signal(self, raw: Any = None) -> None:
+    def cancel_signal(self, raw: Any = None, *_: Any) -> None:
         """Stops; what cannot be read as a StopRequest stops too, in the plain way: a stop always works."""
         try:
             self._ask_to_stop(read_shape(StopRequest, raw or {}))
@@ -397,20 +398,20 @@ class Deployment:
             self._ask_to_stop(StopRequest())
 
     @workflow.update(name=names.CANCEL)
-    def cancel(self, raw: Any = None) -> StopAnswer:
+    def cancel(self, raw: Any = None, *_: Any) -> StopAnswer:
         """Stops; answers `Pending` until every shard has confirmed that it starts nothing more."""
         self._ask_to_stop(read_shape(StopRequest, raw or {}))
         return self._stop_answer()
 
     @pause.validator
-    def _may_pause(self, _: Any = None) -> None:
+    def _may_pause(self, *_: Any) -> None:
         if self._stop:
             raise ApplicationError("the deployment is being stopped already", type="Stopping")
         if self._ledger.status.is_final:
             raise ApplicationError(f"the deployment has ended: {self._ledger.status}", type="AlreadyEnded")
 
     @cancel.validator
-    def _may_stop(self, raw: Any = None) -> None:
+    def _may_stop(self, raw: Any = None, *_: Any) -> None:
         try:
             read_shape(StopRequest, raw or {})
         except InvalidRequest as error:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
@@ -16,6 +17,7 @@ EVENTS_PER_RUN = 1000
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 async def call(
@@ -47,6 +49,19 @@ async def signal(workflow_id: str, name: str, argument: object) -> bool:
     except ApplicationError:
         return False
     return True
+
+
+def heard(shape: type[Shape], raw: object) -> Shape | None:
+    """A signal's message, or None where it is no such thing.
+
+    Signals take what comes: with a typed argument a person's malformed signal would leave the workflow with a task that
+    fails for ever.
+    """
+    try:
+        return shape.model_validate(raw)
+    except ValidationError as error:
+        workflow.logger.warning("a signal that is no %s was ignored: %s", shape.__name__, error)
+        return None
 
 
 async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, told: Any) -> None:

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from workflows.options import DEPLOY_INSTANCE, HALT
-from workflows.run import call, signal, uncancelled
+from workflows.run import call, heard, signal, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -215,8 +215,11 @@ class Shard:
     # ── what is told and heard ───────────────────────────────────────────────────────────────────────────────────
 
     @workflow.signal
-    def orders(self, orders: ShardOrders) -> None:
+    def orders(self, raw: Any = None, *_: Any) -> None:
         """Takes the deployment's newest word: lease, pause, stop, halt. A stop that was heard is not taken back."""
+        orders = heard(ShardOrders, raw)
+        if orders is None:
+            return
         self._window.grant(orders.lease)
         self._orders = orders.model_copy(
             update={"stop": orders.stop or self._orders.stop, "halt": orders.halt or self._orders.halt}

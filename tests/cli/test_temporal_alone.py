@@ -154,6 +154,30 @@ async def test_signals_with_and_without_an_input(site: Site, word: str) -> None:
     assert "MANUAL_STOP" in done.out
 
 
+async def test_what_cannot_be_read_stops_nothing_but_a_stop(site: Site) -> None:
+    await start(site, "d-NOISE", "slow")
+    await in_flight(site, "d-NOISE")
+    for name, *inputs in (
+        ("pause", "1", "2"),
+        ("resume", "1", "2"),
+        ("turn", '"x"', "2"),
+        ("turn",),
+        ("shard_progress", '{"index": "x"}'),
+        ("shard_progress",),
+        ("nonsense", "{}"),
+    ):
+        words = [word for text in inputs for word in ("--input", text)]
+        assert (await site.temporal("workflow", "signal", "-w", "d-NOISE", "--name", name, *words)).status == 0
+        assert (await status(site, "d-NOISE"))["progress"]["in_flight_count"] == 1, name
+    shard = ["workflow", "signal", "-w", "d-NOISE/shard-001", "--name", "orders", "--input", '{"lease": 3}']
+    assert (await site.temporal(*shard)).status == 0
+    update = ["workflow", "update", "execute", "-w", "d-NOISE", "--name", "pause", "--input", "1", "--input", "2"]
+    assert (await site.temporal(*update)).status == 0
+    stop = ["workflow", "signal", "-w", "d-NOISE", "--name", "cancel", "--input", '"x"', "--input", "2"]
+    assert (await site.temporal(*stop)).status == 0
+    assert "Stopped: shop/slow d-NOISE" in (await result(site, "d-NOISE")).out
+
+
 async def test_updates_answer_and_refuse(site: Site) -> None:
     await start(site, "d-UPDATE", "slow")
     await in_flight(site, "d-UPDATE")
