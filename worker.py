@@ -24,6 +24,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.beats import Beats
 from activities.group import GroupActivities
 from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
@@ -104,6 +105,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
     host = socket.gethostname()
     on_hosts, everywhere = build_activities(client, store, pool, cache_folder, host)
     shared = {
+        "interceptors": [Beats()],
         "max_concurrent_activities": INSTANCES_AT_ONCE,
         "graceful_shutdown_timeout": DRAIN,
         # A beat a second at most: a cancel reaches an activity with the answer to its heartbeat.

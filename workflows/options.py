@@ -11,7 +11,7 @@ TASK_TIMEOUT = timedelta(seconds=5)
 """Of every workflow: after a worker's SIGKILL an update waits this long, and 10 s by default."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
-"""Of an activity on a host; it beats every third of this. A killed worker's work goes on that much later."""
+"""Of what a deployment waits for; it beats every third of this. A killed worker's work goes on that much later."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,21 @@ class Options:
 # type, a fault of ours is tried again for a quarter of a minute and then ends the deployment with its name.
 READ = Options(
     start_to_close=timedelta(minutes=10),
+    heartbeat=HEARTBEAT_TIMEOUT,
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
 )
 
 # What keeps the group's books: tried for ever, since a turn that is not given back would hold everybody up.
 TURN = Options(
     start_to_close=timedelta(seconds=30),
+    heartbeat=HEARTBEAT_TIMEOUT,
     retry=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)),
 )
 
 # The record: the store may be gone for a while. After an hour the deployment ends without it and says so.
 RECORD = Options(
     start_to_close=timedelta(minutes=10),
+    heartbeat=HEARTBEAT_TIMEOUT,
     schedule_to_close=timedelta(hours=1),
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
 )
@@ -63,6 +66,6 @@ HALT = Options(
 # Watching the holder of a group's turn: as long as it holds.
 WATCH = Options(
     start_to_close=timedelta(days=7),
-    heartbeat=timedelta(seconds=30),
+    heartbeat=timedelta(seconds=10),
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
 )

@@ -1,0 +1,44 @@
+"""What every activity gets from the worker: heartbeats while it works.
+
+An activity that does not beat is noticed by its start-to-close timeout only: minutes after its worker was killed.
+`deploy_instance` beats itself, since its heartbeats say where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+OWN = ("deploy_instance",)
+BEATS_PER_TIMEOUT = 3
+
+
+class Beats(Interceptor):
+    """Give it to each worker."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        """See Interceptor."""
+        return _Beating(next)
+
+
+class _Beating(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        info = activity.info()
+        if info.activity_type in OWN:
+            return await self.next.execute_activity(input)
+        beats = asyncio.create_task(_beat(info.heartbeat_timeout)) if info.heartbeat_timeout else None
+        try:
+            return await self.next.execute_activity(input)
+        finally:
+            if beats:
+                beats.cancel()
+
+
+async def _beat(timeout: timedelta) -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(timeout.total_seconds() / BEATS_PER_TIMEOUT)
