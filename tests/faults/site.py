@@ -219,6 +219,7 @@ class Site:
         config: str = "OneAtATime",
         rollback: bool = False,
         at: tuple[LocalHost, ...] = (),
+        **keys: str,
     ) -> list[LocalHost]:
         """A deployment group of new instances `GROUP-1`, …, or of other names for the places of those `at`."""
         places = [host.root for host in at] or [self.folder / "hosts" / f"{group}-{n + 1}" for n in range(hosts)]
@@ -229,6 +230,7 @@ class Site:
             "deploymentConfigName": f"CodeDeployDefault.{config}",
             "onPremisesInstanceTagFilters": [{"Key": "group", "Value": group, "Type": "KEY_AND_VALUE"}],
             "autoRollbackConfiguration": {"enabled": rollback, "events": ["DEPLOYMENT_FAILURE"] if rollback else []},
+            **keys,
         }
         changes = [Change(key=f"group/shop/{group}", value=value)]
         if not self.changes:
@@ -269,9 +271,8 @@ class Site:
 
     async def start(self, deployment_id: str, group: str = "web", version: str = "v1", **words: Any) -> Started:
         """Starts a deployment, as `towline deploy --id` does."""
-        request = DeployRequest(
-            application_name="shop", deployment_group_name=group, revision=self.bundle(version), **words
-        )
+        revision = words.pop("revision", None) or self.bundle(version)
+        request = DeployRequest(application_name="shop", deployment_group_name=group, revision=revision, **words)
         return await self.deployments.start(request, deployment_id)
 
     async def ended(self, deployment_id: str, seconds: float = 90) -> DeploymentView:

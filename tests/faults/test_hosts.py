@@ -150,12 +150,22 @@ async def test_deploying_under_an_id_again_attaches_in_the_same_words_only(site:
 async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other(site: Site) -> None:
     await site.worker()
     hosts = await site.declare(hosts=2, config="AllAtOnce")
-    await asyncio.gather(site.start("d-1"), site.start("d-2", version="v2"))
-    assert [(await site.ended(one)).info["status"] for one in ("d-1", "d-2")] == ["Succeeded", "Succeeded"]
     for host in hosts:
-        order = [run.deployment for run in host.runs]
-        assert order == sorted(order, key=order.index), "the hooks of two deployments do not mix"
-    assert len({host.installed for host in hosts}) == 1
+        host.hold("AfterInstall")
+    await asyncio.gather(site.start("d-1"), site.start("d-2", version="v2"))
+    [first] = await eventually(lambda: [run.deployment for run in hosts[0].runs if run.event == "AfterInstall"])
+    second = {"d-1": "d-2", "d-2": "d-1"}[first]
+
+    async def waits() -> bool:
+        view = await site.deployments.view(second)
+        return view is not None and view.progress.behind == (first,)
+
+    await eventually(waits)
+    for host in hosts:
+        host.let_go("AfterInstall")
+    assert [(await site.ended(one)).info["status"] for one in (first, second)] == ["Succeeded", "Succeeded"]
+    last_end = max(host.journal(first)[-1]["time"] for host in hosts)
+    assert min(host.journal(second)[0]["time"] for host in hosts) > last_end
 
 
 async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Site) -> None:

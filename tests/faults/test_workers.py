@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.faults.site import Site, is_alive
+from tests.support.github import fake_github
 from tests.support.temporal import eventually
+from towline.bundles.local import revision_key
+from towline.model.revision import RevisionLocation
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +67,40 @@ async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: Site) 
     assert (await site.ended("d-1")).info["status"] == "Succeeded"
     site.check_counts("d-1", hosts)
     assert first.process.returncode == 0, first.log.read_text()
+
+
+class Stalling(dict[str, bytes]):
+    """Tarballs of which the first download never comes."""
+
+    def __init__(self, tarballs: dict[str, bytes]) -> None:
+        super().__init__(tarballs)
+        self.is_asked, self.is_over = threading.Event(), threading.Event()
+
+    def __getitem__(self, key: str) -> bytes:
+        if not self.is_asked.is_set():
+            self.is_asked.set()
+            self.is_over.wait()
+        return super().__getitem__(key)
+
+
+async def test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up(site: Site) -> None:
+    location = site.bundle("v1").store_location
+    assert location
+    archive = site.store.get(revision_key(location.digest, location.bundle_type))
+    stalling = Stalling({"o/shop@1a2b3c4": archive})
+    with fake_github() as github:
+        github.tarballs = stalling
+        try:
+            first = await site.worker()
+            hosts = await site.declare(hosts=1, gitHubUrl=github.url)
+            await site.start("d-1", revision=RevisionLocation.parse("github://o/shop@1a2b3c4"))
+            await eventually(stalling.is_asked.is_set)
+            first.kill()
+            await site.worker()
+            assert (await site.ended("d-1")).info["status"] == "Succeeded"
+        finally:
+            stalling.is_over.set()
+    site.check_counts("d-1", hosts)
 
 
 async def test_a_worker_whose_store_cannot_be_written_takes_no_work(site: Site) -> None:

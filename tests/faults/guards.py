@@ -1,0 +1,261 @@
+"""Takes the guard of each promise out, one at a time, and sees its test fail: `python -m tests.faults.guards [NAME…]`.
+
+A promise whose test passes without its guard is not proven. Each guard is named by the lines that are changed in a
+copy of the project; `test_guards.py` sees to it that those lines are still there. What came of it stands in
+docs/promises.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+KEPT = ("towline", "workflows", "activities", "tests", "worker.py", "pyproject.toml", "docs", "deploy")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Some lines that keep a promise, what stands there without them, and the test that must fail then."""
+
+    name: str
+    promise: int
+    file: str
+    lines: str
+    without: str
+    test: str
+
+
+HOSTS, WORKERS = "tests/faults/test_hosts.py", "tests/faults/test_workers.py"
+STORY, ROLLOUT = "tests/workflows/test_deployment.py", "tests/model/test_rollout.py"
+RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
+
+GUARDS = (
+    Guard(
+        "journal-before-start",
+        1,
+        RUNNER,
+        '                if not records.all and not self.order.get("started"):\n',
+        "                if True:\n",
+        f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
+    ),
+    Guard(
+        "lost-journal-is-interrupted",
+        1,
+        RUNNER,
+        '                if not records.all and not self.order.get("started"):\n',
+        "                if not records.all:\n",
+        "tests/host/test_faults.py::test_a_start_that_is_known_and_has_no_journal_is_interrupted_for_good",
+    ),
+    Guard(
+        "deployment-lock",
+        1,
+        RUNNER,
+        '            lock = take(self.host.lock("deployment-" + self.id))\n            if lock is None:\n',
+        "            lock = Lock()\n            if lock is None:\n",
+        "tests/host/test_faults.py::test_many_attempts_at_once_run_it_once",
+    ),
+    Guard(
+        "gate",
+        1,
+        RUNNER,
+        "            if not os.read(gate, 1):\n                os._exit(126)\n",
+        "",
+        "tests/host/test_faults.py::test_a_script_whose_runner_dies_at_the_gate_never_starts",
+    ),
+    Guard(
+        "dead-runners-hook-is-ended",
+        1,
+        RUNNER,
+        "            end_open_script(records)\n            write_interrupted",
+        "            write_interrupted",
+        f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
+    ),
+    Guard(
+        "failed-keeps-its-slot",
+        2,
+        "towline/model/window.py",
+        "        return len(self._in_flight) + (0 if self._tolerates_failures else self.failed)\n",
+        "        return len(self._in_flight)\n",
+        f"{ROLLOUT}::test_the_floor_holds_and_every_rollout_ends_with_the_right_status",
+    ),
+    Guard(
+        "healthy-lease",
+        2,
+        "towline/model/window.py",
+        "                if healthy <= 0:\n                    continue\n",
+        "",
+        f"{ROLLOUT}::test_an_order_that_no_rank_would_give_ends_too",
+    ),
+    Guard(
+        "impossible-rule",
+        3,
+        DEPLOYMENT,
+        "        if not request.undo and is_impossible(rule, hosts):\n",
+        "        if False:\n",
+        f"{STORY}::test_impossible_health_rule_and_empty_group_touch_nothing",
+    ),
+    Guard(
+        "revision-is-checked",
+        3,
+        "activities/revisions.py",
+        "    if checked.value:\n        problems +=",
+        "    if False:\n        problems +=",
+        "tests/activities/test_revisions.py::test_a_missing_hook_file_ends_it_and_a_typo_is_told",
+    ),
+    Guard(
+        "only-touched-are-undone",
+        4,
+        DEPLOYMENT,
+        "            instances=tuple(ledger.touched),\n",
+        "            instances=tuple(member.name for member in ledger.fleet.members),\n",
+        f"{STORY}::test_a_failure_is_compensated_on_touched_hosts_only_failed_first",
+    ),
+    Guard(
+        "hosts-decide-what-to-undo",
+        4,
+        "activities/inventory.py",
+        "        return (*(name for name, was_touched in told.items() if was_touched), *untold)\n",
+        "        return tuple(name for name, was_touched in told.items() if was_touched)\n",
+        f"{HOSTS}::test_a_terminated_deployment_halts_and_can_still_be_rolled_back",
+    ),
+    Guard(
+        "shield",
+        5,
+        "workflows/run.py",
+        "            await asyncio.shield(task)\n",
+        "            await task\n",
+        f"{STORY}::test_temporals_own_cancel_only_sets_the_stop_flag",
+    ),
+    Guard(
+        "stop-starts-nothing-more",
+        5,
+        "workflows/shard.py",
+        "        if self._orders.paused or self._begins_nothing_more:\n            return []\n",
+        "",
+        f"{STORY}::test_pause_lets_those_in_flight_finish_and_resume_goes_on",
+    ),
+    Guard(
+        "halt-at-the-boundary",
+        5,
+        "activities/instances.py",
+        "    if details and details.cancel_requested:\n        follower.halt()\n        return\n",
+        "    if details and details.cancel_requested:\n        return\n",
+        f"{HOSTS}::test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins",
+    ),
+    Guard(
+        "host-lock",
+        6,
+        RUNNER,
+        "        while not lock.try_take():\n",
+        "        while False:\n",
+        f"{HOSTS}::test_two_groups_on_one_host_take_turns",
+    ),
+    Guard(
+        "turn",
+        6,
+        "towline/model/turn.py",
+        "        if self.holder is None and not self.waiting:\n",
+        "        if True:\n",
+        f"{HOSTS}::test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other",
+    ),
+    Guard(
+        "interrupted-is-no-success",
+        7,
+        RUNNER,
+        '    journal.add("finished", outcome="interrupted", failed_event=name, nothing_to_do=False, **details)\n',
+        '    journal.add("finished", outcome="succeeded", failed_event=name, nothing_to_do=False, **details)\n',
+        f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
+    ),
+    Guard(
+        "report-when-temporal-forgets",
+        8,
+        "towline/cli/door.py",
+        "        report = await self._report(deployment_id)\n        if report is None:\n            raise",
+        "        report = None\n        if report is None:\n            raise",
+        "tests/cli/test_end_to_end.py::test_what_temporal_has_forgotten_is_read_from_the_store",
+    ),
+    Guard(
+        "unwritable-store",
+        8,
+        "worker.py",
+        "    await asyncio.to_thread(check_store, store)\n",
+        "",
+        f"{WORKERS}::test_a_worker_whose_store_cannot_be_written_takes_no_work",
+    ),
+    Guard(
+        "dead-holder-is-dropped",
+        5,
+        "towline/model/turn.py",
+        "        state = self._without(end.deployment_id)\n        page = OutcomePage(",
+        "        state = self\n        page = OutcomePage(",
+        f"{HOSTS}::test_after_a_terminate_the_next_deployment_goes_on",
+    ),
+    Guard(
+        "killed-reader-is-noticed",
+        1,
+        "workflows/options.py",
+        "    heartbeat=HEARTBEAT_TIMEOUT,\n"
+        "    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),\n",
+        "    retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),\n",
+        f"{WORKERS}::test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up",
+    ),
+    Guard(
+        "slow-reads-beat",
+        1,
+        "activities/beats.py",
+        "        activity.heartbeat()\n",
+        "",
+        "tests/activities/test_beats.py::test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_alone",
+    ),
+)
+
+
+@contextmanager
+def without(guard: Guard) -> Iterator[Path]:
+    """A copy of the project in which the guard's lines are out."""
+    with tempfile.TemporaryDirectory(prefix="towline-guard-") as name:
+        copy = Path(name)
+        for part in KEPT:
+            source = PROJECT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy2(source, copy / part)
+        file = copy / guard.file
+        file.write_text(file.read_text().replace(guard.lines, guard.without, 1))
+        yield copy
+
+
+def try_without(guard: Guard) -> tuple[bool, str]:
+    """Whether the test failed without the guard, and the line that tells why."""
+    with without(guard) as copy:
+        environ = os.environ | {"PYTHONPATH": str(copy)}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "--timeout=150", "-p", "no:cacheprovider", guard.test],
+            cwd=copy, env=environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    reasons = [line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E ")]
+    return done.returncode == 1, (reasons or done.stdout.strip().splitlines()[-1:] or [""])[0]
+
+
+def main(wanted: list[str]) -> int:
+    """The exit status: 1 where a test did not miss its guard."""
+    unproven = 0
+    for guard in GUARDS:
+        if not wanted or guard.name in wanted:
+            failed, reason = try_without(guard)
+            unproven += not failed
+            print(f"{guard.promise} {guard.name:36} {'failed' if failed else 'PASSED'}  {reason[:200]}", flush=True)
+    return 1 if unproven else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
