@@ -29,7 +29,6 @@ from towline.model.messages import (
 from towline.model.status import Outcome
 from towline.model.turn import GroupState
 from towline.store import Store
-from workflows.options import TASK_TIMEOUT
 
 WATCH_SECONDS = 2.0
 """How often the holder of a turn is looked at."""
@@ -93,7 +92,7 @@ class GroupActivities:
             id=names.group_workflow_id(who.group_id),
             task_queue=names.TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=names.TASK_TIMEOUT,
             static_summary=f"{who.application}/{who.group}",
         )
         return await self._client.execute_update_with_start_workflow(

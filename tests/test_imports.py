@@ -33,13 +33,6 @@ MAY_IMPORT = {
     **dict.fromkeys(f"{CLIENT} {ASKING}".split(), f"{MIDDLE} {CLIENT} {ASKING}"),
 }
 
-EXCEPTIONS = {
-    (
-        "activities",
-        "workflows.options",
-    ): "a group's workflow is begun by an activity, with the task timeout of all workflows",
-}
-
 
 def files() -> list[Path]:
     """Our modules, except `worker.py`, which wires all of them."""
@@ -75,11 +68,6 @@ def test_imports_go_one_way(file: Path) -> None:
     against = [
         f"{file.relative_to(ROOT)}:{line} imports {name}"
         for line, name in imports(file)
-        if (target := part_of(name)) and target not in allowed and (part, name) not in EXCEPTIONS
+        if (target := part_of(name)) and target not in allowed
     ]
     assert not against, "against the direction of imports (docs/architecture.md): " + "; ".join(against)
-
-
-def test_every_exception_is_still_needed() -> None:
-    made = {(part_of(".".join(f.relative_to(ROOT).parts)), name) for f in files() for _, name in imports(f)}
-    assert set(EXCEPTIONS) <= made, "no longer needed, take it out"

@@ -25,7 +25,6 @@ WORKER_SECONDS = 5.0
 UNTOUCHED_EVENTS = 2
 """Events of a workflow that no worker has seen: started, and its first task scheduled."""
 
-TASK_TIMEOUT = timedelta(seconds=5)
 
 _ERRORS: dict[str, type[errors.TowlineError]] = {
     error.code: error
@@ -55,7 +54,7 @@ async def ask(client: Client, question: Question, answer: type[T], *, task_queue
             question,
             id=f"towline-ask-{secrets.token_hex(8)}",
             task_queue=task_queue,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=names.TASK_TIMEOUT,
             execution_timeout=timedelta(seconds=question.timeout_seconds + WORKER_SECONDS),
             result_type=answer,
         )

@@ -42,7 +42,6 @@ from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord
 from towline.temporal import asking, is_absent
 
-TASK_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=5)
 WRITE_TIMEOUT_SECONDS = 20.0
 
@@ -232,7 +231,7 @@ class Catalogue:
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=names.TASK_TIMEOUT,
         )
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
@@ -256,7 +255,7 @@ class Catalogue:
             task_queue=self._task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=names.TASK_TIMEOUT,
         )
 
 

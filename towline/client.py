@@ -51,7 +51,6 @@ QUERY_SECONDS = 5.0
 LOOK_SECONDS = 0.5  # how often a watcher looks; the end itself is told by a long poll at once
 LARGE_FLEET = 300
 LOOK_SECONDS_LARGE = 2.0  # each look at a large fleet costs its workers many queries
-TASK_TIMEOUT = timedelta(seconds=5)
 
 T = TypeVar("T")
 
@@ -108,7 +107,7 @@ class Deployments:
             "task_queue": self._task_queue,
             "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
             "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            "task_timeout": TASK_TIMEOUT,
+            "task_timeout": names.TASK_TIMEOUT,
             "memo": {MEMO_REQUEST: fingerprint(request)},
             "static_summary": _summary(request),
             "static_details": steering_page(deployment_id, request.description),

@@ -16,7 +16,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from workflows.ledger import Ledger
-from workflows.options import READ, RECORD, TASK_TIMEOUT, TURN
+from workflows.options import READ, RECORD, TURN
 from workflows.run import call, heard, uncancelled
 from workflows.stage import StageRun
 
@@ -267,7 +267,7 @@ class Deployment:
                 id=self._child,
                 # Whatever becomes of this workflow, the fleet is taken back.
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                task_timeout=TASK_TIMEOUT,
+                task_timeout=names.TASK_TIMEOUT,
                 result_type=DeploymentView,
                 static_summary=f"takes back {ledger.deployment_id}",
             )

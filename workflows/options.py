@@ -7,9 +7,6 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-TASK_TIMEOUT = timedelta(seconds=5)
-"""Of every workflow: after a worker's SIGKILL an update waits this long, and 10 s by default."""
-
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 """Of what a deployment waits for; it beats every third of this. A killed worker's work goes on that much later."""
 

@@ -9,7 +9,6 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError
 
 from workflows.ledger import Ledger
-from workflows.options import TASK_TIMEOUT
 from workflows.run import keep_told
 
 with workflow.unsafe.imports_passed_through():
@@ -101,7 +100,7 @@ class StageRun:
             names.SHARD,
             self._shard_request(book),
             id=shard_id,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=names.TASK_TIMEOUT,
             result_type=ShardOutcome,
             static_summary=f"{book.members[0].name} … {book.members[-1].name}",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 
 TASK_QUEUE = "towline"
 
@@ -26,6 +27,9 @@ SEARCH_GROUP = "TowlineGroup"
 SEARCH_STATUS = "TowlineStatus"
 SEARCH_REVISION = "TowlineRevision"
 SEARCH_ATTRIBUTES = (SEARCH_APPLICATION, SEARCH_GROUP, SEARCH_STATUS, SEARCH_REVISION)
+
+TASK_TIMEOUT = timedelta(seconds=5)
+"""Of every workflow: after a worker's SIGKILL an update waits this long, and 10 s by Temporal's default."""
 
 DEPLOYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a deployment id looks like; checked here and on every host, since it becomes a path."""
