@@ -2969,6 +2969,14 @@ def start_detached(order, host, lock, host_lock):
     return reader
 
 
+# Imported, not run as a script: its compiled form is kept then, and this file is long.
+DETACHED = """import sys
+sys.path.insert(0, sys.argv[1])
+runner = __import__(sys.argv[2])
+del sys.path[0]
+runner.detached_main(sys.argv[3:])"""
+
+
 def start_in_scope(order, host, lock, host_lock):
     """Under systemd a service's end takes all its processes along, and a session's end may: so in a scope of its own.
     None where systemd-run does not do it; nothing has begun then."""
@@ -2985,7 +2993,8 @@ def start_in_scope(order, host, lock, host_lock):
                 silence_output()
                 for fd in inherited:
                     os.set_inheritable(fd, True)
-                own = [sys.executable, "-I", "-S", os.path.abspath(__file__), "--detached"]
+                folder, file = os.path.split(os.path.abspath(__file__))
+                own = [sys.executable, "-I", "-S", "-c", DETACHED, folder, os.path.splitext(file)[0]]
                 command = ["systemd-run", "--scope", "--quiet", "--collect"] + ([] if os.geteuid() == 0 else ["--user"])
                 os.execvp(command[0], [*command, "--", *own, *[str(fd) for fd in inherited]])
             finally:
@@ -3141,8 +3150,6 @@ def serve(wire):
 
 def main():
     """The exit status is 0 unless the runner itself is broken: what happened is told by events."""
-    if sys.argv[1:2] == ["--detached"]:
-        detached_main(sys.argv[2:])
     wire = Wire()
     try:
         serve(wire)
