@@ -105,7 +105,9 @@ class PreviewActivities:
             changes=changes,
             estimate_seconds=await self._estimate(memory, len(hosts), slots),
             warnings=(*fleet.warnings, *(revision.warnings if revision else ())),
-            problem=_problem(len(hosts), is_impossible(rule, len(hosts)) and not request.undo, floor),
+            problem=_refusal(answers)
+            if request.undo and hosts
+            else _problem(len(hosts), is_impossible(rule, len(hosts)), floor),
         )
 
     async def _revision(self, request: DeployRequest, facts: GroupFacts) -> ResolvedRevision | None:
@@ -169,6 +171,14 @@ def _order(request: DeployRequest, facts: GroupFacts, revision: ResolvedRevision
         ignore_application_stop_failures=request.ignore_application_stop_failures,
         file_exists_behavior=request.file_exists_behavior or facts.group.file_exists_behavior,
     )
+
+
+def _refusal(answers: Mapping[str, HostAnswer]) -> str:
+    """Why an undo would come to nothing: every host refuses it. Empty where one does not."""
+    refused = [told.answer for told in answers.values() if told.answer and told.answer.get("kind") == "refused"]
+    if len(refused) < len(answers):
+        return ""
+    return f"every instance would refuse: {refused[0].get('message', '')}  {refused[0].get('hint') or ''}".rstrip()
 
 
 def _problem(hosts: int, is_impossible: bool, floor: int) -> str:

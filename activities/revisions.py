@@ -201,6 +201,10 @@ def _compiled(bundle: Bundle, label: str) -> tuple[CompiledPlan, Sequence[Proble
     if checked.value is None or is_broken(problems):
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        message = f"{bundle.appspec_name} of {label}: {errors[0]}{more}."
-        raise InvalidAppSpec(message, problems, "Check the bundle with: towline validate PATH")
+        message = f"{bundle.appspec_name} of {label}: {errors[0]}{more}"
+        raise InvalidAppSpec(
+            message if message.endswith("?") else f"{message}.",
+            problems,
+            "Check the bundle with: towline validate PATH",
+        )
     return checked.value, problems

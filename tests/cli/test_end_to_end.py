@@ -247,6 +247,8 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     assert "slow-1" in site.run("status", "shop/slow").out
     told = json.loads(site.run("status", "d-SLOW", "--json").out)
     assert told["progress"]["paused"] == "pausing"
+    assert paused.out == "d-SLOW: pausing, 1 in flight: slow-1\n"
+    assert "Go on with: towline resume d-SLOW" in site.run("status", "d-SLOW").out
     assert told["deploymentTargets"][0]["instanceTarget"]["status"] == "InProgress"
     assert site.run("resume", "d-SLOW").status == 0
 
@@ -312,6 +314,17 @@ def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
     assert [site.runs("back-1"), site.runs("back-2")] == ["v1", "v1"]
     again = site.run("rollback", undone.deployment_id, "--yes")
     assert again.status == 2
+    first = json.loads(site.run("list", "--group", "back", "--json").out)[-1]["deploymentId"]
+    late = site.run("rollback", first, "--yes")
+    assert late.status == 2, late.out
+    assert f"{first} is not what runs in shop/back any more: {undone.deployment_id} followed it" in late.err
+    assert site.runs("back-1") == "v1", "and nobody is owed"
+    empty = site.run("deploy", "shop", "nobody", "--revision", site.bundle("v1"))
+    assert empty.status == 2 and "not known yet" not in empty.out
+    nothing = site.run("rollback", empty.deployment_id, "--yes")
+    assert nothing.status == 2 and "touched no instance" in nothing.err
+    page = site.run("report", first, "--html", str(site.folder / "none" / "x.html"))
+    assert page.status == 2 and "cannot be written: No such file or directory" in page.err
     assert "is a rollback itself" in again.err
 
 

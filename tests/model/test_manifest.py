@@ -212,3 +212,15 @@ def test_long_lists_of_names_are_drawn_together() -> None:
     assert shortened([f"web-{number:03d}" for number in range(1, 121)]) == "web-[001:120]"
     assert shortened(["a1", "a2", "b"]) == "a1, a2, b"
     assert shortened([f"w{number}" for number in range(0, 60, 2)]).endswith("w22 … (30 in all)")
+
+
+def test_an_unknown_configuration_is_told_at_its_own_line_with_what_was_meant() -> None:
+    text = (
+        "applications:\n  - applicationName: shop\n    deploymentGroups:\n      - deploymentGroupName: web\n"
+        "        where: {a: b}\n        deploymentConfigName: AllAtOnce\n"
+    )
+    (problem,) = unknown_references(merge([read(text)]), ())
+    assert str(problem) == (
+        "towline.yaml line 6, applications[0].deploymentGroups[0].deploymentConfigName: no deployment configuration "
+        "AllAtOnce. Did you mean CodeDeployDefault.AllAtOnce?"
+    )

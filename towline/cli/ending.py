@@ -28,7 +28,8 @@ async def watch_through(door: Door, deployment_id: str, as_json: bool, patience:
     if as_json:
         result_json(await door.document(deployment_id, view))
     else:
-        result(render.joined([render.headline(view), counts(view.info, view.progress), *render.ending_lines(view)]))
+        tally = [line for line in [counts(view.info, view.progress)] if line]
+        result(render.joined([render.headline(view), *tally, *render.ending_lines(view)]))
     return int(exit_status(view))
 
 

@@ -21,6 +21,7 @@ from towline.model.order import natural
 from towline.model.problem import did_you_mean
 from towline.model.selection import candidate, selects
 from towline.model.targets import NamedSshSettings, target_of
+from towline.model.window import FAILURES
 
 HEADERS = ("INSTANCE", "GROUP", "ZONE", "ADDRESS", "LAST OUTCOME", "REVISION", "DEPLOYMENT", "")
 
@@ -68,10 +69,15 @@ class Row:
             self.zone,
             self.address,
             state.outcome.value if state else "never deployed",
-            state.revision if state else "",
+            _runs(state) if state else "",
             state.deployment_id if state else "",
             ", ".join(note for note in notes if note),
         )
+
+
+def _runs(state: InstanceState) -> str:
+    """The revision; after a failure it is the one before it, and what of the new one is there nobody knows."""
+    return f"was {state.revision}" if state.outcome in FAILURES and state.revision else state.revision
 
 
 def show(group: str, *, as_json: bool) -> None:

@@ -25,4 +25,4 @@ def command(application: str, group: str, status: str | None, limit: int, as_jso
     elif found:
         result("\n".join(lines(found)))
     else:
-        say("No deployments. Start one with: towline deploy APP GROUP --revision …")
+        say("No deployments match. Start one with: towline deploy APP GROUP --revision …")

@@ -12,7 +12,7 @@ import click
 from towline.cli.say import has_colour
 from towline.live import Live
 from towline.model.messages import DeploymentView
-from towline.model.status import Outcome, TargetStatus
+from towline.model.status import ErrorCode, Outcome, TargetStatus
 from towline.model.telling import counts, failure_lines, fate_of_fleet, printable, why
 from towline.model.view import label_of
 
@@ -53,15 +53,14 @@ def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime |
     lines = [headline(view)]
     facts = [info.get("deploymentConfigName", ""), _times(info), info.get("description", "")]
     lines.append("  ".join(fact for fact in facts if fact))
-    lines += (
-        [counts(info, progress), *ending_lines(view)] if _is_final(view) else [counts(info, progress), reason(view)]
-    )
+    lines += [line for line in (counts(info, progress), "" if _is_final(view) else reason(view)) if line]
+    lines += ending_lines(view) if _is_final(view) else next_steps(view)
     shown = _worth_showing(live)
     if shown:
         lines += ["", *table([row(one, now) for one in shown])]
     if len(shown) < len(live):
         lines.append(f"…and {len(live) - len(shown)} more; all of them: towline status {info['deploymentId']} --json")
-    return [line for line in lines if line is not None]
+    return lines
 
 
 def ending_lines(view: DeploymentView) -> list[str]:
@@ -69,11 +68,12 @@ def ending_lines(view: DeploymentView) -> list[str]:
     info, progress = view.info, view.progress
     lines = []
     if error := info.get("errorInformation"):
-        lines.append(f"{error.get('code', '')}: {printable(error.get('message', ''))}")
+        lines.append(f"{error.get('code', '')}: {printable(error.get('message', ''))}  {hint(view)}".rstrip())
     lines += failure_lines(progress.failures)
     if progress.failures:
         lines.append(f"all of what they wrote: towline logs {info.get('deploymentId', '')} --failed")
-    if message := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
+    message = (info.get("rollbackInfo") or {}).get("rollbackMessage")
+    if message and message != info.get("description"):
         lines.append(message)
     if fate := fate_of_fleet(view):
         lines.append(fate)
@@ -81,6 +81,24 @@ def ending_lines(view: DeploymentView) -> list[str]:
     if progress.report:
         lines.append(f"report: {progress.report}")
     return lines
+
+
+def next_steps(view: DeploymentView) -> list[str]:
+    """What a person has to do so that a deployment that stands goes on."""
+    deployment_id = view.info.get("deploymentId", "")
+    return [f"Go on with: towline resume {deployment_id}"] if view.progress.paused else []
+
+
+def hint(view: DeploymentView) -> str:
+    """The next command after some of CodeDeploy's error codes, whose own words name none."""
+    info = view.info
+    group = f"{info.get('applicationName', 'APP')}/{info.get('deploymentGroupName', 'GROUP')}"
+    hints = {
+        ErrorCode.NO_INSTANCES: f"Who is in it: towline instances {group}",
+        ErrorCode.HEALTH_CONSTRAINTS_INVALID: "Deploy with another configuration: --config NAME",
+        "DeploymentLimitExceededException": "Wait in order with: --if-busy wait",
+    }
+    return hints.get((info.get("errorInformation") or {}).get("code", ""), "")
 
 
 def row(one: Live, now: datetime | None = None) -> tuple[str, str, str, str, str]:

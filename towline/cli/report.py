@@ -26,7 +26,13 @@ def command(deployment: str, page: Path | None) -> None:
     if page is None:
         result_json(document)
         return
+    from towline.errors import InvalidInput
     from towline.report import render
 
-    page.write_text(render(document), encoding="utf-8")
+    try:
+        page.write_text(render(document), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"{page} cannot be written: {error.strerror}.", "Name another file, or an existing folder."
+        ) from error
     result(str(page))

@@ -7,13 +7,16 @@ import sys
 import click
 
 from towline import errors
+from towline.catalogue import Catalogue
 from towline.cli.deploying import Wish, start_and_watch
 from towline.cli.door import Door, talk
 from towline.cli.ending import PATIENCE_SECONDS, let_go_on_interrupt
 from towline.cli.say import say
 from towline.client import new_deployment_id
+from towline.memory import read_memory
 from towline.model.messages import DeploymentView, DeployRequest, Undo
 from towline.model.status import Creator
+from towline.model.telling import names
 from towline.model.view import label_of, rollback_messages
 
 
@@ -28,6 +31,7 @@ def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: b
         deployment_id = await door.find(text)
         view = await door.view(deployment_id)
         await check_may_be_undone(door, deployment_id, view)
+        await check_is_what_runs(door, deployment_id, view)
         request = undo_request(view, deployment_id, await door.run_id(deployment_id), new_id)
         if only_plan:
             from towline.cli.planning import show_plan
@@ -51,6 +55,42 @@ async def check_may_be_undone(door: Door, deployment_id: str, view: DeploymentVi
             f"{deployment_id} is a rollback itself.",
             "Deploy the revision that is wanted: towline deploy APP GROUP --revision …",
         )
+
+
+async def check_is_what_runs(door: Door, deployment_id: str, view: DeploymentView) -> None:
+    """Raises `Conflict` where there is nothing to take back, or others have followed on every instance.
+
+    The hosts would refuse it, too, but then they would stand there as owed.
+    """
+    info = view.info
+    if not view.progress.touched and view.progress.is_whole:
+        raise errors.Conflict(
+            f"{deployment_id} touched no instance: there is nothing to take back.", "See: towline list"
+        )
+    where = f"{info['applicationName']}/{info['deploymentGroupName']}"
+    client = door.deployments.temporal
+    group = await Catalogue(client).group(info["applicationName"], info["deploymentGroupName"])
+    states = (await read_memory(client, group))[1] if group else {}
+    last = sorted({state.deployment_id for state in states.values()})
+    if not last or deployment_id in last or await _is_any_undo_of(door, deployment_id, last):
+        return
+    raise errors.Conflict(
+        f"{deployment_id} is not what runs in {where} any more: {names(last)} followed it on every instance.",
+        f"Take that back first, or deploy the revision that is wanted: towline deploy {where.replace('/', ' ')} "
+        "--revision …",
+    )
+
+
+async def _is_any_undo_of(door: Door, deployment_id: str, others: list[str]) -> bool:
+    """Whether one of these tried to take it back: that may be tried again."""
+    for other in others:
+        try:
+            info = (await door.view(other)).info
+        except errors.NotFound:
+            continue
+        if (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId") == deployment_id:
+            return True
+    return False
 
 
 def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: str) -> DeployRequest:

@@ -27,7 +27,11 @@ def steer(deployment: str, word: Literal["pause", "resume"]) -> int:
             raise _has_ended(deployment_id) from None
         if answer is None:
             return _noted(deployment_id, word)
-        result(f"{deployment_id}: {answer.status}. {answer.status_message}".rstrip())
+        # "Paused. paused; 2 waiting" would say it twice.
+        word_twice = answer.status_message.startswith(answer.status.lower())
+        result(f"{deployment_id}: " + ("" if word_twice else f"{answer.status}. ") + answer.status_message)
+        if answer.status != "Running":
+            say(f"Go on with: towline resume {deployment_id}")
         return 0
 
     return talk(run)

@@ -58,6 +58,7 @@ class Manifest:
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
+    config_places: dict[str, Place] = field(default_factory=dict)  # of groups' deploymentConfigName
     owners: set[str] = field(default_factory=set)
     problems: list[FileProblem] = field(default_factory=list)
 
@@ -110,6 +111,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
             if key not in merged.records:
                 merged.records[key] = value
                 merged.places[key] = place
+                merged.config_places |= {key: manifest.config_places[key]} if key in manifest.config_places else {}
             elif not (key.startswith("application/") and merged.records[key] == value):
                 merged.problems.append(_twice(place, key, merged.places[key]))
     return merged
@@ -125,7 +127,8 @@ def unknown_references(manifest: Manifest, existing: Iterable[str]) -> list[File
         config, use = value.get("deploymentConfigName"), value.get("use") or value.get("ssh", {}).get("use")
         if key.startswith("group/") and config not in configs:
             rule = f"no deployment configuration {config}"
-            problems.append(manifest.places[key].problem(rule, did_you_mean(str(config), configs)))
+            place = manifest.config_places.get(key, manifest.places[key])
+            problems.append(place.problem(rule, did_you_mean(str(config), configs)))
         if use is not None and use not in settings:
             problems.append(manifest.places[key].problem(f"no ssh settings named {use}", did_you_mean(use, settings)))
     return problems
@@ -248,11 +251,13 @@ def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: st
         value = _plain(Application(application_name=name))
         put(f"application/{name}", value, place_of("applications", number, "applicationName"))
         for index, group in enumerate(application.deployment_groups):
-            at = ("applications", number, "deploymentGroups", index, "deploymentGroupName")
+            at = ("applications", number, "deploymentGroups", index)
             value = _plain(group) | {"deploymentConfigName": group.deployment_config_name}
             if "deployment_group_id" not in group.model_fields_set:
                 del value["deploymentGroupId"]  # an existing group keeps its own: see `changes.diff`
-            put(f"group/{name}/{group.deployment_group_name}", value, place_of(*at))
+            key = f"group/{name}/{group.deployment_group_name}"
+            put(key, value, place_of(*at, "deploymentGroupName"))
+            manifest.config_places.setdefault(key, place_of(*at, "deploymentConfigName"))
     for number, config in enumerate(shape.deployment_configs):
         place = place_of("deploymentConfigs", number, "deploymentConfigName")
         put(f"config/{config.deployment_config_name}", _plain(config), place)

@@ -39,11 +39,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     >>> did_you_mean("AfterInstal", ["BeforeInstall", "AfterInstall"])
     'Did you mean AfterInstall?'
+    >>> did_you_mean("AllAtOnce", ["CodeDeployDefault.AllAtOnce"])
+    'Did you mean CodeDeployDefault.AllAtOnce?'
     >>> did_you_mean("zebra", ["BeforeInstall"])
     ''
     """
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
+    near = near or [name for name in by_folded if name.endswith(f".{word.casefold()}")]
     return f"Did you mean {by_folded[near[0]]}?" if near else ""
 
 

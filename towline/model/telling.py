@@ -26,11 +26,14 @@ def why(progress: Progress) -> str:
     'pausing, 2 in flight: web-04, web-05'
     >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
     'waits in the queue behind d-X and 1 more'
+    >>> why(Progress(phase="turn", behind=("d-X",), paused="paused"))
+    'paused; waits in the queue behind d-X'
     """
     if progress.phase == "ended":
         return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
     if progress.phase == "turn" and progress.behind:
-        return f"waits in the queue behind {names(progress.behind, named=1)}"
+        paused = "paused; " if progress.paused else ""
+        return f"{paused}waits in the queue behind {names(progress.behind, named=1)}"
     if progress.stopping:
         return _with_flight("stopping", progress) or "stopping; nothing is in flight"
     if progress.blocked:
@@ -126,7 +129,8 @@ def fate_of_fleet(view: DeploymentView) -> str:
     if progress.is_whole:
         return "The fleet is whole: every touched instance is back where it was."
     undo = f"towline rollback {view.info.get('deploymentId', 'ID')}"
-    return f"{progress.touched} touched instances stay as they are. Take them back with: {undo}"
+    who = "1 touched instance stays as it is. Take it" if progress.touched == 1 else ""
+    return f"{who or f'{progress.touched} touched instances stay as they are. Take them'} back with: {undo}"
 
 
 def failure_line(outcome: InstanceOutcome) -> str:
@@ -170,10 +174,10 @@ def _by_cause(failures: Sequence[InstanceOutcome], tail: int) -> list[list[Insta
 
 
 def counts(info: Mapping[str, Any], progress: Progress) -> str:
-    """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`."""
+    """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`; empty where it ended before anybody knew the instances."""
     overview = info.get("deploymentOverview")
     if not overview:
-        return "the instances are not known yet"
+        return "" if progress.phase == "ended" else "the instances are not known yet"
     total = progress.total or sum(overview.values())
     parts = [f"{overview.get('Succeeded', 0)} of {total} succeeded"]
     for bucket, word in (("Failed", "failed"), ("InProgress", "in flight"), ("Pending", "waiting")):
