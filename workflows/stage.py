@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from workflows.ledger import Ledger
-from workflows.run import keep_told
+from workflows.run import keep_told, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -20,6 +21,9 @@ with workflow.unsafe.imports_passed_through():
 
 SHARD_SIZE = 250
 """Most instances of a shard: some 1,500 events of history."""
+
+LOOK_AGAIN = timedelta(seconds=1)
+"""How often a shard is tried to be started while one of its id is still open."""
 
 
 class StageRun:
@@ -96,14 +100,7 @@ class StageRun:
     async def _run_shard(self, book: ShardBook) -> None:
         shard_id = names.shard_workflow_id(self._ledger.deployment_id, book.index)
         told = self._orders(book)
-        shard = await workflow.start_child_workflow(
-            names.SHARD,
-            self._shard_request(book),
-            id=shard_id,
-            task_timeout=names.TASK_TIMEOUT,
-            result_type=ShardOutcome,
-            static_summary=f"{book.members[0].name} … {book.members[-1].name}",
-        )
+        shard = await self._start_shard(shard_id, book)
         post = asyncio.create_task(keep_told(shard_id, names.SHARD_ORDERS, lambda: self._orders(book), told=told))
         try:
             outcome = await shard
@@ -113,6 +110,28 @@ class StageRun:
         post.cancel()
         self.rollout.close(outcome)
         self._news.set()
+
+    async def _start_shard(self, shard_id: str, book: ShardBook) -> workflow.ChildWorkflowHandle[Any, ShardOutcome]:
+        """Starts a shard. After a native reset the one of the run before may still be open: it is steered meanwhile.
+
+        Once it has ended, the new one goes over the same instances: their journals only tell what was done.
+        """
+        while True:
+            try:
+                shard: workflow.ChildWorkflowHandle[Any, ShardOutcome] = await workflow.start_child_workflow(
+                    names.SHARD,
+                    self._shard_request(book),
+                    id=shard_id,
+                    task_timeout=names.TASK_TIMEOUT,
+                    result_type=ShardOutcome,
+                    static_summary=f"{book.members[0].name} … {book.members[-1].name}",
+                )
+            except WorkflowAlreadyStartedError:
+                await signal(shard_id, names.SHARD_ORDERS, self._orders(book))
+                await workflow.sleep(LOOK_AGAIN)
+                book.progress = None  # what the old one told is not of the one that comes
+            else:
+                return shard
 
     def _shard_request(self, book: ShardBook) -> ShardRequest:
         return ShardRequest(

@@ -215,6 +215,14 @@ GUARDS = (
         "",
         "tests/activities/test_beats.py::test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_alone",
     ),
+    Guard(
+        "shard-of-the-run-before",
+        1,
+        "workflows/stage.py",
+        "            except WorkflowAlreadyStartedError:\n",
+        "            except ZeroDivisionError:\n",
+        f"{HOSTS}::test_native_reset_of_the_deployment_runs_nothing_twice",
+    ),
 )
 
 

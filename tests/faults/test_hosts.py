@@ -9,7 +9,12 @@ import signal
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
+from temporalio.api.workflowservice.v1 import (
+    PauseActivityRequest,
+    ResetActivityRequest,
+    ResetWorkflowExecutionRequest,
+    UnpauseActivityRequest,
+)
 
 from tests.faults.site import EVENTS, Site, is_alive
 from tests.support.temporal import eventually
@@ -187,6 +192,29 @@ async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Sit
     assert is_alive(run.pid), "paused: the runner is left at work"
     await service.unpause_activity(UnpauseActivityRequest(**where, identity="test", type="deploy_instance"))
     await service.reset_activity(ResetActivityRequest(**where, identity="test", type="deploy_instance"))
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)
+
+
+@pytest.mark.parametrize("to", ["the first task", "the last task"])
+async def test_native_reset_of_the_deployment_runs_nothing_twice(site: Site, to: str) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    await site.begun(hosts[0], "d-1")
+    events = (await site.client.get_workflow_handle("d-1").fetch_history()).events
+    tasks = [event.event_id for event in events if event.HasField("workflow_task_completed_event_attributes")]
+    await site.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=site.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id="d-1"),
+            reason="a fault",
+            workflow_task_finish_event_id=tasks[0 if to == "the first task" else -1],
+            request_id="reset",
+        )
+    )
     hosts[0].let_go("AfterInstall")
     assert (await site.ended("d-1")).info["status"] == "Succeeded"
     site.check_counts("d-1", hosts)
