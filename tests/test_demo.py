@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,34 @@ from towline.devserver import is_free
 ROOT = Path(__file__).parent.parent
 
 
-def start(temporary: Path) -> subprocess.Popen[str]:
-    """Starts a demo whose folder lies in `temporary`, as a newcomer with other settings in the environment would."""
+Start = Callable[[Path], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts demos whose folder lies below a given one; those that still run when a test fails are ended."""
+    with contextlib.ExitStack() as stack:
+        yield lambda temporary: stack.enter_context(demo(temporary))
+
+
+@contextlib.contextmanager
+def demo(temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo as a newcomer with other settings in the environment would start it."""
     temporary.mkdir(exist_ok=True)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "examples.demo"],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(temporary), "TEMPORAL_ADDRESS": "elsewhere:1", "TOWLINE_STORE": "s3://no"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=60)
 
 
 def assert_gone(temporary: Path, out: str) -> list[Path]:
@@ -44,7 +63,7 @@ def assert_gone(temporary: Path, out: str) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_two_demos_side_by_side_end_well_and_leave_their_report(tmp_path: Path) -> None:
+def test_two_demos_side_by_side_end_well_and_leave_their_report(tmp_path: Path, start: Start) -> None:
     demos = [(tmp_path / name, start(tmp_path / name)) for name in ("one", "two")]
     for temporary, demo in demos:
         out, _ = demo.communicate(timeout=170)
@@ -61,7 +80,7 @@ def test_two_demos_side_by_side_end_well_and_leave_their_report(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_ended_in_the_middle_of_a_rollout_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
+def test_ended_in_the_middle_of_a_rollout_nothing_is_left(tmp_path: Path, start: Start, number: signal.Signals) -> None:
     demo = start(tmp_path)
     out = ""
     assert demo.stdout
