@@ -32,6 +32,7 @@ NEEDS = {"1.0": ["host", "port"], "2.0": ["host", "port", "currency"]}
 START_SECONDS = 60.0
 REPORT = "report.html"
 LOG = "up.log"
+WORKER_LOG = "data/worker.log"
 
 
 class DemoFailed(Exception):
@@ -90,6 +91,7 @@ def site() -> Iterator[Site]:
         yield Site(folder, environ, instances, f"http://127.0.0.1:{ui_port}", up)
     except DemoFailed as error:
         kept.add(LOG)
+        _keep_worker_log(folder)
         raise DemoFailed(f"{error}\nWhat server and worker said: {folder / LOG}") from error
     finally:
         _clear(folder, kept)
@@ -160,7 +162,9 @@ def _stand_up(folder: Path, environ: dict[str, str], port: int, ui_port: int) ->
             start_new_session=True,  # Ctrl-C is for us, who then end it in order
         )
     end = time.monotonic() + START_SECONDS
-    while "Web UI" not in log.read_text(errors="replace"):
+    worker_log = folder / WORKER_LOG
+    # The server's address is printed earlier; on a slow machine a command would then find no worker that answers.
+    while not (worker_log.exists() and "at work on" in worker_log.read_text(errors="replace")):
         if up.poll() is not None or time.monotonic() > end:
             raise DemoFailed(f"`towline up` did not come up:\n{_tail(log)}")
         time.sleep(0.1)
@@ -179,6 +183,12 @@ def _clear(folder: Path, kept: set[str]) -> None:
         folder.rmdir()
     if left:
         raise DemoFailed(f"these processes would not end: {', '.join(map(str, left))}")
+
+
+def _keep_worker_log(folder: Path) -> None:
+    """Adds the worker's own log to the one that is kept."""
+    with contextlib.suppress(FileNotFoundError), (folder / LOG).open("a") as log:
+        log.write((folder / WORKER_LOG).read_text(errors="replace"))
 
 
 def _tail(log: Path, lines: int = 20) -> str:
