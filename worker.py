@@ -144,6 +144,7 @@ def build_activities(
         inventory.read_group,
         inventory.read_fleet,
         inventory.check_paths,
+        inventory.find_ec2_members,
         revisions.read_revision,
         records.write_report,
         group.join_turn,

@@ -29,11 +29,6 @@ class Found:
     state: str
 
 
-def needs_ec2(group: DeploymentGroup) -> bool:
-    """Whether a group selects EC2 instances at all."""
-    return bool(group.ec2_tag_filters or group.ec2_tag_set or group.auto_scaling_groups)
-
-
 def find_instances(make_client: MakeClient, source: Ec2Source, group: DeploymentGroup) -> tuple[list[Found], set[str]]:
     """A region's instances that the group might select, and which of its Auto Scaling groups exist there.
 

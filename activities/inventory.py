@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from activities.errors import translated
 from activities.members import Members
 from towline import aws
 from towline.catalogue import Catalogue
-from towline.errors import NotFound
+from towline.errors import NotFound, TowlineError
 from towline.memory import read_memory
 from towline.model import names
 from towline.model.config import PREDEFINED
+from towline.model.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
 from towline.model.fleet import freeze
+from towline.model.group import DeploymentGroup
 from towline.model.instance import Target
 from towline.model.messages import (
     Fleet,
@@ -36,9 +38,11 @@ from towline.model.messages import (
     order_key,
     report_key,
 )
+from towline.model.order import natural
 from towline.model.paths import CheckPaths, PathFinding, PathFindings
 from towline.model.problem import did_you_mean
 from towline.model.status import ErrorCode, Outcome
+from towline.model.targets import Ec2Source
 from towline.store import Store
 
 STORE_THREADS = 16
@@ -191,6 +195,22 @@ class InventoryActivities:
         """What paths are on this worker, and which of them are missing or cannot be read."""
         findings = await asyncio.to_thread(lambda: tuple(_look_at(path) for path in request.paths))
         return PathFindings(worker=socket.gethostname(), findings=findings)
+
+    @activity.defn
+    async def find_ec2_members(self, request: AskEc2) -> Ec2Found:
+        """Who is in groups on EC2, as these are or would be declared; what hinders is told group by group."""
+        found = await asyncio.gather(*(self._on_ec2(group, request.sources) for group in request.groups))
+        return Ec2Found(groups=tuple(found))
+
+    async def _on_ec2(self, group: DeploymentGroup, sources: Sequence[Ec2Source]) -> Ec2Members:
+        try:
+            found = await self._members.on_ec2(group, sources)
+        except TowlineError as error:
+            return Ec2Members(group=group.full_name, problem=str(error))
+        members = (
+            Ec2Member(name=one.candidate.name, zone=one.zone, address=one.address, state=one.state) for one in found
+        )
+        return Ec2Members(group=group.full_name, members=tuple(sorted(members, key=lambda one: natural(one.name))))
 
 
 def _look_at(text: str) -> PathFinding:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances, needs_ec2
+from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
 from towline.catalogue import Catalogue
 from towline.errors import InvalidInput
 from towline.model.group import DeploymentGroup
@@ -30,11 +30,10 @@ class Members:
         for record in records.values():
             if selects(group, candidate(record)):
                 targets[record.instance_name] = _target(record, settings)
-        for found in await self._ec2(group) if needs_ec2(group) else ():
-            if selects(group, found.candidate):
-                targets[found.candidate.name] = _ec2_target(found, settings)
-                if found.state != "running":
-                    warnings.append(f"{found.candidate.name} is {found.state}")
+        for found in await self.on_ec2(group, await self._sources()) if group.seeks_ec2 else ():
+            targets[found.candidate.name] = _ec2_target(found, settings)
+            if found.state != "running":
+                warnings.append(f"{found.candidate.name} is {found.state}")
         return targets, warnings
 
     async def declared(self, names: Iterable[str]) -> dict[str, Target]:
@@ -49,20 +48,22 @@ class Members:
         records = await self._catalogue.read_all("ssh")
         return {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in records.items()}
 
-    async def _ec2(self, group: DeploymentGroup) -> list[Found]:
+    async def _sources(self) -> list[Ec2Source]:
         records = await self._catalogue.read_all("ec2")
-        sources = [Ec2Source.model_validate(record.value) for record in records.values()]
+        return [Ec2Source.model_validate(record.value) for record in records.values()]
+
+    async def on_ec2(self, group: DeploymentGroup, sources: Sequence[Ec2Source]) -> list[Found]:
+        """The group's EC2 instances in the regions of these sources."""
         if not sources:
-            name = f"{group.application_name}/{group.deployment_group_name}"
             raise InvalidInput(
-                f"group {name} selects EC2 instances, and no region is declared to seek them in.",
+                f"group {group.full_name} selects EC2 instances, and no region is declared to seek them in.",
                 "Add `ec2: [{region: …}]` to towline.yaml and run: towline apply -f towline.yaml",
             )
         answers = await asyncio.gather(
             *(asyncio.to_thread(find_instances, self._make_client, source, group) for source in sources)
         )
         check_auto_scaling(group, {name for _, known in answers for name in known})
-        return [found for instances, _ in answers for found in instances]
+        return [found for instances, _ in answers for found in instances if selects(group, found.candidate)]
 
 
 def _target(record: InstanceRecord, settings: Mapping[str, SshSettings]) -> Target:

@@ -23,6 +23,7 @@ from towline.errors import InvalidInput, NotFound
 from towline.model import names
 from towline.model.catalogue import Change
 from towline.model.changes import diff
+from towline.model.ec2_members import AskEc2
 from towline.model.group import DeploymentGroup
 from towline.model.instance import Target
 from towline.model.manifest import parse_manifest
@@ -43,6 +44,7 @@ from towline.model.messages import (
 )
 from towline.model.paths import CheckPaths
 from towline.model.status import Creator, Outcome
+from towline.model.targets import Ec2Source
 from towline.store import Store, open_store
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 
@@ -364,6 +366,25 @@ async def test_ec2_by_tags_and_auto_scaling_narrowed_by_where(
     assert target.ssh.host == described["PrivateIpAddress"]
     assert (target.ssh.username, target.ssh.identity_file) == ("ec2-user", "/k/dc1")
     assert target.zone == described["Placement"]["AvailabilityZone"]
+
+
+async def test_who_is_in_a_group_on_ec2_is_told_before_anybody_deploys(
+    client: Client, inventory: InventoryActivities, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = launch(endpoint, 2, role="web", env="production")
+    launch(endpoint, role="db", env="production")
+    question = AskEc2(groups=(await group(client, "cloud"),), sources=(Ec2Source(region="eu-west-1"),))
+    asked = AskEc2.model_validate(question.model_dump(mode="json", by_alias=True))
+    (found,) = (await inventory.find_ec2_members(asked)).groups
+    assert {one.name for one in found.members} >= set(wanted)
+    assert all(one.zone and one.address for one in found.members if one.name in wanted)
+    assert (found.group, found.problem) == ("shop/cloud", "")
+    (nowhere,) = (await inventory.find_ec2_members(asked.model_copy(update={"sources": ()}))).groups
+    assert "no region is declared" in nowhere.problem
+    use_aws(monkeypatch, "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    (unseen,) = (await inventory.find_ec2_members(asked)).groups
+    assert "in eu-west-1: Could not connect" in unseen.problem and not unseen.members
 
 
 async def test_an_unknown_auto_scaling_group_is_an_error(

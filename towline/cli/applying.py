@@ -14,13 +14,15 @@ from temporalio.client import Client
 
 from towline.asking import ask
 from towline.catalogue import Catalogue, CatalogueConflict
+from towline.cli.ec2 import ec2_members
 from towline.cli.plan_lines import plan_lines
 from towline.cli.say import complain, has_colour, result, say, warn
 from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
 from towline.model.ask import Question
 from towline.model.catalogue import Record
-from towline.model.changes import APPLIED, Changes, diff, memberships
+from towline.model.changes import APPLIED, Changes, diff, memberships, shortened
 from towline.model.exit_status import ExitStatus
+from towline.model.group import DeploymentGroup
 from towline.model.manifest import Manifest, merge, parse_manifest, unknown_references
 from towline.model.paths import CheckPaths, PathFindings, ssh_paths
 from towline.model.problem import Problem, Severity
@@ -92,6 +94,7 @@ async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: C
         _refuse(unknown_references(manifest, existing))
         changes = diff(manifest.records, existing, manifest.owners, prune=wish.prune)
         result("\n".join(plan_lines(changes, memberships(changes, existing), colour=has_colour(sys.stdout))))
+        await _tell_ec2(client, changes)
         await _tell_paths(client, manifest)
         if wish.dry_run or not changes.changes:
             return ExitStatus.SUCCEEDED
@@ -113,6 +116,25 @@ async def _existing(catalogue: Catalogue) -> dict[str, Record]:
     """All records of the kinds that `apply` knows."""
     parts = await asyncio.gather(*(catalogue.read_all(kind) for kind in APPLIED))
     return {key: record for part in parts for key, record in part.items()}
+
+
+async def _tell_ec2(client: Client, changes: Changes) -> None:
+    """Who would be in the groups on EC2, of those that are declared or change; only a worker can tell."""
+    touched = {change.key for change in changes.changes}
+    is_any_source = any(key.startswith("ec2/") for key in touched)
+    groups = [
+        DeploymentGroup.model_validate(value)
+        for key, value in changes.after.items()
+        if key.startswith("group/") and (key in touched or is_any_source)
+    ]
+    sources = [value for key, value in changes.after.items() if key.startswith("ec2/")]
+    for name, found in (await ec2_members(client, groups, sources)).items():
+        if found.problem:
+            warn(f"{name} on EC2: not known. {found.problem}")
+        else:
+            members = shortened([one.name for one in found.members])
+            count = f"{len(found.members)} instance{'' if len(found.members) == 1 else 's'} now"
+            result(f"{name} on EC2: {count}" + (f": {members}" if members else ""))
 
 
 async def _tell_paths(client: Client, manifest: Manifest) -> None:

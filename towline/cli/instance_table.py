@@ -11,9 +11,11 @@ from typing import Any
 from temporalio.client import Client
 
 from towline.catalogue import Catalogue
-from towline.cli.say import result, result_json, say
+from towline.cli.ec2 import ec2_members
+from towline.cli.say import result, result_json, say, warn
 from towline.errors import NotFound
 from towline.memory import read_memory
+from towline.model.ec2_members import Ec2Members
 from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord, SshSettings
 from towline.model.messages import InstanceState
@@ -35,7 +37,7 @@ class Row:
     zone: str = ""
     address: str = ""
     state: InstanceState | None = None
-    is_member: bool | None = None  # None: EC2's, only a worker can tell
+    is_member: bool | None = None  # None: EC2's, and no worker could tell
 
     def as_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -107,9 +109,14 @@ async def read_rows(client: Client, wanted: str = "") -> list[Row]:
     settings = {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in ssh.items()}
     chosen = _chosen(groups, wanted)
     memories = await asyncio.gather(*(read_memory(client, group) for group in chosen.values()))
+    sources = await catalogue.read_all("ec2") if any(group.seeks_ec2 for group in chosen.values()) else {}
+    on_ec2 = await ec2_members(client, chosen.values(), [record.value for record in sources.values()])
     rows: list[Row] = []
     for (name, group), (_, states) in zip(chosen.items(), memories, strict=True):
-        rows += _rows_of(name, group, instances, states, settings)
+        found = on_ec2.get(name)
+        if found and found.problem:
+            warn(f"{name} on EC2: not known. {found.problem}")
+        rows += _rows_of(name, group, instances, states, settings, found)
     if not wanted:
         listed = {row.instance for row in rows}
         free = sorted(instances.keys() - listed, key=natural)
@@ -136,16 +143,20 @@ def _rows_of(
     instances: Mapping[str, InstanceRecord],
     states: Mapping[str, InstanceState],
     settings: Mapping[str, SshSettings],
+    on_ec2: Ec2Members | None,
 ) -> list[Row]:
+    seen = {one.name: one for one in on_ec2.members} if on_ec2 else {}
     members = {one for one, record in instances.items() if selects(group, candidate(record))}
     rows = []
-    for one in sorted({*members, *states}, key=natural):
+    for one in sorted({*members, *states, *seen}, key=natural):
         state = states.get(one)
-        if one in instances:
+        if one in seen:
+            rows.append(Row(one, name, seen[one].zone, seen[one].address, state, is_member=True))
+        elif one in instances:
             rows.append(_row(instances[one], name, state, settings, is_member=one in members))
         else:
-            is_ec2 = one.startswith("i-")
-            rows.append(Row(one, name, state=state, is_member=None if is_ec2 else False))
+            is_unknown = one.startswith("i-") and bool(on_ec2 and on_ec2.problem)
+            rows.append(Row(one, name, state=state, is_member=None if is_unknown else False))
     return rows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from towline.model.base import Message
 
-ASKABLE = ("check_paths", "ask_hosts", "preview")
+ASKABLE = ("check_paths", "find_ec2_members", "ask_hosts", "preview")
 """The activities that a question may name; each only reads."""
 
 

@@ -75,6 +75,16 @@ class DeploymentGroup(ApiShape):
             given = group_id(self.application_name, self.deployment_group_name)
             object.__setattr__(self, "deployment_group_id", given)
 
+    @property
+    def full_name(self) -> str:
+        """`application/group`."""
+        return f"{self.application_name}/{self.deployment_group_name}"
+
+    @property
+    def seeks_ec2(self) -> bool:
+        """Whether it selects EC2 instances at all."""
+        return bool(self.ec2_tag_filters or self.ec2_tag_set or self.auto_scaling_groups)
+
 
 class Application(ApiShape):
     """An application: a name, and who declared it."""
