@@ -107,6 +107,6 @@ async def test_a_worker_whose_store_cannot_be_written_takes_no_work(site: Site) 
     (site.folder / "file").touch()
     worker = site.launch(TOWLINE_STORE=str(site.folder / "file" / "store"))
     await eventually(lambda: worker.has_ended)
-    assert worker.process.returncode == 1
+    assert worker.process.returncode in (1, 2)
     assert str(site.folder / "file") in worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
