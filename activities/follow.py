@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from activities.frozen import Archives
-from towline.errors import AuthenticationRefused, HostError, OurFault, TowlineError, Unreachable
+from towline.errors import AuthenticationRefused, HostError, HostRefused, OurFault, TowlineError, Unreachable
 from towline.model.appspec import parse_appspec
 from towline.model.host_events import HostState, iso, outcome_of
 from towline.model.host_order import Position, halt_order, work_order
@@ -182,10 +182,14 @@ class Follower:
             await ask(open_transport(self.target, self.pool), halt_order(self.order, self.target, "boundary"))
         async with open_transport(self.target, self.pool) as transport:
             await transport.start_or_attach(order)
-            self.may_have_begun = True
-            async with self._halting_through(transport):
-                async for event in transport.follow():
-                    await self._hear(event, transport)
+            had_begun, self.may_have_begun = self.may_have_begun, True
+            try:
+                async with self._halting_through(transport):
+                    async for event in transport.follow():
+                        await self._hear(event, transport)
+            except HostRefused:  # no runner ever spoke: this order has begun nothing
+                self.may_have_begun = had_begun
+                raise
 
     async def _hear(self, event: Event, transport: Transport) -> None:
         self._lost_since, self._note = None, ""

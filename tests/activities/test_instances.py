@@ -305,3 +305,21 @@ async def test_log_beyond_the_workers_budget_is_left_on_the_host(bench: Bench) -
     log = bench.store.get(log_key("d-1", "demo-01")).decode()
     assert "only on the host" in log and len(log) < 700
     assert budget.left == 10_000
+
+
+async def test_a_host_that_cannot_run_the_runner_fails_at_once_and_is_not_touched(bench: Bench, tmp_path: Path) -> None:
+    no_runner = tmp_path / "no_runner.py"
+    no_runner.write_text("import sys\nsys.exit('sudo: a password is required')\n")
+    bench.freeze(bench.local())
+    pool = TransportPool(runner_file=no_runner)
+    bench.activities = InstanceActivities(bench.store, bench.archives, pool)
+    outcome = await bench.deploy("demo-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
+    assert outcome.fault and outcome.fault.code == "SudoRefused"
+
+
+async def test_a_stop_that_finds_nothing_begun_begins_nothing(bench: Bench) -> None:
+    bench.freeze(bench.local(), files={"appspec.yml": "version: 0.0\nos: linux\n", "a": "a"}, install={"a": "/srv"})
+    outcome = await bench.deploy("demo-01", only_ends=True)
+    assert outcome.outcome is Outcome.SKIPPED and not outcome.was_touched
+    assert not (tmp := bench.path / "demo-01" / "srv").exists(), tmp
