@@ -185,3 +185,14 @@ def test_instances_stand_in_rollout_order_and_those_to_come_are_told() -> None:
     ]
     assert list(in_rollout_order({1: first, 2: second}, frozen, None)) == ["web-01", "web-02", "web-03"]
     assert list(in_rollout_order({1: first, 2: second}, [], TargetStatus.PENDING)) == ["web-02", "web-01", "web-03"]
+
+
+def test_an_outcome_is_told_once_although_its_time_is_forgotten_when_the_shard_has_ended() -> None:
+    lines = Lines()
+    child = view("InProgress", "d-undo")
+    lines.lines.show(view(), fleet(ended("web-01", Outcome.SUCCEEDED)), child)
+    before = list(lines.said)
+    assert "web-01  succeeded in 4.0 s" in before
+    timeless = Live("web-01", TargetStatus.SUCCEEDED, Outcome.SUCCEEDED)
+    lines.lines.show(view(), fleet(timeless), child)
+    assert lines.said == before

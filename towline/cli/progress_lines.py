@@ -37,7 +37,7 @@ class ProgressLines:
             self._line(reason)
         for name, one in live.items():
             text = _state(one, with_events=len(live) <= EVENTS_UP_TO)
-            if text and self._told.get((whose, name)) != text:
+            if text and self._is_news((whose, name), one, text):
                 self._told[(whose, name)] = text
                 self._line(f"{name}  {text}")
 
@@ -52,14 +52,18 @@ class ProgressLines:
         whose = view.info.get("deploymentId", "")
         for name, one in live.items():
             text = _state(one, with_events=False)
-            # Of a shard that has ended there are no times of single instances: only another outcome is news.
-            if one.outcome and text and not self._told.get((whose, name), "").startswith(one.outcome.value):
+            if one.outcome and text and self._is_news((whose, name), one, text):
                 self._line(f"{name}  {text}")
         if skipped := sum(one.status is TargetStatus.SKIPPED for one in live.values()):
             self._line(f"{skipped} skipped: never begun")
 
     def stop(self) -> None:
         """Nothing to give back."""
+
+    def _is_news(self, whose: tuple[str, str], one: Live, text: str) -> bool:
+        """Of a shard that has ended there are no times of single instances: then only another outcome is news."""
+        told = self._told.get(whose, "")
+        return told != text and not (one.outcome and told.startswith(one.outcome.value))
 
     def _line(self, text: str) -> None:
         self._write(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
