@@ -82,7 +82,7 @@ async def run(settings: Settings, client: Client | None = None) -> None:
     """
     for library in TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
-    client = client or await connect_temporal(settings)
+    client = client or await connect_temporal(settings, logs_retries=True)
     await register_search_attributes(client)
     store = open_store(settings.worker_store)
     await asyncio.to_thread(check_store, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
@@ -22,8 +24,12 @@ from towline.settings import Settings
 CONNECT_SECONDS = 10.0
 
 
-async def connect_temporal(settings: Settings) -> Client:
-    """A connected Temporal client with towline's data converter. Raises `TemporalUnavailable`, `InvalidInput`."""
+async def connect_temporal(settings: Settings, *, logs_retries: bool = False) -> Client:
+    """A connected Temporal client with towline's data converter. Raises `TemporalUnavailable`, `InvalidInput`.
+
+    `logs_retries`: Temporal's core writes its own warnings to stderr, as a worker's log may have them; commands tell
+    in words what is wrong, and draw on stderr.
+    """
     temporal = settings.temporal()
     options: dict[str, Any] = {
         **temporal.profile.to_client_connect_config(),
@@ -32,12 +38,19 @@ async def connect_temporal(settings: Settings) -> Client:
     }
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await Client.connect(data_converter=pydantic_data_converter, **options)
+            runtime = None if logs_retries else _quiet_runtime()
+            return await Client.connect(data_converter=pydantic_data_converter, runtime=runtime, **options)
     except (TimeoutError, RuntimeError, RPCError) as error:
         raise errors.TemporalUnavailable(
             f"Temporal does not answer at {temporal.address}.",
             "Start one with: towline up   or name another: TEMPORAL_ADDRESS=HOST:PORT",
         ) from error
+
+
+@functools.cache
+def _quiet_runtime() -> Runtime:
+    only_errors = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=only_errors)))
 
 
 @contextmanager

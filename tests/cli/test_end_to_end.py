@@ -380,6 +380,7 @@ async def test_without_a_worker_sight_is_lost_and_a_stop_is_noted(temporal: Temp
     done = await asyncio.to_thread(site.run, *words)
     assert done.status == 5, done.err
     assert "no worker answers" in done.err
+    assert "Lost sight of d-LOST: the rollout may go on. See: towline status d-LOST --watch" in done.err
     looked = await asyncio.to_thread(site.run, "status", "d-LOST")
     assert looked.status == 5
     assert "towline worker" in looked.err
@@ -408,3 +409,23 @@ def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(sit
     assert taken.status == 2
     assert f"port {port} is in use" in taken.err
     shutil.rmtree(tmp_path / "other")
+
+
+def test_temporal_that_goes_away_is_told_in_words_alone(site: Site, tmp_path: Path) -> None:
+    port = free_port()
+    environ = {**site.environ, "TEMPORAL_ADDRESS": f"127.0.0.1:{port}", "TOWLINE_DATA_DIR": str(tmp_path / "data")}
+    other = Site(tmp_path, environ)
+    up = other.start("up", "--port", str(port), "--ui-port", str(free_port()))
+    assert up.stdout
+    assert up.stdout.readline().startswith("Temporal")
+    other.declare("gone", count=1, seconds=60)
+    watcher = other.start(
+        "deploy", "shop", "gone", "--revision", other.bundle("v1"), "--id", "d-GONE", "--patience", "1"
+    )
+    until(lambda: "waits for gone-1" in other.run("status", "d-GONE").out)
+    up.send_signal(signal.SIGTERM)
+    up.communicate(timeout=60)
+    _, err = watcher.communicate(timeout=60)
+    assert watcher.returncode == 5, err
+    assert "Lost sight of d-GONE" in err
+    assert "temporalio_client" not in err

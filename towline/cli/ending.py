@@ -8,6 +8,7 @@ from towline.cli import render
 from towline.cli.door import Door, talk
 from towline.cli.say import result, result_json, say
 from towline.cli.watching import display, follow
+from towline.errors import TemporalUnavailable
 from towline.model.exit_status import ExitStatus, exit_status
 from towline.model.telling import counts
 from towline.settings import Settings
@@ -24,7 +25,11 @@ def watch(deployment_id: str, *, as_json: bool, patience: float = PATIENCE_SECON
 
 async def watch_through(door: Door, deployment_id: str, as_json: bool, patience: float = PATIENCE_SECONDS) -> int:
     """Shows a deployment to its end, prints the result to stdout, and returns the exit status that it stands for."""
-    view = await follow(door, deployment_id, display(), patience)
+    try:
+        view = await follow(door, deployment_id, display(), patience)
+    except TemporalUnavailable:
+        say(f"Lost sight of {deployment_id}: the rollout may go on. See: towline status {deployment_id} --watch")
+        raise
     if as_json:
         result_json(await door.document(deployment_id, view))
     else:
