@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import translated
+from activities.records import RecordActivities
+from towline.client import Deployments
 from towline.errors import NotFound
 from towline.model import names
 from towline.model.messages import (
+    DeploymentRecord,
     FleetPage,
     HolderEnd,
     InstanceReport,
@@ -25,6 +33,7 @@ from towline.model.messages import (
     WatchHolder,
     fleet_prefix,
     instance_key,
+    report_key,
 )
 from towline.model.status import Outcome
 from towline.model.turn import GroupState
@@ -67,21 +76,43 @@ class GroupActivities:
     async def watch_holder(self, request: WatchHolder) -> HolderEnd:
         """Returns when the holder's workflow is closed, with what the store knows of its instances."""
         while True:
-            status = await self._status(request.deployment_id)
-            if status != WorkflowExecutionStatus.RUNNING.name:
+            holder = await self._describe(request.deployment_id)
+            if holder is None or holder.status is not WorkflowExecutionStatus.RUNNING:
+                status = holder.status.name if holder and holder.status else "NOT_FOUND"
                 with translated():
-                    return await asyncio.to_thread(self._read_wreck, request.deployment_id, status)
-            activity.heartbeat(status)
+                    end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status)
+                    if holder:
+                        await self._write_report(holder, request.run_id, end)
+                return end
+            activity.heartbeat(WorkflowExecutionStatus.RUNNING.name)
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _status(self, deployment_id: str) -> str:
+    async def _describe(self, deployment_id: str) -> WorkflowExecutionDescription | None:
         try:
-            description = await self._client.get_workflow_handle(deployment_id).describe()
+            return await self._client.get_workflow_handle(deployment_id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                return "NOT_FOUND"
+                return None
             raise
-        return description.status.name if description.status else "UNKNOWN"
+
+    async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: HolderEnd) -> None:
+        """The report that a deployment ended from outside could not write itself; one that is there is kept."""
+        if await asyncio.to_thread(self._store.exists, report_key(holder.id)):
+            return
+        view = await Deployments(self._client).view(holder.id)
+        if view is None:
+            return
+        times = {"createTime": holder.start_time, "completeTime": holder.close_time}
+        interrupted = (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)
+        results = {**end.results, Outcome.INTERRUPTED: interrupted} if interrupted else end.results
+        record = DeploymentRecord(
+            info=view.info | {key: time.isoformat() for key, time in times.items() if time},
+            progress=view.progress.model_dump(mode="json"),
+            run_id=run_id,
+            members=tuple(name for names_ in results.values() for name in names_),
+            results=results,
+        )
+        await RecordActivities(self._store).write_report(record)
 
     async def _update(
         self, who: TurnRequest | TurnEnd | OutcomePage, update: str, argument: Any, result: type | None

@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 from tests.faults.site import EVENTS, Site, is_alive
 from tests.support.temporal import eventually
 from towline.model import names
-from towline.model.messages import InstanceReport, StopRequest, instance_key
+from towline.model.messages import InstanceReport, StopRequest, instance_key, report_key
 from towline.model.status import Outcome
 
 pytestmark = pytest.mark.slow
@@ -94,6 +94,7 @@ async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: 
     await eventually(lambda: hosts[0].journal("d-2")[-1]["kind"] == "finished")
     assert hosts[0].run_of("d-2", "ApplicationStart") is None
     assert hosts[0].installed == "v2"
+    await eventually(lambda: site.store.exists(report_key("d-2")))  # the group wrote it in its place
     status, said = await site.run("rollback", "d-2", "--yes")
     assert status == 0, said
     assert [host.installed for host in hosts] == ["v1", "v1"]
