@@ -72,7 +72,7 @@ async def check_is_what_runs(door: Door, deployment_id: str, view: DeploymentVie
     group = await Catalogue(client).group(info["applicationName"], info["deploymentGroupName"])
     states = (await read_memory(client, group))[1] if group else {}
     last = sorted({state.deployment_id for state in states.values()})
-    if not last or deployment_id in last or await _is_any_undo_of(door, deployment_id, last):
+    if not last or deployment_id in last or not await _all_followed(door, view, last):
         return
     raise errors.Conflict(
         f"{deployment_id} is not what runs in {where} any more: {names(last)} followed it on every instance.",
@@ -81,16 +81,22 @@ async def check_is_what_runs(door: Door, deployment_id: str, view: DeploymentVie
     )
 
 
-async def _is_any_undo_of(door: Door, deployment_id: str, others: list[str]) -> bool:
-    """Whether one of these tried to take it back: that may be tried again."""
+async def _all_followed(door: Door, view: DeploymentView, others: list[str]) -> bool:
+    """Whether each of these began after it, and none tried to take it back: that may be tried again.
+
+    A group learns of a deployment that was terminated a moment later, and until then remembers those before it. What
+    cannot be told is left to the hosts, whose journals know.
+    """
+    began = view.info.get("createTime", "")
     for other in others:
         try:
             info = (await door.view(other)).info
         except errors.NotFound:
-            continue
-        if (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId") == deployment_id:
-            return True
-    return False
+            return False
+        undone = (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
+        if not began or info.get("createTime", "") <= began or undone == view.info["deploymentId"]:
+            return False
+    return True
 
 
 def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: str) -> DeployRequest:
