@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(180)]
 AMI = "ami-12c6146b"
 
 
-def launch(endpoint: str, fleet: Fleet) -> dict[str, str]:
+def launch(endpoint: str, fleet: Fleet, role: str) -> dict[str, str]:
     """An EC2 instance for each host, at the host's address, and one more that has other tags; by host name."""
     ec2: Any = boto3.client(
         "ec2", endpoint_url=endpoint, aws_access_key_id="t", aws_secret_access_key="t", region_name="eu-west-1"
@@ -28,13 +29,13 @@ def launch(endpoint: str, fleet: Fleet) -> dict[str, str]:
     network = next(iter(fleet)).address.rsplit(".", 1)[0]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock=f"{network}.0/24")["Subnet"]["SubnetId"]
 
-    def run(address: str, role: str) -> str:
-        tags = [{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": role}]}]
+    def run(address: str, value: str) -> str:
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": value}]}]
         words = {"SubnetId": subnet, "PrivateIpAddress": address, "TagSpecifications": tags}
         return str(ec2.run_instances(ImageId=AMI, MinCount=1, MaxCount=1, **words)["Instances"][0]["InstanceId"])
 
     run(f"{network}.200", "db")
-    return {host.name: run(host.address, "web") for host in fleet}
+    return {host.name: run(host.address, role) for host in fleet}
 
 
 async def test_a_group_by_ec2_tags_is_deployed_to_over_ssh(
@@ -42,7 +43,9 @@ async def test_a_group_by_ec2_tags_is_deployed_to_over_ssh(
 ) -> None:
     fleet = new_fleet(2)
     with s3_server() as endpoint:
-        ids = launch(endpoint, fleet)
+        # moto keeps one AWS for the whole process: other tests have instances in it, whose addresses are nobody's.
+        role = f"web-{uuid.uuid4().hex}"
+        ids = launch(endpoint, fleet, role)
         async with running_site(temporal, tmp_path, **aws_environ(endpoint)) as site:
             manifest = tmp_path / "towline.yaml"
             manifest.write_text(
@@ -51,7 +54,7 @@ async def test_a_group_by_ec2_tags_is_deployed_to_over_ssh(
                 "    deploymentGroups:\n"
                 "      - deploymentGroupName: cloud\n"
                 "        deploymentConfigName: CodeDeployDefault.OneAtATime\n"
-                "        ec2TagFilters: [{Key: role, Value: web, Type: KEY_AND_VALUE}]\n"
+                f"        ec2TagFilters: [{{Key: role, Value: {role}, Type: KEY_AND_VALUE}}]\n"
                 "ssh:\n"
                 f"  default: {{username: root, identityFile: {fleet.key}, knownHostsFile: {fleet.known_hosts}}}\n"
                 "ec2:\n"
