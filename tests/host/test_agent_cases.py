@@ -29,6 +29,15 @@ def test_a_recorded_case_does_the_same_here(name: str) -> None:
     tool = TOOLS.get(name) or TOOLS.get(name[:3])
     if tool and not shutil.which(tool):
         pytest.skip(f"needs {tool}")
+    try:
+        check(name)
+    except AssertionError:
+        if "timeout" not in name:
+            raise
+        check(name)  # recorded with limits of a second or two: a machine that stalls for as long gets one more go
+
+
+def check(name: str) -> None:
     rules = DIFFERENCES.get(name, {})
     refused_there = {number for number, given in rules.items() if any(rule.refused_there for rule in given)}
     with place(name) as somewhere:
