@@ -72,7 +72,9 @@ def build_root(host):
 def network_up(host):
     lines = ["link set lo up"]
     for interface, address in host["addresses"].items():
-        lines += [f"addr replace {address} dev {interface}", f"link set {interface} up"]
+        # a relay is to see frames of the size that a real cable has
+        frames = "gso_max_segs 1" if host["is_relayed"] else ""
+        lines += [f"addr replace {address} dev {interface}", f"link set {interface} {frames} up"]
     subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True)
 
 

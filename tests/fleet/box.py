@@ -26,6 +26,7 @@ from pathlib import Path
 
 import asyncssh
 
+from tests.fleet.relay import Relay, RelayProcess
 from towline.model.instance import ProxyJump, SshSettings, Target
 
 MEMORY = Path("/dev/shm")
@@ -64,6 +65,13 @@ class Host:
     host_key: str = ""
     addresses: dict[str, str] = field(default_factory=dict)
     pid: int = 0
+    line: Relay | None = None
+
+    @property
+    def relay(self) -> Relay:
+        """Its line through the relay, to be made bad. Only in a fleet with `relayed=True`."""
+        assert self.line, "Fleet(..., relayed=True) puts a relay between hosts and bridge"
+        return self.line
 
     def run(self, command: str, *, check: bool = True, user: str = "root") -> str:
         """Runs a shell command on the host, without SSH; returns its output. Raises CalledProcessError."""
@@ -122,16 +130,24 @@ class Host:
     def spec(self) -> dict[str, object]:
         """What boot.py needs to know."""
         folders = {name: str(self.folder / name) for name in ("upper", "work", "root", "log")}
-        return {"name": self.name, "netns": self.netns, "addresses": self.addresses, **folders}
+        names = {"name": self.name, "netns": self.netns, "addresses": self.addresses}
+        return {**names, **folders, "is_relayed": self.line is not None}
 
 
 class Fleet:
     """Hosts `web-01`, `web-02`, … and, if asked for, `bastion`. Up with the `with` block, or by `up` and `down`."""
 
-    def __init__(self, hosts: int = 3, *, bastion: bool = False, sshd: str = "", bastion_sshd: str = "") -> None:
-        """`sshd`, `bastion_sshd`: lines for their sshd_config, in force before the usual ones."""
+    def __init__(
+        self, hosts: int = 3, *, bastion: bool = False, sshd: str = "", bastion_sshd: str = "", relayed: bool = False
+    ) -> None:
+        """`sshd`, `bastion_sshd`: lines for their sshd_config, in force before the usual ones.
+
+        `relayed`: each host's line goes through a relay that can be told to be bad (relay.py); the bastion's does not.
+        """
         self.number = 0
         self.has_bastion = bastion
+        self._is_relayed = relayed
+        self._relay: RelayProcess | None = None
         self._count = hosts
         self._sshd = {"bastion": bastion_sshd}
         self._sshd_of_hosts = sshd
@@ -177,6 +193,7 @@ class Fleet:
         self._lay_out()
         self._write_keys()
         self._plug_together()
+        self._start_relay()
         self.boot(*self.hosts.values())
         (self.folder / "fleet.json").write_text(json.dumps({name: host.pid for name, host in self.hosts.items()}))
         return self
@@ -204,6 +221,9 @@ class Fleet:
 
     def down(self) -> None:
         """Ends and removes everything, whatever state it is in."""
+        if self._relay:
+            self._relay.close()
+            self._relay = None
         if self.number:
             tear_down(self.number)
             self.number = 0
@@ -282,13 +302,31 @@ class Fleet:
         lines = [f"link add tlf{n}a type bridge", f"addr add 10.213.{n}.1/24 dev tlf{n}a", f"link set tlf{n}a up"]
         if self.has_bastion:  # the inner network has no address here: only the bastion gets in, and nothing leaks out
             lines += [f"link add tlf{n}b type bridge", f"link set tlf{n}b up", f"route add unreachable {_inner(n)}"]
+        if self._is_relayed:
+            lines.append(f"netns add {self._relay_netns}")
         for host in self.hosts.values():
             lines.append(f"netns add {host.netns}")
             inner = self.has_bastion and host.name != "bastion"
-            lines += _cable(host.link, host.netns, "eth0", f"tlf{n}{'b' if inner else 'a'}")
+            bridge = f"tlf{n}{'b' if inner else 'a'}"
+            if self._is_relayed and host.name != "bastion":
+                lines += _relayed_cable(host.link, host.netns, self._relay_netns, bridge)
+            else:
+                lines += _cable(host.link, host.netns, "eth0", bridge)
             if host.name == "bastion":
                 lines += _cable(f"{host.link}i", host.netns, "eth1", f"tlf{n}b")
         _ip(*lines)
+
+    @property
+    def _relay_netns(self) -> str:
+        return f"tlf{self.number}-relay"
+
+    def _start_relay(self) -> None:
+        if not self._is_relayed:
+            return
+        lines = {host.name: (f"{host.link}h", f"{host.link}b") for host in self}
+        self._relay = RelayProcess(self._relay_netns, lines, _system_python())
+        for host in self:
+            host.line = Relay(self._relay, host.name)
 
 
 def tear_down(number: int) -> None:
@@ -368,6 +406,16 @@ def _inner(number: int) -> str:
 
 def _cable(link: str, netns: str, inside: str, bridge: str) -> list[str]:
     return [f"link add {link} type veth peer name {inside} netns {netns}", f"link set {link} master {bridge} up"]
+
+
+def _relayed_cable(link: str, netns: str, relay: str, bridge: str) -> list[str]:
+    """Two cables, from the host to the relay and from there to the bridge; no frame is larger than a real one."""
+    to_host, to_bridge = f"{link}h", f"{link}b"
+    return [
+        f"link add {to_host} netns {relay} type veth peer name eth0 netns {netns}",
+        f"link add {link} type veth peer name {to_bridge} netns {relay}",
+        f"link set {link} gso_max_segs 1 master {bridge} up",
+    ]
 
 
 def _ip(*lines: str, force: bool = False) -> None:
