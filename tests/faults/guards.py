@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-KEPT = ("towline", "workflows", "activities", "tests", "worker.py", "pyproject.toml", "docs", "deploy")
+KEPT = ("towline", "workflows", "activities", "tests", "worker.py", "pyproject.toml", "docs", "deploy", "examples")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,14 @@ GUARDS = (
         "                if healthy <= 0:\n                    continue\n",
         "",
         f"{ROLLOUT}::test_an_order_that_no_rank_would_give_ends_too",
+    ),
+    Guard(
+        "drain",
+        2,
+        "examples/haproxy/shop/appspec.yml",
+        "    - {location: scripts/drain.sh, timeout: 60}\n",
+        "",
+        "tests/fleet/test_zero_downtime.py::test_a_rolling_deployment_fails_no_request",
     ),
     Guard(
         "impossible-rule",

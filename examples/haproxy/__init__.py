@@ -1,0 +1,1 @@
+"""Deploying behind HAProxy without a failed request: docs/zero-downtime.md walks through it."""
