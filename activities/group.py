@@ -30,6 +30,7 @@ from towline.model.messages import (
     TurnAnswer,
     TurnEnd,
     TurnRequest,
+    Undo,
     WatchHolder,
     fleet_prefix,
     instance_key,
@@ -80,7 +81,8 @@ class GroupActivities:
             if holder is None or holder.status is not WorkflowExecutionStatus.RUNNING:
                 status = holder.status.name if holder and holder.status else "NOT_FOUND"
                 with translated():
-                    end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status)
+                    undo = await self._undo_of(holder) if holder else None
+                    end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status, undo)
                     if holder:
                         await self._write_report(holder, request.run_id, end)
                 return end
@@ -94,6 +96,11 @@ class GroupActivities:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
+
+    async def _undo_of(self, holder: WorkflowExecutionDescription) -> Undo | None:
+        """What a holder was to take back; None where it was no compensation."""
+        request = await Deployments(self._client).request_of(self._client.get_workflow_handle(holder.id))
+        return request.undo if request else None
 
     async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: HolderEnd) -> None:
         """The report that a deployment ended from outside could not write itself; one that is there is kept."""
@@ -130,11 +137,12 @@ class GroupActivities:
             update, argument, start_workflow_operation=start, result_type=result
         )
 
-    def _read_wreck(self, deployment_id: str, status: str) -> HolderEnd:
+    def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> HolderEnd:
         """What a holder that was terminated left: the records of those that ended, and the names of the others."""
         results: dict[Outcome, tuple[str, ...]] = {}
         unknown = []
-        for name in self._frozen_names(deployment_id):
+        asked_for = undo.instances if undo and undo.instances else ()  # it may have been ended before its plan
+        for name in tuple(self._frozen_names(deployment_id)) or asked_for:
             try:
                 record = self._store.get(instance_key(deployment_id, name))
             except NotFound:
@@ -142,7 +150,13 @@ class GroupActivities:
                 continue
             outcome = InstanceReport.model_validate_json(record).outcome.outcome
             results[outcome] = (*results.get(outcome, ()), name)
-        return HolderEnd(deployment_id=deployment_id, status=status, results=results, unknown=tuple(unknown))
+        return HolderEnd(
+            deployment_id=deployment_id,
+            status=status,
+            results=results,
+            unknown=tuple(unknown),
+            is_undo=undo is not None,
+        )
 
     def _frozen_names(self, deployment_id: str) -> Iterator[str]:
         for key in sorted(self._store.keys(fleet_prefix(deployment_id))):

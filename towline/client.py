@@ -140,10 +140,10 @@ class Deployments:
         told = await description.memo()
         if MEMO_REQUEST in told:
             return str(told[MEMO_REQUEST])
-        request = await self._request_of(self.temporal.get_workflow_handle(description.id, run_id=description.run_id))
+        request = await self.request_of(self.temporal.get_workflow_handle(description.id, run_id=description.run_id))
         return fingerprint(request) if request else ""
 
-    async def _request_of(self, handle: WorkflowHandle[Any, Any]) -> DeployRequest | None:
+    async def request_of(self, handle: WorkflowHandle[Any, Any]) -> DeployRequest | None:
         """What a deployment was asked for, from its first event; None where that was no valid request."""
         with asking(f"reading how {handle.id} was started"):
             async for event in handle.fetch_history_events(page_size=1):
@@ -250,7 +250,7 @@ class Deployments:
                     return await self._ended(deployment_id)
                 if isinstance(error.cause, ApplicationError):
                     return view_of_failure(deployment_id, error.cause)
-                return view_from_outside(deployment_id, error.cause, await self._request_of(handle))
+                return view_from_outside(deployment_id, error.cause, await self.request_of(handle))
             except WorkflowContinuedAsNewError:  # never ours; some other workflow of this id
                 raise errors.NotFound(f"{deployment_id} is no deployment.", "See: towline list") from None
 

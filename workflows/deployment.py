@@ -43,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.request import read_request, read_shape
     from towline.model.revision import ReadRevision
     from towline.model.status import Creator, DeploymentStatus, ErrorCode, Outcome
+    from towline.model.turn import as_undone
     from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
     from towline.model.zones import Stage, stages
     from workflows import calls
@@ -475,7 +476,7 @@ class Deployment:
     def _outcome_page(self, outcome: ShardOutcome) -> OutcomePage:
         results = outcome.results
         if self._request.undo:
-            results = self._ledger.as_undone(results)
+            results = as_undone(results)
         return OutcomePage(
             application=self._group.application_name,
             group=self._group.deployment_group_name,

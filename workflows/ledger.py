@@ -207,13 +207,6 @@ class Ledger:
         gained = sum(name not in was_healthy for name in self._succeeded_names)
         return len(was_healthy) - lost + gained - self.floor
 
-    @staticmethod
-    def as_undone(results: dict[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
-        """A compensation's results in the group's words: rolled back, or owed."""
-        succeeded = results.get(Outcome.SUCCEEDED, ())
-        owed = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
-        return {Outcome.ROLLED_BACK: succeeded, Outcome.OWED: owed}
-
     @property
     def text(self) -> str:
         """Why it is where it is."""

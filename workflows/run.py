@@ -65,7 +65,7 @@ def heard(shape: type[Shape], raw: object) -> Shape | None:
 
 
 async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, told: Any) -> None:
-    """Signals `word()` whenever it differs from what was `told` last; cancel the task to end it.
+    """Signals `word()` whenever it differs from what was `told` last; `end` the task.
 
     One signal at a time: they arrive in order, since Temporal does not promise that of two that are on their way, and
     a burst becomes one.
@@ -75,6 +75,13 @@ async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, tol
         await workflow.wait_condition(lambda: word() != last[0])
         last[0] = word()
         await signal(workflow_id, name, last[0])
+
+
+def end(post: asyncio.Task[None]) -> None:
+    """Cancels a task that sends signals. One that was just going to send ends with Temporal's own CancelledError, which
+    the event loop would tell as an error that nobody has looked at."""
+    post.add_done_callback(lambda done: done.cancelled() or done.exception())
+    post.cancel()
 
 
 def history_is_long() -> bool:

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from workflows.options import DEPLOY_INSTANCE, HALT
-from workflows.run import call, heard, signal, uncancelled
+from workflows.run import call, end, heard, signal, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -83,7 +83,7 @@ class Shard:
             self._start_what_may()
             if not self._window.is_done:
                 await self._news.wait()
-        reports.cancel()
+        end(reports)
         return ShardOutcome(
             index=self._request.index,
             results=self._window.results,

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 from workflows.ledger import Ledger
-from workflows.run import keep_told, signal
+from workflows.run import end, keep_told, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -107,7 +107,7 @@ class StageRun:
         except ChildWorkflowError:
             outcome = _of_dead_shard(book)
             self._ledger.warn(f"{shard_id} was ended from outside: its instances count as interrupted")
-        post.cancel()
+        end(post)
         self.rollout.close(outcome)
         self._news.set()
 

@@ -35,6 +35,7 @@ class Guard:
 
 HOSTS, WORKERS = "tests/faults/test_hosts.py", "tests/faults/test_workers.py"
 STORY, ROLLOUT = "tests/workflows/test_deployment.py", "tests/model/test_rollout.py"
+OPERATOR, OPERATOR_HOSTS = "tests/faults/test_operator.py", "tests/faults/test_operator_hosts.py"
 RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
 
 GUARDS = (
@@ -202,8 +203,8 @@ GUARDS = (
         "dead-holder-is-dropped",
         5,
         "towline/model/turn.py",
-        "        state = self._without(end.deployment_id)\n        page = OutcomePage(",
-        "        state = self\n        page = OutcomePage(",
+        "        state = self._without(end.deployment_id)\n        results =",
+        "        state = self\n        results =",
         f"{HOSTS}::test_after_a_terminate_the_next_deployment_goes_on",
     ),
     Guard(
@@ -230,6 +231,30 @@ GUARDS = (
         "            except WorkflowAlreadyStartedError:\n",
         "            except ZeroDivisionError:\n",
         f"{HOSTS}::test_native_reset_of_the_deployment_runs_nothing_twice",
+    ),
+    Guard(
+        "stop-ends-every-wait",
+        5,
+        DEPLOYMENT,
+        "        await workflow.wait_condition(lambda: task.done() or self._stop is not None)\n",
+        "        await workflow.wait_condition(lambda: task.done())\n",
+        f"{OPERATOR}::test_every_act_at_every_phase",
+    ),
+    Guard(
+        "verdict-stands",
+        5,
+        DEPLOYMENT,
+        "        if self._ledger.status.is_final:\n            return\n        if self._stop:\n",
+        "        if self._stop:\n",
+        f"{OPERATOR}::test_every_act_at_every_phase",
+    ),
+    Guard(
+        "ended-compensation-owes",
+        4,
+        "towline/model/turn.py",
+        "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)\n",
+        "",
+        f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
     ),
 )
 

@@ -396,6 +396,7 @@ class HolderEnd(Message):
     status: str  # Temporal's: TERMINATED, FAILED, …
     results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)  # those that had ended
     unknown: tuple[str, ...] = ()  # frozen in its plan, without a record
+    is_undo: bool = False
 
 
 class StatesPage(Message):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from towline.model.base import Message
@@ -92,18 +94,26 @@ class GroupState(Message):
         if end.status is DeploymentStatus.SUCCEEDED and not end.is_undo:
             state, revision = state._revision(end.revision, end.sha256)
             state = state._with(last_succeeded=end.deployment_id, revision=revision)
-        owed = f"{end.deployment_id} left {len(end.owed)} owed: {', '.join(end.owed[:5])}" if end.owed else state.held
-        return state._with(last_attempted=end.deployment_id, held=owed)
+        held = _held_by(end.deployment_id, end.owed) or state.held
+        return state._with(last_attempted=end.deployment_id, held=held)
 
     def drop(self, end: HolderEnd) -> GroupState:
-        """Takes the turn from a holder that was closed from outside; its instances without a record are unknown."""
+        """Takes the turn from a holder that was closed from outside; its instances without a record are unknown.
+
+        Those that a compensation had not taken back are owed, and hold the queue as after one that ends by itself.
+        """
         state = self._without(end.deployment_id)
+        results = {**end.results, Outcome.INTERRUPTED: (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)}
+        if end.is_undo:
+            results = as_undone(results)
+            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)
         page = OutcomePage(
             application=self.application,
             group=self.group,
             group_id=self.group_id,
             deployment_id=end.deployment_id,
-            results={**end.results, Outcome.INTERRUPTED: (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)},
+            is_undo=end.is_undo,
+            results=results,
         )
         return state.remember(page)._with(last_attempted=end.deployment_id)
 
@@ -219,6 +229,17 @@ class GroupState(Message):
 
 TABLE = 100
 """How many revisions or deployments a group's table holds before what nobody refers to is dropped."""
+
+
+def as_undone(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
+    """A compensation's results in the group's words: rolled back, or owed."""
+    owed = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
+    return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.OWED: owed}
+
+
+def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
+    """Why the queue is held; empty where nobody is owed."""
+    return f"{deployment_id} left {len(owed)} owed: {', '.join(owed[:5])}" if owed else ""
 
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:
