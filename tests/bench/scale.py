@@ -1,6 +1,6 @@
 """How a rollout grows: instances a second, histories and the worker's memory, with a transport that does nothing.
 
-python -m tests.bench.scale [COUNT …] [--config NAME]     default: 500 1000 5000, all at once
+python -m tests.bench.scale [COUNT …] [--config NAME]     default: 500 1000 5000 10000, all at once
 
 Real dev server on SQLite, a real worker process, the real CLI's catalogue; only the hosts are played (`fake`).
 """
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -82,10 +83,10 @@ async def measure(count: int, config: str) -> str:
                 view = await handle.result()
                 seconds = time.perf_counter() - start
                 assert view.info["deploymentOverview"]["Succeeded"] == count
-                lengths = await history_lengths(client)
+                histories = await history_sizes(client)
                 return (
-                    f"{count:>7} {seconds:>9.1f} {count / seconds:>10.0f} {max(lengths.values()):>14}"
-                    f" {lengths['d-1']:>12} {memory_mib(worker.pid):>10.0f}"
+                    f"{count:>7} {seconds:>9.1f} {count / seconds:>10.0f}   {told(largest(histories)):>20}"
+                    f"   {told(histories['d-1']):>20} {memory_mib(worker.pid):>11.0f}"
                 )
 
 
@@ -100,24 +101,43 @@ def make_revision(data: Path) -> dict[str, object]:
     return location_of(packed, "bundle").model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-async def history_lengths(client: Client) -> dict[str, int]:
-    """Events by workflow id."""
-    lengths = {}
+class Size(NamedTuple):
+    """How large a history is."""
+
+    events: int
+    bytes: int
+
+
+async def history_sizes(client: Client) -> dict[str, Size]:
+    """By workflow id; of a workflow that continued as new, the largest in each respect."""
+    sizes: dict[str, Size] = {}
     async for execution in client.list_workflows():
-        description = await client.get_workflow_handle(execution.id).describe()
-        lengths[execution.id] = max(lengths.get(execution.id, 0), description.history_length)
-    return lengths
+        handle = client.get_workflow_handle(execution.id, run_id=execution.run_id)
+        information = (await handle.describe()).raw_description.workflow_execution_info
+        size = Size(information.history_length, information.history_size_bytes)
+        sizes[execution.id] = largest({"": size, "before": sizes.get(execution.id, size)})
+    return sizes
+
+
+def largest(sizes: dict[str, Size]) -> Size:
+    """The most events and the most bytes, be they of one history or of two."""
+    return Size(max(size.events for size in sizes.values()), max(size.bytes for size in sizes.values()))
+
+
+def told(size: Size) -> str:
+    """A size for people."""
+    return f"{size.events:,} ev {size.bytes / 1024:,.0f} KiB"
 
 
 async def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("counts", nargs="*", type=int, default=[500, 1000, 5000])
+    parser.add_argument("counts", nargs="*", type=int, default=[500, 1000, 5000, 10000])
     parser.add_argument("--config", default="CodeDeployDefault.AllAtOnce")
     given = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(given.config)
-    print("  hosts   seconds  a second  longest history  deployment's  worker MiB")
+    print("  hosts   seconds   a second        largest history            deployment's  worker MiB")
     for count in given.counts:
         print(await measure(count, given.config), flush=True)
 
