@@ -264,8 +264,20 @@ class Follower:
         # A fault of ours is not the host's: its runner works on, so it is waited for as long as the deployment may.
         limit = self.deadline_seconds if isinstance(error, OurFault) else self._unreachable_after
         if lost >= limit or self._seconds >= self.deadline_seconds:
-            return self._failed(Outcome.UNREACHABLE, error)
+            return self._failed(Outcome.UNREACHABLE, error, f" (tried for {lost:.0f} s); {self._last_known}")
         return None
+
+    @property
+    def _last_known(self) -> str:
+        """What is known of a host that has gone silent."""
+        if not self.may_have_begun:
+            return "nothing was begun there"
+        if not self.state.was_started:
+            known = "it was begun there" if self.was_started else "whether anything was begun there is not known"
+        else:
+            script = f", {self.state.script}" if self.state.script else ""
+            known = f"last heard of in {self.state.phase}{script}"
+        return f"{known}; its runner goes on by itself, if it can"
 
     @property
     def _unreachable_after(self) -> float:
@@ -287,12 +299,12 @@ class Follower:
             return blocked(self.target.name, self._own_fault)
         return outcome_of(self.state, self.target.name, self.mask, self._seconds)
 
-    def _failed(self, outcome: Outcome, error: TowlineError) -> InstanceOutcome:
+    def _failed(self, outcome: Outcome, error: TowlineError, besides: str = "") -> InstanceOutcome:
         return InstanceOutcome(
             instance=self.target.name,
             outcome=outcome,
             was_touched=self.may_have_begun,
-            message=self.mask(error.message),
+            message=self.mask(error.message + besides),
             fault=fault_of(error),
             seconds=self._seconds,
         )

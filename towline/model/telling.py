@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.model.messages import DeploymentView, InstanceOutcome, Progress
-from towline.model.status import DeploymentStatus
+from towline.model.status import DeploymentStatus, Outcome
 from towline.model.view import label_of
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
@@ -37,7 +37,8 @@ def why(progress: Progress) -> str:
     if progress.stopping:
         return _with_flight("stopping", progress) or "stopping; nothing is in flight"
     if progress.blocked:
-        return f"held by a fault on our side: {_one_line(progress.blocked.message)}"
+        hint = f" ({_one_line(progress.blocked.hint)})" if progress.blocked.hint else ""
+        return f"held by a fault on our side: {_one_line(progress.blocked.message)}{hint}"
     if progress.paused == "pausing":
         return _with_flight("pausing", progress) or "pausing"
     if progress.paused == "paused":
@@ -156,6 +157,8 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
     for together in alike[:told]:
         lines.append(failure_line(together[0]))
         lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
+        if together[0].fault and together[0].fault.hint:
+            lines.append(f"    {_one_line(together[0].fault.hint)}")
         if others := [failure.instance for failure in together[1:]]:
             lines.append(f"the same on {names(others, named=10)}")
     if len(alike) > told:
@@ -168,7 +171,10 @@ def _by_cause(failures: Sequence[InstanceOutcome], tail: int) -> list[list[Insta
     alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
     for failure in failures:
         end = last_lines(failure.log_tail, tail)
-        cause = (failure.outcome, failure.failed_event, failure.script, failure.message, end)
+        message = failure.message
+        if failure.outcome is Outcome.UNREACHABLE and failure.fault:  # else each host has its own, with its address
+            message = f"{failure.fault.code} {failure.was_touched}"
+        cause = (failure.outcome, failure.failed_event, failure.script, message, end)
         alike.setdefault(cause, []).append(failure)
     return list(alike.values())
 
