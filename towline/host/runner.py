@@ -2573,6 +2573,9 @@ class ConnectedEnd:
                 continue
             try:
                 ended = self._own(lock)
+            except Refused:
+                remove(self.host.asked(self.id))
+                raise
             finally:
                 lock.close()
         remove(self.host.asked(self.id))
