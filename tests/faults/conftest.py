@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest_asyncio
 
 from tests.faults.site import Site
+from tests.fleet.conftest import can_box, new_fleet
 from tests.support.temporal import TemporalServer
+
+__all__ = ["can_box", "new_fleet"]  # the fleet in a box, for the network's and the hosts' faults
 
 
 @pytest_asyncio.fixture
