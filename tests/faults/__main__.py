@@ -1,82 +1,79 @@
-"""The fault harness by hand: `python -m tests.faults --seed 7 [--rounds 500] [--fault NAME] [--at INSTANT] …`.
+"""The fault harness by hand: `python -m tests.faults --seed 7 [--rounds 500] [--hosts 40] [--faults 4] [--box] …`.
 
-Without `--fault` and `--at` each round's dice choose. A round that shows something wrong prints the command that
-repeats it; a table ends the run. Exit status 1 where anything was wrong.
+Dice choose each round's faults and instants, as far as `--fault` and `--at` (each as often as wanted) do not. A round
+that shows something wrong prints the command that repeats it; a table ends the run. Exit status 1 where anything was
+wrong. `--box` takes hosts of the fleet in a box, with real sshd, and has the network's faults and power cuts as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import collections
+import contextlib
+import itertools
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.faults.harness import Aim, Harness, Result
-from tests.faults.injections import FAULTS, INSTANTS
+from tests.faults.injections import FAULTS, faults_for
+from tests.faults.instances import BoxHost, Instance, LocalHost
+from tests.faults.instants import INSTANTS
 from tests.faults.site import Site
+from tests.faults.source import source
+from tests.faults.table import Memory, command, table, tell
 from tests.faults.temporal import Temporal
+from tests.fleet.box import Fleet
 
 MEMORY = Path("/dev/shm")
+SSH = {"connect_timeout_seconds": 2.0, "unreachable_after_seconds": 10.0}
 
 
-async def soak(aims: list[Aim], hosts: int) -> list[Result]:
-    """Runs the rounds one after the other on one site; ends early when Ctrl-C is pressed."""
+@contextlib.asynccontextmanager
+async def standing(folder: Path, hosts: int, *, box: bool = False) -> AsyncIterator[Harness]:
+    """A harness with everything that it stands on."""
+    with contextlib.ExitStack() as stack:
+        instances: list[Instance] = []
+        address = "127.0.0.1"
+        if box:
+            fleet = stack.enter_context(Fleet(hosts))
+            address = f"10.213.{fleet.number}.1"
+            instances += [BoxHost(fleet, host, **SSH) for host in fleet]
+        else:
+            instances += [LocalHost(f"web-{n}", folder / f"hosts/web-{n}") for n in range(1, hosts + 1)]
+        bucket = stack.enter_context(source(address))
+        async with Temporal(folder) as temporal:
+            site = Site(folder, temporal.address, await temporal.connect())
+            stack.callback(site.close)
+            async with Harness.on(site, temporal, bucket, instances) as harness:
+                yield harness
+
+
+async def soak(options: argparse.Namespace) -> int:
+    """Runs the rounds one after the other on one site, prints the table; the exit status."""
     folder = Path(tempfile.mkdtemp(prefix="towline-faults-", dir=MEMORY if MEMORY.is_dir() else None))
     results: list[Result] = []
-    async with Temporal(folder) as temporal:
-        site = Site(folder, temporal.address, await temporal.connect())
-        try:
-            harness = await Harness.on(site, temporal, hosts)
-            for aim in aims:
+    began = time.monotonic()
+    pairs = tuple(itertools.zip_longest(options.fault, options.at, fillvalue=""))
+    async with standing(folder, options.hosts, box=options.box) as harness:
+        memory = Memory(harness)
+        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+            for number in range(options.rounds):
+                aim = Aim(options.seed + number, pairs).resolved(options.faults, box=options.box)
                 results.append(await harness.run(aim))
-                tell(results[-1], hosts)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            print("ended early")
-        finally:
-            site.close()
-    if any(result.wrong for result in results):
+                tell(results[-1], options)
+                if options.minutes and time.monotonic() - began > options.minutes * 60:
+                    break
+        print(table(results, options, time.monotonic() - began, memory.rows()))
+    is_wrong = any(result.wrong for result in results)
+    if is_wrong:
         print(f"logs and hosts are kept in {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    return results
-
-
-def tell(result: Result, hosts: int) -> None:
-    """One line per round; what was wrong, and how to see it again."""
-    aim = result.aim
-    mark = "WRONG" if result.wrong else "ok"
-    line = f"{mark:5} {aim.fault:14} at {aim.instant:12} {result.status:9} {result.seconds:5.1f} s  seed {aim.seed}"
-    print(line, flush=True)
-    for sentence in result.wrong:
-        print(f"      {sentence}")
-    if result.wrong:
-        print(f"      again: {command(aim, hosts)}", flush=True)
-
-
-def command(aim: Aim, hosts: int) -> str:
-    """The command that repeats a round."""
-    return f"python -m tests.faults --seed {aim.seed} --fault {aim.fault} --at {aim.instant} --hosts {hosts}"
-
-
-def table(results: list[Result], seed: int, hosts: int, seconds: float) -> str:
-    """What is kept in the docs; all but the first two rows are expected to be 0."""
-    faults = collections.Counter(result.aim.fault for result in results)
-    rows = {
-        "faults injected": len(results),
-        "deployments run": sum(result.deployments for result in results),
-        "hooks started twice": sum(result.twice for result in results),
-        "hosts left unknown": sum(result.unknown for result in results),
-        "floor violations": sum(result.floor for result in results),
-        "records missing": sum(result.missing for result in results),
-        "rounds with anything wrong": sum(bool(result.wrong) for result in results),
-    }
-    lines = [f"| {name} | {value} |" for name, value in rows.items()]
-    head = f"seed {seed}, {hosts} hosts, {seconds:.0f} s; " + ", ".join(f"{n} {f}" for f, n in sorted(faults.items()))
-    return "\n".join([head, "", "| | |", "|---|---|", *lines])
+    return 1 if is_wrong else 0
 
 
 def main() -> int:
@@ -84,16 +81,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Breaks rollouts on purpose.")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one is one higher")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--fault", choices=sorted(FAULTS), default="")
-    parser.add_argument("--at", choices=sorted(INSTANTS), default="", help="the instant")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no round after so long")
+    parser.add_argument("--fault", choices=sorted(FAULTS), action="append", default=[])
+    parser.add_argument("--at", choices=sorted(INSTANTS), action="append", default=[], help="a fault's instant")
+    parser.add_argument("--faults", type=int, default=1, help="the most in one round; dice choose how many")
     parser.add_argument("--hosts", type=int, default=6)
+    parser.add_argument("--box", action="store_true", help="real sshd hosts in a box (needs root)")
     options = parser.parse_args()
-    began = time.monotonic()
-    aims = [Aim(options.seed + number, options.fault, options.at) for number in range(options.rounds)]
-    results = asyncio.run(soak(aims, options.hosts))
-    print(table(results, options.seed, options.hosts, time.monotonic() - began))
-    return 1 if any(result.wrong for result in results) else 0
+    for name in set(options.fault) - set(faults_for(options.box)):
+        parser.error(
+            f"{name} is for {'local instances: leave --box out' if options.box else 'hosts of the box: --box'}"
+        )
+    return asyncio.run(soak(options))
 
+
+__all__ = ["command", "main", "standing"]
 
 if __name__ == "__main__":
     sys.exit(main())

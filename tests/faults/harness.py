@@ -1,232 +1,287 @@
-"""Rounds of the fault harness: a rollout, a fault at an instant, and what must hold afterwards.
+"""Rounds of the fault harness: a rollout, faults at their instants, and what must hold afterwards (`checks.py`).
 
-A round's dice are its seed alone: the fault, the instant, the revision and the victims follow from it, as far as the
-machine's timing allows. `python -m tests.faults` aims it; `test_seeded.py` runs a few rounds.
+A round's dice are its seed alone: faults, instants, revision and victims follow from it, as far as the machine's
+timing allows. `python -m tests.faults` aims it; `test_seeded.py` runs a few rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
+import contextlib
 import random
 import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from tests.faults.injections import FAULTS, INSTANTS, Effect, Scene, held_at
-from tests.faults.site import EVENTS, LocalHost, Site, runners_of
+from tests.faults import checks
+from tests.faults.checks import Findings, Undisturbed
+from tests.faults.injections import FAULTS, faults_for
+from tests.faults.instances import Instance
+from tests.faults.instants import INSTANTS, Holds, held_at
+from tests.faults.scene import Effect, Scene, before
+from tests.faults.site import Site
+from tests.faults.source import Source
 from tests.faults.temporal import Temporal
 from tests.support.temporal import eventually
-from towline.errors import NotFound, TemporalUnavailable
-from towline.model.messages import DeploymentView, instance_key, report_key
+from towline.errors import TemporalUnavailable
+from towline.model import names
+from towline.model.group import group_id
+from towline.model.messages import DeploymentView
 
 CONFIG = "HalfAtATime"
 WORKERS = 2
-END_SECONDS = 120.0
+END_SECONDS = 180.0
+ENDING = Effect.STOPS | Effect.ENDS
+SHARE_THAT_ENDS = 0.4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a round is to do; an empty name is left to its dice."""
+    """What a round is to do: faults and when. An empty name is left to the dice, and so is all where there are none."""
 
     seed: int
-    fault: str = ""
-    instant: str = ""
+    faults: tuple[tuple[str, str], ...] = ()
 
-    def resolved(self) -> Aim:
-        """The aim with every name filled in: the same for the same seed."""
+    def resolved(self, most: int = 1, *, box: bool = False) -> Aim:
+        """The aim with every name filled in, the same for the same seed; dice choose 1 to `most` faults."""
         dice = random.Random(self.seed)
-        fault, instant = dice.choice(sorted(FAULTS)), dice.choice(sorted(INSTANTS))
-        return Aim(self.seed, self.fault or fault, self.instant or instant)
+        pairs = self.faults or (("", ""),) * dice.randint(1, most)
+        chosen = _choose(dice, len(pairs), box=box)
+        return Aim(
+            self.seed, tuple((f or other, at or when) for (f, at), (other, when) in zip(pairs, chosen, strict=True))
+        )
+
+
+def _choose(dice: random.Random, count: int, *, box: bool) -> list[tuple[str, str]]:
+    """Distinct faults at distinct instants; at most one of them ends the rollout, or the others would seldom come."""
+    faults = [name for name in faults_for(box) if not FAULTS[name].effect & ENDING]
+    instants = [name for name in sorted(INSTANTS) if not INSTANTS[name].effect & ENDING]
+    chosen = list(zip(dice.sample(faults, count), dice.sample(instants, count), strict=True))
+    if dice.random() < SHARE_THAT_ENDS:
+        number = dice.randrange(count)
+        fault, at = chosen[number]
+        ends = [(name, at) for name in faults_for(box) if name not in faults]
+        chosen[number] = dice.choice([*ends, (fault, "stopping")])
+    return chosen
 
 
 @dataclass
-class Result:
-    """What a round showed. `wrong` has a sentence for each thing that must not be."""
+class Result(Findings):
+    """What a round showed; `injected` are the faults that had something to be done to."""
 
-    aim: Aim
+    aim: Aim = field(default_factory=lambda: Aim(0))
+    injected: list[tuple[str, str]] = field(default_factory=list)
     status: str = ""
     seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)
-    twice: int = 0
-    unknown: int = 0
-    floor: int = 0
-    missing: int = 0
     deployments: int = 1
 
 
 class Harness:
     """One site with its server, workers and hosts, on which rounds are run one after the other."""
 
-    def __init__(self, site: Site, temporal: Temporal, hosts: list[LocalHost]) -> None:
-        self.site, self.temporal, self.hosts = site, temporal, hosts
+    def __init__(self, site: Site, temporal: Temporal, source: Source, hosts: Sequence[Instance]) -> None:
+        self.site, self.temporal, self.source, self.hosts = site, temporal, source, hosts
         self._round = 0
         self._good = "v0"  # what every host runs between rounds
         self._typical = 2.0
+        self._slots = len(hosts) // 2
+        self._models: dict[bool, Undisturbed] = {}
+        self.most_memory = 0.0
 
     @classmethod
-    async def on(cls, site: Site, temporal: Temporal, hosts: int) -> Harness:
-        """A harness with workers, hosts, and a first undisturbed rollout behind it."""
+    @contextlib.asynccontextmanager
+    async def on(
+        cls, site: Site, temporal: Temporal, source: Source, hosts: Sequence[Instance]
+    ) -> AsyncIterator[Harness]:
+        """A harness with workers that are replaced when they end, and with undisturbed rollouts behind it."""
+        site.more.update(source.environ)
         for _ in range(WORKERS):
             await site.worker()
-        harness = cls(site, temporal, await site.declare(hosts=hosts, config=CONFIG, rollback=True))
-        await harness._prepare()
-        return harness
+        await site.declare_group(hosts, config=CONFIG, rollback=True)
+        harness = cls(site, temporal, source, hosts)
+        keeper = asyncio.create_task(harness._keep_workers())
+        try:
+            await harness._learn()
+            yield harness
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
 
-    async def _prepare(self) -> None:
-        """An undisturbed rollout, which also tells how long one takes."""
-        began = time.monotonic()
-        view = await self.site.deploy("d-prepare", version=self._good)
-        self._typical = time.monotonic() - began
+    async def _learn(self) -> None:
+        """Undisturbed rollouts, of a good revision and of a bad one: how they end, what runs, how long they take."""
+        view = await self.site.deploy("d-first", version=self._good)
         assert view.info["status"] == "Succeeded", view
+        for is_bad in (False, True):
+            scene = self._scene(Aim(0), is_bad)
+            self._arm(scene)
+            began = time.monotonic()
+            view = await self.site.deploy(scene.deployment_id, version=scene.version)
+            self._typical = time.monotonic() - began
+            self._models[is_bad] = checks.undisturbed(scene, view)
+            self._good = self._good if is_bad else scene.version
+        found = Findings()
+        checks.check_installed(scene, self._good, found)
+        assert not found.wrong, found.wrong
+
+    @property
+    def models(self) -> dict[bool, Undisturbed]:
+        """How undisturbed rollouts end, by whether the revision is bad."""
+        return self._models
+
+    # ── a round ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, aim: Aim) -> Result:
-        """One round, and the way back to a whole fleet."""
-        aim = aim.resolved()
+        """One round of a resolved aim, and the way back to a whole fleet."""
         self._round += 1
-        dice = random.Random(aim.seed + 1)
-        scene = self._scene(aim, dice)
+        dice = random.Random(f"{aim.seed} revision")
+        scene = self._scene(aim, dice.random() < 0.25 or any(INSTANTS[at].is_bad for _, at in aim.faults))
         began = time.monotonic()
-        result = Result(aim)
-        held = held_at(aim.instant, dice)
-        for host in self.hosts:
-            if held:
-                host.hold(held)
-            if scene.is_bad:
-                host.fail(scene.version)
+        result = Result(aim=aim)
         try:
-            await self.site.start(scene.deployment_id, version=scene.version)
-            async with asyncio.timeout(END_SECONDS):
-                await INSTANTS[aim.instant](scene)
-            await FAULTS[aim.fault][0](scene)
-            for host in self.hosts:
-                host.let_go(held or "-")
-            await self._enough_workers()
-            view = await self._ended(scene.deployment_id)
-            result.status = view.info["status"]
+            view = await self._roll_out(scene, aim)
+            result.status, result.injected = view.info["status"], scene.injected
             await self._settle(scene, result, view)
         except (TimeoutError, AssertionError) as error:
-            result.wrong.append(f"{type(error).__name__}: {error}")
+            result.add(f"{type(error).__name__}: {error}")
+        finally:
+            self._put_back(scene)
         result.seconds = time.monotonic() - began
+        self.most_memory = max(self.most_memory, *(worker.memory("VmHWM") for worker in self.site.workers))
         return result
 
-    def _scene(self, aim: Aim, dice: random.Random) -> Scene:
-        is_bad = dice.random() < 0.25 or aim.instant == "compensating"
+    def _scene(self, aim: Aim, is_bad: bool) -> Scene:
+        for host in self.hosts:
+            host.forget()
         return Scene(
             site=self.site,
             temporal=self.temporal,
-            dice=dice,
+            source=self.source,
             hosts=self.hosts,
-            deployment_id=f"d-{self._round}-{aim.seed}",
-            version=f"{'bad' if is_bad else 'v'}{self._round}",
+            deployment_id=f"d-{self._round}-{aim.seed}-{'bad' if is_bad else 'good'}",
+            version=f"{'bad' if is_bad else 'v'}{self._round}-{aim.seed}",
             is_bad=is_bad,
             typical_seconds=self._typical,
-            seen={(host.name, number) for host in self.hosts for number in range(len(host.runs))},
         )
 
-    # ── after the fault ──────────────────────────────────────────────────────────────────────────────────────────
+    def _arm(self, scene: Scene) -> None:
+        if scene.is_bad:
+            for host in self.hosts:
+                host.fail(scene.version)
+
+    async def _roll_out(self, scene: Scene, aim: Aim) -> DeploymentView:
+        """The rollout with all that is done to it, to its end."""
+        self._arm(scene)
+        from_s3 = any(INSTANTS[at].gate for _, at in aim.faults)
+        revision = self.source.revision(self.site, scene.version) if from_s3 else None
+        holds = Holds(self.hosts, self.source)
+        plans = []
+        for number, (fault, at) in enumerate(aim.faults):
+            dice = random.Random(f"{aim.seed} {number}")
+            held = held_at(INSTANTS[at], scene.is_bad, dice)
+            holds.add(held, gate=INSTANTS[at].gate)
+            plans.append((fault, at, held, dice))
+        over = asyncio.Event()
+        try:
+            await self.site.start(scene.deployment_id, version=scene.version, revision=revision)
+            faults = [asyncio.create_task(self._disturb(scene, *plan, holds, over)) for plan in plans]
+            view = await self._ended(scene.deployment_id)
+            over.set()
+            await asyncio.gather(*faults, *scene.going_on)
+        finally:
+            over.set()
+            holds.end()
+        return view
+
+    async def _disturb(
+        self, scene: Scene, fault: str, at: str, held: str, dice: random.Random, holds: Holds, over: asyncio.Event
+    ) -> None:
+        """Waits for the instant, injects the fault, lets go of what was held for it. Nothing where it never comes."""
+        try:
+            if await before(over, INSTANTS[at].wait(scene, dice, held)):
+                scene.effect |= INSTANTS[at].effect
+                if await FAULTS[fault].inject(scene, dice):
+                    scene.effect |= FAULTS[fault].effect
+                    scene.injected.append((fault, at))
+        finally:
+            holds.remove(held, gate=INSTANTS[at].gate)
+
+    # ── after the faults ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _settle(self, scene: Scene, result: Result, view: DeploymentView) -> None:
         """Checks, and sees to it that the next round finds a whole fleet."""
-        effect = FAULTS[result.aim.fault][1]
-        await eventually(lambda: not [pid for host in self.hosts for pid in runners_of(host)], seconds=60)
-        if effect is Effect.ENDS and "ended from outside" in view.info.get("errorInformation", {}).get("message", ""):
-            # Its compensation, if it had begun, goes on by itself; the person's comes behind it in the queue.
-            status, said = await self.site.run("rollback", scene.deployment_id, "--yes")
-            result.deployments += 1
-            was_touched = any(host.journal(scene.deployment_id) for host in self.hosts)
-            if status and (was_touched or "the store knows nothing" not in said):
-                result.wrong.append(f"rollback ended with {status}: {said}")
-            self._check_installed(result, self._good)
+        await eventually(lambda: not self._runners(scene), seconds=60)
+        message = view.info.get("errorInformation", {}).get("message", "")
+        if Effect.ENDS in scene.effect and "ended from outside" in message:
+            await self._roll_back(scene, result)
         else:
-            self._check_records(scene, result)
-            self._check_floor(scene, result)
-            self._check_end(scene, result, view, effect)
-        self._check_twice(result, {run.deployment for _, run in scene.begun()})
-        await self._heal(result)
+            checks.check_records(scene, result)
+            checks.check_end(scene, view, self._models[scene.is_bad], self._slots, result)
+            checks.check_hooks_ended(scene, result)
+            if view.info["status"] == "Succeeded":
+                self._good = scene.version
+            if view.info["status"] == "Succeeded" or view.progress.is_whole:
+                checks.check_installed(scene, self._good, result)
+        checks.check_floor(scene, self._slots, result)
+        checks.check_twice(scene, result)
+        self._put_back(scene)
+        await self._heal(scene, result)
 
-    def _check_end(self, scene: Scene, result: Result, view: DeploymentView, effect: Effect) -> None:
-        """The end is that of the undisturbed run, as far as the fault allows."""
-        wanted = "Failed" if scene.is_bad else "Succeeded"
-        allowed = {wanted} | ({"Stopped"} if effect is Effect.STOPS else set())
-        if result.status not in allowed:
-            result.wrong.append(f"{result.status}, not {' or '.join(sorted(allowed))}: {view.info}")
-        if result.status == "Succeeded":
-            if effect is not Effect.HURTS:
-                self._check_installed(result, scene.version)
-                self._check_each_once(scene, result)
-            self._good = scene.version
-        elif view.progress.is_whole:
-            self._check_installed(result, self._good)
-        elif effect is Effect.NONE:
-            result.wrong.append(f"not whole, owed: {view.progress.owed}")
+    async def _roll_back(self, scene: Scene, result: Result) -> None:
+        """What a person does after a terminate: everything goes back. A compensation that had begun comes first."""
+        self._put_back(scene)
+        status, said = await self._with_a_go(self.site.run("rollback", scene.deployment_id, "--yes"))
+        result.deployments += 1
+        was_touched = any(host.journal(scene.deployment_id) for host in self.hosts)
+        if status and not scene.hurt | scene.lost and (was_touched or "the store knows nothing" not in said):
+            result.add(f"rollback ended with {status}: {said}")
+        checks.check_installed(scene, self._good, result)
+        checks.check_hooks_ended(scene, result)
 
-    def _check_installed(self, result: Result, version: str) -> None:
-        other = {host.name: host.installed for host in self.hosts if host.installed != version}
-        if other:
-            result.wrong.append(f"{version} was to be on every instance, but {other}")
-
-    def _check_each_once(self, scene: Scene, result: Result) -> None:
-        for host in self.hosts:
-            events = [run.event for run in host.runs if run.deployment == scene.deployment_id]
-            if sorted(events) != sorted(EVENTS):
-                result.wrong.append(f"{host.name} ran {events}")
-
-    def _check_twice(self, result: Result, deployments: set[str]) -> None:
-        for host in self.hosts:
-            runs = collections.Counter((r.deployment, r.event) for r in host.runs if r.deployment in deployments)
-            for run, times in runs.items():
-                if times > 1:
-                    result.twice += 1
-                    result.wrong.append(f"{host.name} ran {run} {times} times")
-
-    def _check_records(self, scene: Scene, result: Result) -> None:
-        """Every instance that was touched has its record, and the deployment its report."""
-        touched = [host.name for host in self.hosts if host.journal(scene.deployment_id)]
-        keys = [instance_key(scene.deployment_id, name) for name in touched]
-        for key in [*keys, report_key(scene.deployment_id)] if touched else []:
-            try:
-                self.site.store.get(key)
-            except NotFound:
-                result.missing += 1
-                result.wrong.append(f"no record: {key}")
-        for host in self.hosts:
-            if host.journal(scene.deployment_id) and host.journal(scene.deployment_id)[-1]["kind"] != "finished":
-                result.unknown += 1
-                result.wrong.append(f"{host.name}: its journal has no end")
-
-    def _check_floor(self, scene: Scene, result: Result) -> None:
-        """By the hosts' own journals: never more at work or failed at once than there are slots."""
-        slots, changes = len(self.hosts) // 2, []
-        for host in self.hosts:
-            records = host.journal(scene.deployment_id)
-            if records:
-                changes.append((records[0]["time"], 1))
-                if records[-1].get("outcome") == "succeeded":
-                    changes.append((records[-1]["time"], -1))
-        out = most = 0
-        for _, change in sorted(changes):
-            out += change
-            most = max(most, out)
-        if most > slots:
-            result.floor += 1
-            result.wrong.append(f"{most} of {len(self.hosts)} instances out of service, {slots} allowed")
-
-    async def _heal(self, result: Result) -> None:
-        """What a fault was allowed to leave is put right as a person would: by deploying what is good."""
-        if all(host.installed == self._good for host in self.hosts) and not result.wrong:
+    async def _heal(self, scene: Scene, result: Result) -> None:
+        """What faults were allowed to leave is put right as a person would: by deploying what is good."""
+        await eventually(lambda: not self._runners(scene), seconds=60)
+        # An instance that was hurt may have the right files and has yet not succeeded: an undo would pass them over.
+        if all(host.installed == self._good for host in self.hosts) and not result.wrong and not scene.hurt:
             return
         deployment_id = f"d-{self._round}-heal"
         result.deployments += 1
-        view = await self.site.deploy(deployment_id, version=self._good)
+        await self.site.start(deployment_id, version=self._good)
+        view = await self._with_a_go(self._ended(deployment_id))
         if view.info["status"] != "Succeeded":
-            result.wrong.append(f"the next deployment: {view.info}")
-        self._check_installed(result, self._good)
+            result.add(f"the next deployment: {view.info}")
+        if other := {host.name: host.installed for host in self.hosts if host.installed != self._good}:
+            result.add(f"after the next deployment {self._good} was to be everywhere, but {other}")
+        checks.check_hooks_ended(scene, result)
+        checks.check_twice(scene, result)
 
-    async def _enough_workers(self) -> None:
-        alive = [worker for worker in self.site.workers if not worker.has_ended]
-        for _ in range(WORKERS - len(alive)):
-            self.site.launch()
-        await eventually(lambda: any(worker.is_at_work and not worker.has_ended for worker in self.site.workers))
+    def _runners(self, scene: Scene) -> list[int]:
+        return [pid for host in self.hosts if host.name not in scene.lost for pid in host.runners()]
+
+    def _put_back(self, scene: Scene) -> None:
+        while scene.to_put_back:
+            scene.to_put_back.pop()()
+        scene.lost, scene.hurt = set(), scene.hurt | scene.lost
+
+    async def _with_a_go(self, work: Awaitable[T]) -> T:
+        """Waits for something that may stand in a queue that is held for owed hosts: a person says go."""
+        task = asyncio.ensure_future(work)
+        group = self.site.client.get_workflow_handle(names.group_workflow_id(group_id("shop", "web")))
+        while not task.done():
+            await asyncio.wait({task}, timeout=2)
+            if not task.done() and (await group.query("status"))["held"]:
+                await group.execute_update("release")
+        return await task
+
+    # ── what is kept alive ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep_workers(self) -> None:
+        """Puts a new worker in the place of one that ended, as systemd would."""
+        while True:
+            if sum(not worker.has_ended for worker in self.site.workers) < WORKERS:
+                self.site.launch()
+            await asyncio.sleep(0.25)
 
     async def _ended(self, deployment_id: str) -> DeploymentView:
         async with asyncio.timeout(END_SECONDS):

@@ -1,4 +1,4 @@
-"""What can be done to a rollout, and when: the tables that `--fault` and `--at` choose from."""
+"""What can be done to a rollout: the table that `--fault` chooses from. When it is done: `instants.py`."""
 
 from __future__ import annotations
 
@@ -8,225 +8,227 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from dataclasses import dataclass
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetActivityRequest
-from temporalio.service import RPCError
 
-from tests.faults.site import EVENTS, LocalHost, Run, Site, runners_of
-from tests.faults.temporal import Temporal
-from tests.support.temporal import eventually
-from towline.errors import Conflict, NotFound, TemporalUnavailable
+from tests.faults.instances import BoxHost, children_of
+from tests.faults.scene import Effect, Scene, insist, pick, until
+from tests.faults.site import WorkerProcess
 from towline.model import names
 from towline.model.messages import StopRequest
 
+BLIP_SECONDS = (1.0, 4.0)  # less than a host of the harness may be out of reach
+DARK_SECONDS = (0.2, 2.0)
 
-class Effect(Enum):
-    """What a fault may do to the rollout's end."""
-
-    NONE = auto()  # everything ends as if nothing had happened
-    STOPS = auto()  # somebody asked for it: stopped, unless it had ended before
-    HURTS = auto()  # one instance may be interrupted, which counts as a failure
-    ENDS = auto()  # the workflow is gone; `towline rollback` must still take everything back
+Inject = Callable[[Scene, random.Random], Awaitable[bool]]
 
 
-@dataclass
-class Scene:
-    """One rollout that is to be disturbed."""
+@dataclass(frozen=True)
+class Fault:
+    """What is done (it answers whether there was anything to do it to), and what the rollout's end may owe to it."""
 
-    site: Site
-    temporal: Temporal
-    dice: random.Random
-    hosts: list[LocalHost]
-    deployment_id: str
-    version: str
-    is_bad: bool
-    typical_seconds: float
-    seen: set[tuple[str, int]] = field(default_factory=set)  # hooks that had begun before it: instance, number
-
-    def begun(self) -> list[tuple[LocalHost, Run]]:
-        """The hooks that began since the scene opened, on all instances."""
-        found = ((host, number, run) for host in self.hosts for number, run in enumerate(host.runs))
-        return [(host, run) for host, number, run in found if (host.name, number) not in self.seen]
+    inject: Inject
+    effect: Effect = Effect.NONE
+    only: str = ""  # "box", "local": what kind of instance it is for
 
 
-Inject = Callable[[Scene], Awaitable[None]]
-Moment = Callable[[Scene], Awaitable[None]]
+# ── our side ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-# ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def _workers(scene: Scene) -> list[WorkerProcess]:
+    """Those that are at work; at least one."""
+    await until(lambda: any(worker.is_at_work for worker in scene.site.workers))
+    return [worker for worker in scene.site.workers if worker.is_at_work]
 
 
-async def kill_a_worker(scene: Scene) -> None:
+async def kill_a_worker(scene: Scene, dice: random.Random) -> bool:
     """SIGKILL of one of two workers."""
-    scene.dice.choice([worker for worker in scene.site.workers if not worker.has_ended]).kill()
+    dice.choice(await _workers(scene)).kill()
+    return True
 
 
-async def kill_all_workers(scene: Scene) -> None:
+async def kill_all_workers(scene: Scene, dice: random.Random) -> bool:
     """SIGKILL of every worker; new ones come at once."""
-    for worker in scene.site.workers:
-        if not worker.has_ended:
-            worker.kill()
+    for worker in await _workers(scene):
+        worker.kill()
+    return True
 
 
-async def end_a_worker(scene: Scene) -> None:
+async def end_a_worker(scene: Scene, dice: random.Random) -> bool:
     """SIGTERM of one of two workers."""
-    scene.dice.choice([worker for worker in scene.site.workers if not worker.has_ended]).terminate()
+    dice.choice(await _workers(scene)).terminate()
+    return True
 
 
-async def kill_temporal(scene: Scene) -> None:
+async def kill_temporal(scene: Scene, dice: random.Random) -> bool:
     """SIGKILL of the Temporal server, and a new one on its file."""
     await scene.temporal.kill_and_restart()
+    return True
 
 
-async def kill_a_runner(scene: Scene) -> None:
-    """SIGKILL of a runner that is at work, if there is one."""
-    runners = [pid for host in scene.hosts for pid in runners_of(host)]
-    if runners:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(scene.dice.choice(runners), signal.SIGKILL)
-
-
-async def reset_activities(scene: Scene) -> None:
+async def reset_activities(scene: Scene, dice: random.Random) -> bool:
     """Temporal's own reset of every activity of the first shard."""
     shard = WorkflowExecution(workflow_id=names.shard_workflow_id(scene.deployment_id, 1))
     request = ResetActivityRequest(
         namespace=scene.site.client.namespace, execution=shard, identity="faults", type="deploy_instance"
     )
-    with contextlib.suppress(RPCError):  # nothing pends, or the shard is not there (any more)
-        await scene.site.client.workflow_service.reset_activity(request)
+    return await insist(lambda: scene.site.client.workflow_service.reset_activity(request))
 
 
-async def pause_and_resume(scene: Scene) -> None:
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def pause_and_resume(scene: Scene, dice: random.Random) -> bool:
     """A person pauses and resumes, each twice."""
-    for act in (scene.site.deployments.pause, scene.site.deployments.resume):
-        for _ in range(2):
-            with contextlib.suppress(NotFound, Conflict):
-                await act(scene.deployment_id)
+    pause, resume = scene.site.deployments.pause, scene.site.deployments.resume
+    reached = [await insist(lambda act=act: act(scene.deployment_id)) for act in (pause, pause, resume, resume)]  # type: ignore[misc]
+    return reached[0]
 
 
-async def stop(scene: Scene) -> None:
+async def stop(scene: Scene, dice: random.Random) -> bool:
     """A person stops, twice."""
-    for _ in range(2):
-        with contextlib.suppress(NotFound, Conflict):
-            await scene.site.deployments.stop(scene.deployment_id, StopRequest(rollback=True))
+    request = StopRequest(rollback=True)
+    reached = [await insist(lambda: scene.site.deployments.stop(scene.deployment_id, request)) for _ in range(2)]
+    return reached[0]
 
 
-async def stop_now(scene: Scene) -> None:
+async def stop_now(scene: Scene, dice: random.Random) -> bool:
     """A person stops and has running hooks ended."""
-    with contextlib.suppress(NotFound, Conflict):
-        await scene.site.deployments.stop(scene.deployment_id, StopRequest(now=True, rollback=True))
+    request = StopRequest(now=True, rollback=True)
+    return await insist(lambda: scene.site.deployments.stop(scene.deployment_id, request))
 
 
-async def cancel(scene: Scene) -> None:
+async def cancel(scene: Scene, dice: random.Random) -> bool:
     """Temporal's own cancel, as from the Web UI."""
-    with contextlib.suppress(RPCError):
-        await scene.site.client.get_workflow_handle(scene.deployment_id).cancel()
+    return await insist(scene.site.client.get_workflow_handle(scene.deployment_id).cancel)
 
 
-async def cancel_a_shard(scene: Scene) -> None:
+async def cancel_a_shard(scene: Scene, dice: random.Random) -> bool:
     """Temporal's own cancel of a shard."""
-    with contextlib.suppress(RPCError):
-        await scene.site.client.get_workflow_handle(names.shard_workflow_id(scene.deployment_id, 1)).cancel()
+    shard = names.shard_workflow_id(scene.deployment_id, 1)
+    return await insist(scene.site.client.get_workflow_handle(shard).cancel)
 
 
-async def terminate(scene: Scene) -> None:
+async def terminate(scene: Scene, dice: random.Random) -> bool:
     """Temporal's own terminate."""
-    with contextlib.suppress(RPCError):
-        await scene.site.client.get_workflow_handle(scene.deployment_id).terminate("a fault")
+    handle = scene.site.client.get_workflow_handle(scene.deployment_id)
+    return await insist(lambda: handle.terminate("a fault"))
 
 
-FAULTS: dict[str, tuple[Inject, Effect]] = {
-    "worker-kill": (kill_a_worker, Effect.NONE),
-    "workers-kill": (kill_all_workers, Effect.NONE),
-    "worker-term": (end_a_worker, Effect.NONE),
-    "temporal-kill": (kill_temporal, Effect.NONE),
-    "activity-reset": (reset_activities, Effect.NONE),
-    "pause-resume": (pause_and_resume, Effect.NONE),
-    "runner-kill": (kill_a_runner, Effect.HURTS),
-    "stop": (stop, Effect.STOPS),
-    "stop-now": (stop_now, Effect.STOPS),
-    "cancel": (cancel, Effect.STOPS),
-    "cancel-shard": (cancel_a_shard, Effect.STOPS),
-    "terminate": (terminate, Effect.ENDS),
+# ── instances ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def kill_a_runner(scene: Scene, dice: random.Random) -> bool:
+    """SIGKILL of a runner that is at work, if there is one."""
+    at_work = [(host, pid) for host in scene.hosts for pid in host.runners()]
+    for host, pid in pick(dice, at_work):
+        scene.hurt.add(host.name)
+        return bool(host.signal(pid, signal.SIGKILL))
+    return False
+
+
+async def kill_readers(scene: Scene, dice: random.Random) -> bool:
+    """SIGKILL of what workers talk to on some instances, runners being left at work: a connection is cut."""
+    workers = {worker.process.pid for worker in scene.site.workers if not worker.has_ended}
+    killed = pick(dice, children_of(workers, "runner"), share=0.5)
+    for pid in killed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(killed)
+
+
+def _boxes(scene: Scene) -> list[BoxHost]:
+    return [host for host in scene.hosts if isinstance(host, BoxHost) and host.box.pid]
+
+
+def _busy(scene: Scene) -> list[BoxHost]:
+    """Hosts that are up and have something to do, else all that are up."""
+    up = [host for host in _boxes(scene) if host.name not in scene.lost]
+    return [host for host in up if host.unfinished()] or up
+
+
+async def blip(scene: Scene, dice: random.Random) -> bool:
+    """A host's cable is out for some seconds."""
+    return await _unplug(pick(dice, _busy(scene)), dice)
+
+
+async def partition(scene: Scene, dice: random.Random) -> bool:
+    """Half of the fleet is out of reach for some seconds."""
+    return await _unplug(pick(dice, [host for host in _boxes(scene) if host.name not in scene.lost], share=0.5), dice)
+
+
+async def _unplug(hosts: list[BoxHost], dice: random.Random) -> bool:
+    for host in hosts:
+        host.box.unplug()
+    await asyncio.sleep(dice.uniform(*BLIP_SECONDS))
+    for host in hosts:
+        host.box.plug_in()
+    return bool(hosts)
+
+
+async def link_down(scene: Scene, dice: random.Random) -> bool:
+    """A host's cable is out for good: until the rollout has ended."""
+    for host in pick(dice, _busy(scene)):
+        scene.lost.add(host.name)
+        host.box.unplug()
+        scene.to_put_back.append(host.box.plug_in)
+        return True
+    return False
+
+
+async def cut(scene: Scene, dice: random.Random) -> bool:
+    """Every SSH connection to some hosts breaks at once; what runs there goes on."""
+    hosts = pick(dice, _busy(scene), share=0.5)
+    for host in hosts:
+        host.box.cut_connections()
+    return bool(hosts)
+
+
+async def restart_sshd(scene: Scene, dice: random.Random) -> bool:
+    """sshd of some hosts is restarted: it starts anew, and connections end."""
+    hosts = pick(dice, _busy(scene), share=0.5)
+    for host in hosts:
+        host.signal(1, signal.SIGHUP)
+        host.box.cut_connections()
+    return bool(hosts)
+
+
+async def power_cut(scene: Scene, dice: random.Random) -> bool:
+    """A host is dark for a moment and boots again."""
+    for host in pick(dice, _busy(scene)):
+        scene.hurt.add(host.name)
+        host.box.power_off()
+        await asyncio.sleep(dice.uniform(*DARK_SECONDS))
+        host.fleet.boot(host.box)
+        return True
+    return False
+
+
+FAULTS: dict[str, Fault] = {
+    "worker-kill": Fault(kill_a_worker),
+    "workers-kill": Fault(kill_all_workers),
+    "worker-term": Fault(end_a_worker),
+    "temporal-kill": Fault(kill_temporal),
+    "activity-reset": Fault(reset_activities),
+    "pause-resume": Fault(pause_and_resume),
+    "reader-kill": Fault(kill_readers, only="local"),
+    "runner-kill": Fault(kill_a_runner, Effect.HURTS),
+    "stop": Fault(stop, Effect.STOPS),
+    "stop-now": Fault(stop_now, Effect.STOPS),
+    "cancel": Fault(cancel, Effect.STOPS),
+    "cancel-shard": Fault(cancel_a_shard, Effect.STOPS),
+    "terminate": Fault(terminate, Effect.ENDS),
+    "link-blip": Fault(blip, only="box"),
+    "partition": Fault(partition, only="box"),
+    "link-down": Fault(link_down, Effect.LOSES, only="box"),
+    "cut": Fault(cut, only="box"),
+    "sshd-restart": Fault(restart_sshd, only="box"),
+    "power-cut": Fault(power_cut, Effect.HURTS, only="box"),
 }
 
 
-# ── instants ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def at_once(scene: Scene) -> None:
-    """Right after the start was answered: before the first instance."""
-
-
-async def any_time(scene: Scene) -> None:
-    """At any moment of a rollout of usual length."""
-    await asyncio.sleep(scene.dice.uniform(0, scene.typical_seconds))
-
-
-async def in_a_hook(scene: Scene) -> None:
-    """While a hook of some instance runs (it is held until the fault has been injected)."""
-    await eventually(scene.begun)
-
-
-async def after_a_hook(scene: Scene) -> None:
-    """A hook has just ended; its report may be on its way."""
-    ends = sum(len(host.ends) for host in scene.hosts)
-    while sum(len(host.ends) for host in scene.hosts) == ends:
-        await asyncio.sleep(0.002)
-
-
-async def between_instances(scene: Scene) -> None:
-    """An instance has just finished."""
-    while not any(_has_finished(host, scene.deployment_id) for host in scene.hosts):
-        await asyncio.sleep(0.002)
-
-
-async def while_compensating(scene: Scene) -> None:
-    """A hook of the rollback runs (it is held); only a bad revision has one."""
-    await eventually(lambda: [run for _, run in scene.begun() if run.deployment != scene.deployment_id])
-
-
-async def while_pausing(scene: Scene) -> None:
-    """A pause is on its way, and a resume follows."""
-    await asyncio.sleep(scene.dice.uniform(0, scene.typical_seconds / 2))
-    asyncio.get_running_loop().create_task(_pause_then_resume(scene))
-
-
-INSTANTS: dict[str, Moment] = {
-    "start": at_once,
-    "random": any_time,
-    "hook": in_a_hook,
-    "hook-ended": after_a_hook,
-    "between": between_instances,
-    "compensating": while_compensating,
-    "pausing": while_pausing,
-}
-
-
-def held_at(instant: str, dice: random.Random) -> str:
-    """The event whose hooks wait until the fault has been injected; empty: none."""
-    if instant == "compensating":
-        return "ApplicationStart"  # AfterInstall of a bad revision fails: only its rollback comes so far
-    return dice.choice(EVENTS[1:]) if instant == "hook" else ""
-
-
-async def _pause_then_resume(scene: Scene) -> None:
-    # Tried again like a person would: Temporal itself may be what is away.
-    for act in (scene.site.deployments.pause, scene.site.deployments.resume):
-        for _ in range(50):
-            try:
-                await act(scene.deployment_id)
-            except (NotFound, Conflict):
-                break
-            except TemporalUnavailable:
-                await asyncio.sleep(0.2)
-            else:
-                break
-
-
-def _has_finished(host: LocalHost, deployment_id: str) -> bool:
-    records = host.journal(deployment_id)
-    return bool(records) and records[-1]["kind"] == "finished"
+def faults_for(box: bool) -> list[str]:
+    """The names of the faults that a harness on such hosts can inject."""
+    return sorted(name for name, fault in FAULTS.items() if fault.only in ("", "box" if box else "local"))

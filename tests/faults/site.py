@@ -1,23 +1,15 @@
-"""A site to break: workers as processes of their own, a Temporal server, and instances that keep their own count.
-
-Every hook of the bundle appends a line to `/srv/runs` of its instance and syncs it before it does anything else. That
-file is the instance's word, not towline's: a hook that was started twice stands in it twice. A file `/srv/hold-EVENT`
-makes hooks of that event wait, `/srv/fail-VERSION` makes AfterInstall of that version fail.
-"""
+"""A site to break: workers as processes of their own, a Temporal server, and instances (`instances.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +17,7 @@ from typing import Any
 from temporalio.client import Client
 
 import towline
+from tests.faults.instances import EVENTS, HOOK, Instance, LocalHost, Run, is_alive
 from tests.support.temporal import eventually
 from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue import Catalogue
@@ -35,91 +28,7 @@ from towline.model.revision import RevisionLocation
 from towline.store import open_store
 
 PROJECT = Path(towline.__file__).parent.parent
-EVENTS = ("ApplicationStop", "BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService")
-
-HOOK = """\
-#!/bin/sh
-runs="$TOWLINE_ROOT/srv/runs"
-version=$(cat "${0%/*}/version")
-echo "$DEPLOYMENT_ID $LIFECYCLE_EVENT $version $$" >> "$runs" && sync "$runs"
-while [ -e "$TOWLINE_ROOT/srv/hold-$LIFECYCLE_EVENT" ]; do sleep 0.05; done
-if [ "$LIFECYCLE_EVENT" = AfterInstall ] && [ -e "$TOWLINE_ROOT/srv/fail-$version" ]; then
-  echo "no such port" >&2
-  exit 1
-fi
-echo "$DEPLOYMENT_ID $LIFECYCLE_EVENT ended" >> "$TOWLINE_ROOT/srv/ends"
-"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A hook that began, by its instance's own word."""
-
-    deployment: str
-    event: str
-    version: str
-    pid: int
-
-
-@dataclass
-class LocalHost:
-    """An instance on this machine; `path` is where its files are."""
-
-    name: str
-    root: Path
-
-    def path(self, path: str) -> Path:
-        return self.root / path.lstrip("/")
-
-    def hold(self, event: str) -> None:
-        """Hooks of this event wait from now on."""
-        self.path("/srv").mkdir(parents=True, exist_ok=True)
-        self.path(f"/srv/hold-{event}").touch()
-
-    def let_go(self, event: str) -> None:
-        self.path(f"/srv/hold-{event}").unlink(missing_ok=True)
-
-    def fail(self, version: str) -> None:
-        """AfterInstall of this version fails here."""
-        self.path("/srv").mkdir(parents=True, exist_ok=True)
-        self.path(f"/srv/fail-{version}").touch()
-
-    @property
-    def runs(self) -> list[Run]:
-        """The hooks that began, in order."""
-        file = self.path("/srv/runs")
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [Run(*line.split()[:3], int(line.split()[3])) for line in lines]
-
-    def run_of(self, deployment: str, event: str) -> Run | None:
-        """The hook of a deployment's event, if it has begun."""
-        return next((run for run in self.runs if (run.deployment, run.event) == (deployment, event)), None)
-
-    @property
-    def ends(self) -> list[str]:
-        """`DEPLOYMENT EVENT ended` of the hooks that came to their end."""
-        file = self.path("/srv/ends")
-        return file.read_text().splitlines() if file.exists() else []
-
-    @property
-    def installed(self) -> str:
-        """The version whose files are there."""
-        page = self.path("/srv/shop/index.html")
-        return page.read_text().strip() if page.exists() else ""
-
-    def journal(self, deployment: str) -> list[dict[str, Any]]:
-        """What the runner wrote down."""
-        file = self.path(f"/var/lib/towline/journals/{deployment}.jsonl")
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-    def runner_pid(self, deployment: str) -> int:
-        """The detached runner."""
-        return int(next(record for record in self.journal(deployment) if record["kind"] == "started")["pid"])
-
-    def halt_word(self, deployment: str) -> str:
-        """What the runner was asked to do, if it was."""
-        file = self.path(f"/var/lib/towline/halt/{deployment}")
-        return file.read_text().strip() if file.exists() else ""
+__all__ = ["EVENTS", "LocalHost", "Run", "Site", "WorkerProcess", "is_alive"]
 
 
 @dataclass
@@ -143,7 +52,15 @@ class WorkerProcess:
 
     @property
     def is_at_work(self) -> bool:
-        return "at work on" in self.log.read_text()
+        return not self.has_ended and "at work on" in self.log.read_text()
+
+    def memory(self, line: str = "VmRSS") -> float:
+        """MiB that it uses; by `VmHWM` the most that it ever did. 0: it has ended."""
+        try:
+            told = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        except OSError:
+            return 0.0
+        return next((int(one.split()[1]) / 1024 for one in told if one.startswith(f"{line}:")), 0.0)
 
 
 @dataclass
@@ -155,8 +72,9 @@ class Site:
     client: Client
     store_text: str = ""
     workers: list[WorkerProcess] = field(default_factory=list)
-    hosts: dict[str, LocalHost] = field(default_factory=dict)
+    hosts: dict[str, Instance] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)  # further environment of workers and commands
 
     def __post_init__(self) -> None:
         self.store_text = self.store_text or str(self.folder / "store")
@@ -175,6 +93,7 @@ class Site:
             "TOWLINE_STORE": self.store_text,
             "TEMPORAL_ADDRESS": self.address,
             "TEMPORAL_NAMESPACE": self.client.namespace,
+            **self.more,
         }
 
     def launch(self, **environ: str) -> WorkerProcess:
@@ -224,6 +143,13 @@ class Site:
         """A deployment group of new instances `GROUP-1`, …, or of other names for the places of those `at`."""
         places = [host.root for host in at] or [self.folder / "hosts" / f"{group}-{n + 1}" for n in range(hosts)]
         made = [LocalHost(f"{group}-{n}", root) for n, root in enumerate(places, 1)]
+        await self.declare_group(made, group, config=config, rollback=rollback, **keys)
+        return made
+
+    async def declare_group(
+        self, made: Sequence[Instance], group: str = "web", *, config: str, rollback: bool = False, **keys: str
+    ) -> None:
+        """A deployment group of these instances."""
         value: dict[str, Any] = {
             "applicationName": "shop",
             "deploymentGroupName": group,
@@ -237,13 +163,11 @@ class Site:
             changes.append(Change(key="application/shop", value={"applicationName": "shop"}))
         for host in made:
             host.path("/srv").mkdir(parents=True, exist_ok=True)
-            local = {"root": str(host.root), "host": socket.gethostname()}
-            record = {"instanceName": host.name, "tags": {"group": group}, "local": local}
+            record = {"instanceName": host.name, "tags": {"group": group}, **host.record}
             changes.append(Change(key=f"instance/{host.name}", value=record))
             self.hosts[host.name] = host
         self.changes += [change.key for change in changes]
         await Catalogue(self.client).write(changes)
-        return made
 
     def write_bundle(self, folder: Path, version: str) -> None:
         """Writes a revision's files: one page, and one hook for each event."""
@@ -284,14 +208,14 @@ class Site:
         await self.start(deployment_id, group, version, **words)
         return await self.ended(deployment_id)
 
-    async def begun(self, host: LocalHost, deployment_id: str, event: str = "AfterInstall") -> Run:
+    async def begun(self, host: Instance, deployment_id: str, event: str = "AfterInstall") -> Run:
         """Waits until a hook has begun."""
         run: Run = await eventually(lambda: host.run_of(deployment_id, event))
         return run
 
     # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def check_counts(self, deployment_id: str, hosts: list[LocalHost], events: tuple[str, ...] = EVENTS[1:]) -> None:
+    def check_counts(self, deployment_id: str, hosts: Sequence[Instance], events: tuple[str, ...] = EVENTS[1:]) -> None:
         """Each hook of a deployment ran exactly once on each of these hosts, by their own word."""
         for host in hosts:
             counted = collections.Counter(run.event for run in host.runs if run.deployment == deployment_id)
@@ -303,35 +227,5 @@ class Site:
             if not worker.has_ended:
                 worker.kill()
         for host in self.hosts.values():
-            for hold in host.path("/srv").glob("hold-*"):
-                hold.unlink()
-            for pid in {run.pid for run in host.runs} | set(runners_of(host)):
-                with contextlib.suppress(ProcessLookupError):
-                    if str(host.root) in environment_of(pid) or pid in runners_of(host):
-                        os.kill(pid, signal.SIGKILL)
-
-
-def runners_of(host: LocalHost) -> Iterator[int]:
-    """The detached runners of a local instance that are still there."""
-    for file in host.path("/var/lib/towline/journals").glob("*.jsonl"):
-        records = [json.loads(line) for line in file.read_text().splitlines()]
-        started = next((record for record in records if record["kind"] == "started"), None)
-        if started and records[-1]["kind"] != "finished" and is_alive(started["pid"]):
-            yield int(started["pid"])
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def environment_of(pid: int) -> str:
-    """A process's environment; empty where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
+            if isinstance(host, LocalHost):
+                host.end_all()

@@ -6,43 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import command
-from tests.faults.harness import Aim, Harness
-from tests.faults.injections import FAULTS, INSTANTS
-from tests.faults.site import Site
-from tests.faults.temporal import Temporal
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+from tests.faults.__main__ import standing
+from tests.faults.harness import Aim
+from tests.faults.injections import faults_for
+from tests.faults.instants import INSTANTS
+from tests.faults.table import command
 
 HOSTS = 4
 AIMS = [
-    Aim(1, "temporal-kill", "hook"),
-    Aim(2, "worker-kill", "compensating"),
-    Aim(3, "runner-kill", "hook"),
-    Aim(4, "terminate", "hook"),
-    Aim(5, "stop-now", "hook"),
-    Aim(6, "cancel-shard", "hook-ended"),
-    Aim(7, "activity-reset", "between"),
-    Aim(8, "worker-term", "pausing"),
+    Aim(1, (("temporal-kill", "hook"),)),
+    Aim(2, (("worker-kill", "compensating"), ("reader-kill", "hook"))),
+    Aim(3, (("runner-kill", "hook"), ("worker-kill", "download"))),
+    Aim(4, (("terminate", "hook"),)),
+    Aim(5, (("stop-now", "hook"), ("activity-reset", "start"))),
+    Aim(6, (("cancel-shard", "hook-ended"),)),
+    Aim(7, (("activity-reset", "between"), ("workers-kill", "pausing"))),
+    Aim(8, (("worker-term", "stopping"),)),
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_rollouts_end_right_whatever_is_done_to_them(tmp_path: Path) -> None:
-    async with Temporal(tmp_path) as temporal:
-        site = Site(tmp_path, temporal.address, await temporal.connect())
-        try:
-            harness = await Harness.on(site, temporal, HOSTS)
-            for aim in AIMS:
-                result = await harness.run(aim)
-                wrong = "\n".join(result.wrong)
-                assert not result.wrong, f"{wrong}\nagain: {command(aim, HOSTS)}"
-        finally:
-            site.close()
+    async with standing(tmp_path, HOSTS) as harness:
+        for aim in AIMS:
+            result = await harness.run(aim)
+            wrong = "\n".join(result.wrong)
+            assert not result.wrong, f"{wrong}\nagain: {command(aim, HOSTS)}"
 
 
-def test_a_seed_chooses_the_same_fault_each_time() -> None:
-    assert Aim(7).resolved() == Aim(7).resolved()
-    chosen = [Aim(seed).resolved() for seed in range(500)]
-    assert {aim.fault for aim in chosen} == set(FAULTS)
-    assert {aim.instant for aim in chosen} == set(INSTANTS)
-    assert Aim(7, fault="stop").resolved().fault == "stop"
+def test_a_seed_chooses_the_same_faults_each_time() -> None:
+    assert Aim(7).resolved(4) == Aim(7).resolved(4)
+    chosen = [pair for seed in range(500) for pair in Aim(seed).resolved(4, box=True).faults]
+    assert {fault for fault, _ in chosen} == set(faults_for(True))
+    assert {at for _, at in chosen} == set(INSTANTS)
+
+
+def test_a_round_has_as_many_faults_as_dice_say_and_the_given_ones() -> None:
+    rounds = [Aim(seed).resolved(4).faults for seed in range(100)]
+    assert {len(faults) for faults in rounds} == {1, 2, 3, 4}
+    assert all(len(dict(faults)) == len({at for _, at in faults}) == len(faults) for faults in rounds), "distinct"
+    [(stop, at), (other, hook)] = Aim(7, (("stop", ""), ("", "hook"))).resolved().faults
+    assert (stop, hook) == ("stop", "hook") and at and other

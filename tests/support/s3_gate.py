@@ -1,4 +1,4 @@
-"""A gate before an S3 server: remembers the presigned requests that pass, and can shut them out like a firewall."""
+"""A gate before an S3 server: remembers presigned requests, lets them wait, shuts them out like a firewall."""
 
 from __future__ import annotations
 
@@ -21,6 +21,24 @@ class Gate:
     url: str = ""
     presigned: list[str] = field(default_factory=list)
     is_shut: bool = False  # whether presigned requests are refused
+    waiting: int = 0  # presigned requests that wait at a gate that is held
+    _is_open: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._is_open.set()
+
+    def hold(self) -> None:
+        """Presigned requests wait from now on."""
+        self._is_open.clear()
+
+    def let_go(self) -> None:
+        self._is_open.set()
+
+    def wait(self) -> None:
+        """Returns when the gate is open."""
+        self.waiting += 1
+        self._is_open.wait()
+        self.waiting -= 1
 
     @property
     def signatures(self) -> set[str]:
@@ -29,8 +47,8 @@ class Gate:
 
 
 @contextlib.contextmanager
-def s3_gate(upstream: str) -> Iterator[Gate]:
-    """The gate for the block."""
+def s3_gate(upstream: str, address: str = "127.0.0.1") -> Iterator[Gate]:
+    """The gate for the block, at an address of this machine."""
     gate = Gate()
     target = urlsplit(upstream)
 
@@ -42,6 +60,7 @@ def s3_gate(upstream: str) -> Iterator[Gate]:
             body = self.rfile.read(size) if size else None
             if "X-Amz-Signature" in self.path:
                 gate.presigned.append(self.path)
+                gate.wait()
                 if gate.is_shut:
                     self.send_error(503)
                     return
@@ -68,14 +87,19 @@ def s3_gate(upstream: str) -> Iterator[Gate]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Silent: who asked has gone meanwhile, which is what some tests are about."""
+
+    server = Server((address, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    gate.url = f"http://127.0.0.1:{server.server_address[1]}"
+    gate.url = f"http://{address}:{server.server_address[1]}"
     try:
         yield gate
     finally:
+        gate.let_go()
         server.shutdown()
         server.server_close()
         thread.join()
