@@ -36,6 +36,7 @@ class Guard:
 HOSTS, WORKERS = "tests/faults/test_hosts.py", "tests/faults/test_workers.py"
 STORY, ROLLOUT = "tests/workflows/test_deployment.py", "tests/model/test_rollout.py"
 OPERATOR, OPERATOR_HOSTS = "tests/faults/test_operator.py", "tests/faults/test_operator_hosts.py"
+INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
 RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
 
 GUARDS = (
@@ -184,6 +185,14 @@ GUARDS = (
         f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
     ),
     Guard(
+        "own-journal-has-an-end",
+        7,
+        RUNNER,
+        "    for deployment in filter(is_id, (named, own)):\n",
+        "    for deployment in filter(is_id, (named,)):\n",
+        f"{INTERLEAVINGS}::test_every_beginning_of_a_journal_is_taken_for_what_it_is",
+    ),
+    Guard(
         "report-when-temporal-forgets",
         8,
         "towline/cli/door.py",
@@ -247,6 +256,22 @@ GUARDS = (
         "        if self._ledger.status.is_final:\n            return\n        if self._stop:\n",
         "        if self._stop:\n",
         f"{OPERATOR}::test_every_act_at_every_phase",
+    ),
+    Guard(
+        "cancelled-start-only-asks",
+        5,
+        "workflows/shard.py",
+        "            outcome = await self._run_activity(member, only_ends=True)\n",
+        "            outcome = await self._run_activity(member)\n",
+        f"{BURSTS}::test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_nothing",
+    ),
+    Guard(
+        "answers-before-a-new-run",
+        6,
+        "workflows/group.py",
+        "        await workflow.wait_condition(workflow.all_handlers_finished)\n",
+        "",
+        f"{BURSTS}::test_fifty_join_while_the_group_goes_on_as_a_new_run",
     ),
     Guard(
         "ended-compensation-owes",

@@ -186,9 +186,11 @@ class EmptyStore:
 class Theatre:
     """A worker for the world's workflows and activities, and short ways to start and steer deployments."""
 
-    def __init__(self, client: Client, world: World) -> None:
+    def __init__(self, client: Client, world: World, **options: Any) -> None:
+        """`options` are the worker's."""
         self.client = client
         self.world = world
+        self._options = options
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Theatre:
@@ -200,6 +202,7 @@ class Theatre:
                 workflows=[Deployment, Shard, DeploymentGroupWorkflow],
                 activities=[*self.world.activities, *turn],
                 task_queue=names.TASK_QUEUE,
+                **self._options,
             )
         )
         return self

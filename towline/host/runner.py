@@ -2214,10 +2214,12 @@ def deployment_of(order):
 # ------------------------------------------------------------------------------------------------------- recovery
 
 
-def recover(host):
-    """Ends what a runner that died has left. Whoever has just taken the host lock calls this first."""
-    deployment = (read_bytes(host.working) or b"").decode("utf-8", "replace").strip()
-    if is_id(deployment):
+def recover(host, own):
+    """Ends what a runner that died has left. Whoever has just taken the host lock calls this first.
+
+    `own` is looked at in any case: a journal that lost its end would else be followed for ever."""
+    named = (read_bytes(host.working) or b"").decode("utf-8", "replace").strip()
+    for deployment in filter(is_id, (named, own)):
         records = Records(host.journal(deployment))
         if records.all and not records.finished:
             end_open_script(records)
@@ -2604,7 +2606,7 @@ class ConnectedEnd:
         if not records.finished:
             host_lock = self._host_lock(bool(records.all))
             try:
-                recover(self.host)
+                recover(self.host, self.id)
                 records.read_more()
                 if not records.all and not self.order.get("started"):
                     return self._begin(lock, host_lock)
