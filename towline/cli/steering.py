@@ -61,8 +61,10 @@ async def _confirmed(door: Door, deployment_id: str, request: StopRequest, answe
     """Asks again until the answer is final; asking twice is asking once."""
     loop = asyncio.get_running_loop()
     until = loop.time() + CONFIRM_SECONDS
+    pause = 0.03  # shards confirm within some hundredths of a second where their worker lives
     while answer.status == "Pending" and not answer.rollback_deployment_id and loop.time() < until:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(pause)
+        pause = min(0.25, pause * 2)
         try:
             answer = await door.deployments.stop(deployment_id, request) or answer
         except (errors.NotFound, errors.Conflict):  # it has ended meanwhile
