@@ -206,6 +206,12 @@ class Follower:
 
     async def _answer(self, need: Event, transport: Transport) -> None:
         """Gives the runner what it asks for, or tells it that it cannot be had and remembers whose fault that is."""
+        # A line that breaks meanwhile is left to `follow`: a runner that refuses what it gets (its disk is full) hangs
+        # up in the middle, and its reason is still to be read.
+        with contextlib.suppress(Unreachable):
+            await self._send_answer(need, transport)
+
+    async def _send_answer(self, need: Event, transport: Transport) -> None:
         try:
             match need.get("what"):
                 case "archive":

@@ -61,6 +61,8 @@ UNPACKED_FLOOR = 1024 * 1024 * 1024  # an archive may always unpack to this, abo
 UNPACKED_RATIO = 100
 CHUNK = 256 * 1024
 HTTP_SECONDS = 60
+RESERVE_BYTES = 128 * 1024  # kept free, so that a journal has an end also where the disk has filled up
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME_ENCODING = sys.getfilesystemencoding()
 
 
@@ -128,6 +130,17 @@ def why(error):
     return error.strerror or str(error)
 
 
+def cannot_store(what, error):
+    """The refusal of an order for which the host cannot keep what it must."""
+    if error.errno in FULL:
+        hint = "Make room on the host (df -h), then deploy again."
+    elif error.errno == errno.EROFS:
+        hint = "Its file system is read-only: see `dmesg` and /etc/fstab on the host."
+    else:
+        hint = ""
+    return Refused("CannotStore", "%s cannot be written: %s" % (as_text(what), why(error)), hint)
+
+
 # ------------------------------------------------------------------------------------- places and synced writes
 
 
@@ -140,6 +153,7 @@ class Host:
         self.state = self.at(order.get("state_dir") or STATE_DIR)
         self.instructions = self.deployments + "/deployment-instructions"
         self.working = self.state + "/working"
+        self.reserve = self.state + "/reserve"
 
     def at(self, path):
         """The place of a path of this host. A relative one counts from `/`; `..` never climbs above the root."""
@@ -157,6 +171,8 @@ class Host:
                     make_private(self.state + name)
             owner = os.stat(self.state).st_uid
         except OSError as error:
+            if error.errno in (*FULL, errno.EROFS):
+                raise cannot_store(error.filename or self.state, error) from None
             place = as_text(error.filename or self.state)
             raise Refused(
                 "NotPermitted", "cannot make %s: %s" % (place, why(error)), "Run as root, or give a root."
@@ -418,7 +434,8 @@ class Records:
 class Journal:
     """Appends records, and syncs them before the step that they announce begins."""
 
-    def __init__(self, path, seq=0, base=None, poke=None):
+    def __init__(self, path, seq=0, base=None, poke=None, reserve=None):
+        self.reserve = reserve
         new = not os.path.exists(path)
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._cut_torn_line()
@@ -441,14 +458,39 @@ class Journal:
         record = {"kind": kind, "v": VERSION, "seq": self.seq, "time": round(time.time(), 3), "offset": offset}
         for key, value in fields.items():
             record[key] = as_text(value) if isinstance(value, str) else value
-        write_all(self.fd, json.dumps(record).encode() + b"\n")
+        self._append(json.dumps(record).encode() + b"\n")
         if sync:
             os.fdatasync(self.fd)
         self.poke()
         return record
 
+    def _append(self, line):
+        size = os.fstat(self.fd).st_size
+        try:
+            write_all(self.fd, line)
+        except OSError as error:
+            if error.errno not in FULL or not self.reserve:
+                raise
+            os.ftruncate(self.fd, size)
+            remove(self.reserve)
+            write_all(self.fd, line)
+
     def close(self):
         os.close(self.fd)
+
+
+def keep_reserve(path):
+    """Takes the room that a journal gets when the disk has filled up; raises OSError where there is none."""
+    if os.path.exists(path):
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, RESERVE_BYTES)
+    except OSError:
+        remove(path)
+        raise
+    finally:
+        os.close(fd)
 
 
 # ------------------------------------------------------------------------------------------------------ processes
@@ -506,6 +548,17 @@ def send_signal(members, number):
                 pass
             except PermissionError:
                 pass  # a set-user-id child of a runner that is not root
+
+
+def kill_all(leader, members):
+    """Ends a script's processes, those too that are being made meanwhile: stopped first, so that none makes another."""
+    for _ in range(100):
+        more = {pid: start for pid, start in family(leader).items() if pid not in members}
+        send_signal(more or members, signal.SIGSTOP)
+        members.update(more)
+        if not more:
+            break
+    send_signal(members, signal.SIGKILL)
 
 
 def alive(members):
@@ -1344,6 +1397,12 @@ class Installer:
 
     def _copy(self, source, destination):
         replaces = destination in self.plan.replaced
+        if not replaces and os.path.exists(destination):
+            # not ours, so it must not get onto the list of what is removed later
+            raise StepFailed(
+                "Install: %s was not there when the files were checked, and is there now; somebody else has made it, "
+                "it is left alone" % as_text(destination)
+            )
         target = destination
         if replaces and os.path.isdir(destination):
             inside = os.readlink(source) if os.path.islink(source) else source
@@ -1471,24 +1530,42 @@ class ScriptLog:
     """One event's part of the script log, and the tail of it that a failure carries."""
 
     def __init__(self, path, deployment, limit, poke):
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self.left = limit - os.fstat(self.fd).st_size
+        self.trouble = ""  # why it is not written any more
         self.poke = poke
         self.entries, self.size = [], 0
+        try:
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            self.fd, self.trouble = os.open("/dev/null", os.O_WRONLY), why(error)
+        self.left = limit - os.fstat(self.fd).st_size
 
     def add(self, *entries):
-        """Appends entries (bytes, with their line ends), each with the time before it."""
+        """Appends entries (bytes, with their line ends), each with the time before it.
+
+        A log that cannot be written ends nothing: the script may be what has filled the disk, and still runs.
+        """
         stamp = time.strftime("%Y-%m-%d %H:%M:%S ").encode()
-        for entry in entries:
+        for entry in self._last(entries):
             self._remember(as_text(entry))
-        data = b"".join(stamp + entry for entry in entries)
-        if self.left > 0:
-            write_all(self.fd, data)
+        if self.left > 0 and not self.trouble:
+            data = b"".join(stamp + entry for entry in entries)
             self.left -= len(data)
             if self.left <= 0:
-                write_all(self.fd, stamp + b"(the script log has reached its limit; further output is not kept)\n")
+                data += stamp + b"(the script log has reached its limit; further output is not kept)\n"
+            try:
+                write_all(self.fd, data)
+            except OSError as error:
+                self.trouble = why(error)
         self.poke()
+
+    def _last(self, entries):
+        """Those that may be in the tail when all are added: a script may write more than can be looked at."""
+        size, first = 0, len(entries)
+        while first and size < LOG_TAIL:
+            first -= 1
+            size += min(len(entries[first]), LOG_TAIL)
+        return entries[max(0, first - 1) :]
 
     def _remember(self, text):
         if len(text) >= LOG_TAIL:
@@ -1661,8 +1738,7 @@ class Following:
                 send_signal(self.members, signal.SIGTERM)
                 self.kill_at = now + TERM_TO_KILL
         elif now >= self.kill_at:
-            self.members.update(family(self.script.pid))
-            send_signal(self.members, signal.SIGKILL)
+            kill_all(self.script.pid, self.members)
             self.kill_at = now + 1
 
     def _leave_open(self):
@@ -1872,7 +1948,11 @@ class Deployment:
         revision = self.order.get("revision") or {}
         record = {"deployment": self.id, "label": revision.get("label") or "", "sha256": revision.get("sha256")}
         if "Install" in self.order["events"]:
-            write_json(self.group.succeeded_file, record)
+            try:
+                write_json(self.group.succeeded_file, record)
+            except OSError as error:
+                message = "every event succeeded, but %s, which undo relies on, cannot be written: %s"
+                raise StepFailed(message % (as_text(self.group.succeeded_file), why(error))) from None
 
     # -- DownloadBundle and Install
 
@@ -1945,6 +2025,8 @@ class Deployment:
             raise
         finally:
             log.close()
+            if log.trouble:
+                self._warn("the script log is not whole, it cannot be written: %s" % log.trouble)
 
     def _hook(self, script, index, archive, log, event_ends):
         location = as_text(script["location"])
@@ -1953,7 +2035,11 @@ class Deployment:
         command = command_of(script, path)
         log.add(b"Script - " + os.fsencode(script["location"]) + b"\n")
         running = Script(command, self._environment_of_event(), self.host.root or "/")
-        running.fork()
+        try:
+            running.fork()
+        except OSError as error:
+            message = "Script at specified location: %s could not be started: %s (ulimit -u, pids.max, free memory)"
+            raise StepFailed(message % (location, why(error)), SCRIPT_FAILED, location) from None
         name = {"event": self.event, "script": location, "index": index}
         self.journal.add("script_started", pid=running.pid, start_time=running.start_time, **name)
         failed = running.release()
@@ -2249,8 +2335,10 @@ def end_open_script(records):
     ends = time.monotonic() + TERM_TO_KILL
     while alive(members):
         if time.monotonic() >= ends:
-            members.update(family(script["pid"]) if leader else {})
-            send_signal(members, signal.SIGKILL)
+            if leader:
+                kill_all(script["pid"], members)
+            else:
+                send_signal(members, signal.SIGKILL)
             ends += 1
         time.sleep(0.02)
 
@@ -2258,7 +2346,8 @@ def end_open_script(records):
 def write_interrupted(host, deployment, records):
     """Ends a journal whose runner died: nothing of it is run again, and nothing of it counts as done."""
     last = records.all[-1]
-    journal = Journal(host.journal(deployment), last.get("seq", 0), time.monotonic() - (last.get("offset") or 0))
+    base = time.monotonic() - (last.get("offset") or 0)
+    journal = Journal(host.journal(deployment), last.get("seq", 0), base, reserve=host.reserve)
     event = records.open_step("event_started", "event_ended")
     name = event["event"] if event else ""
     message = "the runner or the host died%s; what was under way was not run again" % (" in " + name if name else "")
@@ -2274,7 +2363,7 @@ def write_interrupted(host, deployment, records):
 
 def write_lost(host, order):
     """The caller knows that a runner was started, and its journal is not there: it must not run again."""
-    journal = Journal(host.journal(order["deployment"]), int(order.get("after") or 0))
+    journal = Journal(host.journal(order["deployment"]), int(order.get("after") or 0), reserve=host.reserve)
     message = "this deployment was started here, but its journal is gone; what it did is not known"
     ended = {"error_code": FAILED_AFTER_RESTART, "script_name": "", "message": message, "log": "", "failed_event": ""}
     journal.add("finished", key=key_of(order), outcome="interrupted", nothing_to_do=False, **ended)
@@ -2506,8 +2595,8 @@ class Wire:
 
     def wait(self, seconds, *others):
         """Waits for the caller or for one of `others` (descriptors). Returns those that have something."""
-        if b"\n" in self.buffer:
-            seconds = 0
+        if b"\n" in self.buffer:  # a line that came along with the end of an archive
+            return [self.source, *select.select(others, [], [], 0)[0]]
         return select.select([self.source, *others], [], [], seconds)[0]
 
     def _fill(self):
@@ -2566,7 +2655,11 @@ class ConnectedEnd:
 
     def run(self):
         """Until the journal is finished, or the caller has gone."""
-        touch(self.host.asked(self.id))
+        try:
+            touch(self.host.asked(self.id))
+            Lock(self.host.lock("deployment-" + self.id)).close()
+        except OSError as error:
+            raise cannot_store(error.filename or self.host.state, error) from None
         ended = False
         while not ended:
             lock = take(self.host.lock("deployment-" + self.id))
@@ -2659,8 +2752,16 @@ class ConnectedEnd:
         if not self.order.get("allow_aws_agent") and not self.host.root and aws_agent():
             hint = "Stop it (systemctl disable --now codedeploy-agent), or allow it for this host."
             raise Refused("AwsAgentRuns", "AWS's CodeDeploy agent runs on this host (process %d)" % aws_agent(), hint)
-        Preparation(self.order, self.host, self.wire).run()
-        reader = start_detached(self.order, self.host, lock, host_lock)
+        self._prepare()
+        self._listen(0)  # a stop may have come behind the archive
+        if os.path.exists(self.host.halt(self.id)):
+            remove(self.host.halt(self.id))
+            raise Refused("Stopped", "halted on request, before anything was begun")
+        try:
+            reader = start_detached(self.order, self.host, lock, host_lock)
+        except OSError as error:
+            hint = "The host has no room for one more process: see ulimit -u, pids.max and free memory there."
+            raise Refused("CannotStart", "the runner cannot be started: %s" % why(error), hint) from None
         try:
             while not self.follower.step():
                 self._listen(1.0, reader)
@@ -2669,6 +2770,33 @@ class ConnectedEnd:
             return True
         finally:
             os.close(reader)
+
+    def _prepare(self):
+        """Raises Refused with nothing begun. An undo on a full disk takes the room of what it undoes."""
+        try:
+            try:
+                self._prepare_once()
+            except OSError as error:
+                if error.errno not in FULL or not self._make_room():
+                    raise
+                self._prepare_once()
+        except OSError as error:
+            raise cannot_store(error.filename or self.host.state, error) from None
+
+    def _prepare_once(self):
+        keep_reserve(self.host.reserve)
+        Preparation(self.order, self.host, self.wire).run()
+
+    def _make_room(self):
+        if self.order["do"] != "undo":
+            return False
+        group = Group(self.host, self.order["group"]["id"])
+        undone = self.host.deployment(group.id, self.order["undo"])
+        if undone in (group.last_install(), group.succeeded_directory()):
+            return False  # its scripts are needed
+        remove(undone + "/" + BUNDLE)
+        remove_tree(undone + "/" + ARCHIVE)
+        return True
 
 
 class Follower:
@@ -2887,22 +3015,34 @@ class Preparation:
             if answer is None:
                 return self._download_by_urllib(url, bundle, revision)
             with answer:
-                return 0, self._store(iter(lambda: answer.read(CHUNK), b""), bundle, revision)
+                return 0, self._store(self._pieces_of(answer), bundle, revision)
         except (OSError, ValueError) as error:  # URLError, timeouts and TLS are OSErrors; never show the URL: a secret
-            return 0, "the URL cannot be read: %s" % as_text(
-                str(getattr(error, "reason", None) or type(error).__name__)
-            )
+            reason = getattr(error, "reason", None) or (why(error) if isinstance(error, OSError) else "")
+            return 0, "the URL cannot be read: %s" % as_text(str(reason or type(error).__name__))
+
+    def _pieces_of(self, answer):
+        """The body as it comes. A source may be slow: a stop ends the wait for it, and so does the caller's leaving."""
+        while True:
+            piece = answer.read1(CHUNK)
+            if not piece:
+                return
+            yield piece
+            if self.wire.wait(0) and "halt" in (self.wire.line(5) or {}):
+                raise Refused("Stopped", "halted on request, before anything was begun")
 
     def _download_by_urllib(self, url, bundle, revision):
+        import http.client
         import urllib.error
         import urllib.request
 
         try:
             with urllib.request.urlopen(url, timeout=HTTP_SECONDS) as answer:
-                return 0, self._store(iter(lambda: answer.read(CHUNK), b""), bundle, revision)
+                return 0, self._store(self._pieces_of(answer), bundle, revision)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, "the URL answers %d" % error.code
+        except http.client.HTTPException as error:
+            return 0, "the URL's answer breaks off: %s" % type(error).__name__
 
     def _store(self, pieces, bundle, revision):
         """Writes and checks; the name is given only to what is right. Returns what was wrong, or None."""
@@ -2917,15 +3057,14 @@ class Preparation:
                 if expected is not None and size > expected:
                     return "the archive is longer than the revision's %d bytes" % expected
                 digest.update(piece)
-                write_all(fd, piece)
+                try:
+                    write_all(fd, piece)
+                except OSError as error:
+                    raise cannot_store("the archive", error) from None
                 if time.monotonic() - told > 0.5:
                     told = time.monotonic()
                     touch(self.host.asked(self.order["deployment"]))
                     self.wire.send({"kind": "transfer", "bytes": size, "size": expected})
-        except OSError as error:
-            raise Refused(
-                "CannotStore", "the archive cannot be written: %s" % why(error), "Make room on the host."
-            ) from None
         finally:
             os.close(fd)
         if expected is not None and size != expected:
@@ -3062,7 +3201,7 @@ def work(order, host, poke):
     deployment = order["deployment"]
     group = Group(host, order["group"]["id"])
     write_synced(host.working, deployment.encode())
-    journal = Journal(host.journal(deployment), poke=poke)
+    journal = Journal(host.journal(deployment), poke=poke, reserve=host.reserve)
     revision = order.get("revision")
     shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None
     before = {"installed": group.installed(), "succeeded": group.succeeded()}

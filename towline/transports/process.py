@@ -73,6 +73,7 @@ class ProcessTransport(Transport):
         self._order: Order = {}
         self._stderr = b""
         self._stderr_task: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
 
     @abc.abstractmethod
     async def _exec(self) -> Process:
@@ -107,15 +108,16 @@ class ProcessTransport(Transport):
     async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
         """See Transport. Raises Unreachable where the line is broken."""
         process = self._started()
-        try:
-            process.stdin.write(encode_line(reply))
-            await process.stdin.drain()
-            if body is not None:
-                async for chunk in body_chunks(body):
-                    process.stdin.write(chunk)
-                    await process.stdin.drain()
-        except Exception as error:
-            raise process.broken(error) from error
+        async with self._sending:  # a halt that comes while an archive is on its way must not end up inside it
+            try:
+                process.stdin.write(encode_line(reply))
+                await process.stdin.drain()
+                if body is not None:
+                    async for chunk in body_chunks(body):
+                        process.stdin.write(chunk)
+                        await process.stdin.drain()
+            except Exception as error:
+                raise process.broken(error) from error
 
     async def close(self) -> None:
         """See Transport."""
