@@ -34,6 +34,7 @@ from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
 from towline.bundles.cache import Cache
 from towline.catalogue import Catalogue
+from towline.client import Deployments
 from towline.errors import OurFault, TowlineError
 from towline.model import names
 from towline.model.exit_status import status_of
@@ -132,7 +133,7 @@ def build_activities(
 ) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
     """The activities that touch hosts, and all the others."""
     cache = Cache(cache_folder)
-    instances = InstanceActivities(store, Archives(store, cache), pool)
+    instances = InstanceActivities(store, Archives(store, cache), pool, is_open=Deployments(client).is_open)
     hosts = HostActivities(store, pool, host=host)
     inventory = InventoryActivities(client, store)
     revisions = RevisionActivities(store, cache)

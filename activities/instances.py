@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from temporalio import activity
@@ -52,14 +52,19 @@ class InstanceActivities:
         archives: Archives,
         pool: TransportPool,
         *,
+        is_open: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
         log_budget: LogBudget | None = None,
     ) -> None:
-        """`store` has frozen orders, records and logs, `archives` what hosts are to get."""
+        """`store` has frozen orders, records and logs, `archives` what hosts are to get.
+
+        `is_open` answers whether the workflow of an id still runs; it raises TowlineError where Temporal is away.
+        """
         self._store = store
         self._archives = archives
         self._frozen = Frozen(store)
         self._pool = pool
+        self._is_open = is_open
         self._clock = clock
         self._log_budget = log_budget or LogBudget()
 
@@ -91,7 +96,7 @@ class InstanceActivities:
                 is_retry=activity.info().attempt > 1,
                 only_ends=order.only_ends,
             )
-            outcome = await _follow_to_the_end(follower)
+            outcome = await self._follow_to_the_end(follower)
             if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):
                 return await self._record(order, follower, outcome, log)
         return outcome
@@ -145,44 +150,53 @@ class InstanceActivities:
             return blocked(order.instance, error)
         return outcome
 
+    async def _follow_to_the_end(self, follower: Follower) -> InstanceOutcome:
+        """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
+        task = asyncio.create_task(follower.run())
+        beats = asyncio.create_task(_beat(follower))
+        shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+        try:
+            while not task.done():
+                # Temporal tells an activity once: of a shutdown after a cancel only this event knows.
+                awaited = {task, shutdown} if follower.is_halting else {task}
+                try:
+                    # A cancellation ends this wait, not the task: it asks for a halt or a hand-over, and must not
+                    # tear the line in between.
+                    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    await self._on_cancel(follower)
+                    continue
+                if shutdown.done() and not task.done():
+                    await asyncio.wait({task}, timeout=SHUTDOWN_SECONDS)
+                    if not task.done():
+                        raise _detached(follower)
+            return task.result()
+        finally:
+            for each in (task, beats, shutdown):
+                each.cancel()
+            await asyncio.gather(task, beats, shutdown, return_exceptions=True)
 
-async def _follow_to_the_end(follower: Follower) -> InstanceOutcome:
-    """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
-    task = asyncio.create_task(follower.run())
-    beats = asyncio.create_task(_beat(follower))
-    shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
-    try:
-        while not task.done():
-            # Temporal tells an activity once: of a shutdown after a cancel only this event knows.
-            awaited = {task, shutdown} if follower.is_halting else {task}
-            try:
-                # A cancellation ends this wait, not the task: it asks for a halt or a hand-over, and must not tear the
-                # line in between.
-                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                await _on_cancel(follower)
-                continue
-            if shutdown.done() and not task.done():
-                await asyncio.wait({task}, timeout=SHUTDOWN_SECONDS)
-                if not task.done():
-                    raise _detached(follower)
-        return task.result()
-    finally:
-        for each in (task, beats, shutdown):
-            each.cancel()
-        await asyncio.gather(task, beats, shutdown, return_exceptions=True)
+    async def _on_cancel(self, follower: Follower) -> None:
+        """Halts at the next boundary and follows on, or raises to hand over, by the reason that Temporal gives."""
+        details = activity.cancellation_details()
+        if details and details.cancel_requested:
+            follower.halt()
+            return
+        if details and details.not_found and await self._was_terminated():  # nobody waits for the rest
+            follower.halt()
+            await follower.halt_sent()
+        raise _detached(follower)
 
+    async def _was_terminated(self) -> bool:
+        """Whether the workflow that waits for this attempt is gone.
 
-async def _on_cancel(follower: Follower) -> None:
-    """Halts at the next boundary and follows on, or raises to hand over, by the reason that Temporal gives."""
-    details = activity.cancellation_details()
-    if details and details.cancel_requested:
-        follower.halt()
-        return
-    if details and details.not_found:  # terminated from outside: nobody waits for the rest
-        follower.halt()
-        await follower.halt_sent()
-    raise _detached(follower)
+        Temporal says "not found" as well to an attempt that it has given up, after a stall of worker or server: the
+        next one follows by then, and a halt would end its work. Where Temporal is away, nothing is ended on a guess.
+        """
+        try:
+            return not await self._is_open(activity.info().workflow_id or "")
+        except TowlineError:
+            return False
 
 
 def _detached(follower: Follower) -> ApplicationError:

@@ -153,10 +153,22 @@ async def test_terminated_workflow_halts_the_runner_and_leaves(bench: Bench) -> 
     bench.freeze(fake("web-01", seconds=60))
     running = asyncio.create_task(bench.deploy("web-01"))
     await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.workflow_is_open = False
     bench.environment.cancel(ActivityCancellationDetails(not_found=True))
     with pytest.raises(ApplicationError):
         await running
     assert bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "stopped"
+
+
+async def test_attempt_that_temporal_has_given_up_leaves_the_runner_to_the_next(bench: Bench) -> None:
+    bench.freeze(fake("web-01", seconds=60))
+    running = asyncio.create_task(bench.deploy("web-01"))
+    await eventually(lambda: bench.beats and bench.beats[-1].was_started)
+    bench.environment.cancel(ActivityCancellationDetails(not_found=True))
+    with pytest.raises(ApplicationError) as detached:
+        await running
+    assert detached.value.type == DETACHED
+    assert bench.hosts.runs["d-1", "web-01"].journal[-1]["outcome"] == "succeeded", "it will end so, nobody halted it"
 
 
 async def test_heartbeats_come_while_nothing_changes(bench: Bench) -> None:
@@ -300,7 +312,9 @@ async def test_log_beyond_the_workers_budget_is_left_on_the_host(bench: Bench) -
         limits=Limits(log_bytes=500),
     )
     budget = LogBudget(10_000)
-    bench.activities = InstanceActivities(bench.store, bench.archives, TransportPool(), log_budget=budget)
+    bench.activities = InstanceActivities(
+        bench.store, bench.archives, TransportPool(), is_open=bench.is_open, log_budget=budget
+    )
     await bench.deploy("demo-01")
     log = bench.store.get(log_key("d-1", "demo-01")).decode()
     assert "only on the host" in log and len(log) < 700
@@ -312,7 +326,7 @@ async def test_a_host_that_cannot_run_the_runner_fails_at_once_and_is_not_touche
     no_runner.write_text("import sys\nsys.exit('sudo: a password is required')\n")
     bench.freeze(bench.local())
     pool = TransportPool(runner_file=no_runner)
-    bench.activities = InstanceActivities(bench.store, bench.archives, pool)
+    bench.activities = InstanceActivities(bench.store, bench.archives, pool, is_open=bench.is_open)
     outcome = await bench.deploy("demo-01")
     assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
     assert outcome.fault and outcome.fault.code == "SudoRefused"

@@ -20,6 +20,7 @@ from towline.model import names
 from towline.model.messages import StopRequest
 
 BLIP_SECONDS = (1.0, 4.0)  # less than a host of the harness may be out of reach
+FROZEN_SECONDS = (5.5, 8.0)
 DARK_SECONDS = (0.2, 2.0)
 
 Inject = Callable[[Scene, random.Random], Awaitable[bool]]
@@ -65,6 +66,21 @@ async def end_a_worker(scene: Scene, dice: random.Random) -> bool:
 async def kill_temporal(scene: Scene, dice: random.Random) -> bool:
     """SIGKILL of the Temporal server, and a new one on its file."""
     await scene.temporal.kill_and_restart()
+    return True
+
+
+async def freeze_a_worker(scene: Scene, dice: random.Random) -> bool:
+    """A worker stands still for longer than a heartbeat's timeout, and goes on as if it had not."""
+    worker = dice.choice(await _workers(scene))
+    worker.freeze()
+    await asyncio.sleep(dice.uniform(*FROZEN_SECONDS))
+    worker.thaw()
+    return True
+
+
+async def freeze_temporal(scene: Scene, dice: random.Random) -> bool:
+    """The Temporal server stands still for as long."""
+    await scene.temporal.freeze(dice.uniform(*FROZEN_SECONDS))
     return True
 
 
@@ -211,6 +227,8 @@ FAULTS: dict[str, Fault] = {
     "workers-kill": Fault(kill_all_workers),
     "worker-term": Fault(end_a_worker),
     "temporal-kill": Fault(kill_temporal),
+    "worker-freeze": Fault(freeze_a_worker),
+    "temporal-freeze": Fault(freeze_temporal),
     "activity-reset": Fault(reset_activities),
     "pause-resume": Fault(pause_and_resume),
     "reader-kill": Fault(kill_readers, only="local"),

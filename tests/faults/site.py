@@ -46,6 +46,13 @@ class WorkerProcess:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """SIGSTOP: as a machine that is paused, or a laptop that sleeps."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     @property
     def has_ended(self) -> bool:
         return self.process.poll() is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,6 +21,7 @@ class Temporal:
         self._port, self._ui_port = free_port(), free_port()
         self._stack = AsyncExitStack()
         self.server: DevServer | None = None
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Temporal:
         await self._start()
@@ -42,8 +45,19 @@ class Temporal:
         self.server.process.wait()
 
     async def kill_and_restart(self) -> None:
-        self.kill()
-        await self._start()
+        async with self._lock:  # one after the other, where several faults meet
+            self.kill()
+            await self._start()
+
+    async def freeze(self, seconds: float) -> None:
+        """SIGSTOP for so long: nobody is answered, and no connection breaks."""
+        async with self._lock:
+            assert self.server
+            self.server.process.send_signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self.server.process.send_signal(signal.SIGCONT)
 
     async def _start(self) -> None:
         server = dev_server(db=self._db, port=self._port, ui_port=self._ui_port)

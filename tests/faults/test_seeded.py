@@ -21,7 +21,7 @@ AIMS = [
     Aim(5, (("stop-now", "hook"), ("activity-reset", "start"))),
     Aim(6, (("cancel-shard", "hook-ended"),)),
     Aim(7, (("activity-reset", "between"), ("workers-kill", "pausing"))),
-    Aim(8, (("worker-term", "stopping"),)),
+    Aim(8, (("worker-freeze", "start"), ("worker-term", "stopping"))),
 ]
 
 

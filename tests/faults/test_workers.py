@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 
 import pytest
+from temporalio.api.enums.v1 import PendingActivityState
 
 from tests.faults.site import Site, is_alive
 from tests.support.github import fake_github
 from tests.support.temporal import eventually
 from towline.bundles.local import revision_key
+from towline.model import names
 from towline.model.revision import RevisionLocation
 
 pytestmark = pytest.mark.slow
@@ -67,6 +69,30 @@ async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: Site) 
     assert (await site.ended("d-1")).info["status"] == "Succeeded"
     site.check_counts("d-1", hosts)
     assert first.process.returncode == 0, first.log.read_text()
+
+
+async def test_a_worker_that_was_frozen_does_not_end_what_another_has_taken_over(site: Site) -> None:
+    first = await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    await site.begun(hosts[0], "d-1")
+    first.freeze()
+    await site.worker()
+    shard = site.client.get_workflow_handle(names.shard_workflow_id("d-1", 1))
+
+    async def is_taken_over() -> bool:
+        [pending] = (await shard.describe()).raw_description.pending_activities
+        return bool(pending.attempt > 1 and pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED)
+
+    await eventually(is_taken_over)
+    first.thaw()
+    # To its late heartbeat Temporal answers that it knows no such attempt: what it also says after a terminate.
+    await eventually(lambda: "detaches" in first.log.read_text())
+    assert hosts[0].halt_word("d-1") == ""
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    site.check_counts("d-1", hosts)
 
 
 class Stalling(dict[str, bytes]):

@@ -59,13 +59,18 @@ class Bench:
         self.archives = OneArchive(tmp_path / "bundle.tgz")
         self.environment = ActivityEnvironment()
         self.beats: list[Heartbeat] = []
+        self.workflow_is_open = True
         self.environment.on_heartbeat = lambda *details: self.beats.extend(details)
         self.restart()
 
     def restart(self) -> None:
         """The activities of a fresh worker."""
         self.pool = TransportPool(hosts=self.hosts)
-        self.activities = InstanceActivities(self.store, self.archives, self.pool)
+        self.activities = InstanceActivities(self.store, self.archives, self.pool, is_open=self.is_open)
+
+    async def is_open(self, workflow_id: str) -> bool:
+        """Whether the workflow of an attempt still runs."""
+        return self.workflow_is_open
 
     def freeze(self, *targets: Target, files: dict[str, Any] | None = None, **changes: Any) -> None:
         """Puts the order, the page and the plan into the store. `files`: those of the bundle, `hooks` its plan."""
