@@ -32,6 +32,7 @@ from activities.inventory import InventoryActivities
 from activities.preview import PreviewActivities, Sources
 from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
+from activities.takeover import Takeover
 from towline.bundles.cache import Cache
 from towline.catalogue import Catalogue
 from towline.client import Deployments
@@ -60,7 +61,8 @@ TELL_SECONDS = 5.0
 """At its start a worker waits so long for the catalogue to take the store's address, and goes on in any case."""
 
 STICKY = timedelta(seconds=3)
-"""A killed worker's workflows are offered to another one so much later; Temporal's default is 10 s."""
+"""A killed worker's workflows are offered to another one so much later, where `Takeover` has not seen to it before;
+Temporal's default is 10 s."""
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
@@ -106,7 +108,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
     host = socket.gethostname()
     on_hosts, everywhere = build_activities(client, store, pool, cache_folder, host)
     shared = {
-        "interceptors": [Beats()],
+        "interceptors": [Takeover(client), Beats()],
         "max_concurrent_activities": INSTANCES_AT_ONCE,
         "graceful_shutdown_timeout": DRAIN,
         # A beat a second at most: a cancel reaches an activity with the answer to its heartbeat.

@@ -234,6 +234,14 @@ GUARDS = (
         f"{WORKERS}::test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up",
     ),
     Guard(
+        "takeover",
+        1,
+        "activities/takeover.py",
+        "            await self._takeover.take_over(info)\n",
+        "            pass\n",
+        f"{WORKERS}::test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another",
+    ),
+    Guard(
         "slow-reads-beat",
         1,
         "activities/beats.py",

@@ -32,6 +32,15 @@ async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(si
     site.check_counts("d-1", hosts)
     assert [host.installed for host in hosts] == ["v1", "v1"]
     assert not second.has_ended
+    assert [await tasks_timed_out(site, name) for name in ("d-1", "d-1/shard-001")] == [0, 0], (
+        "nobody waited for the dead"
+    )
+
+
+async def tasks_timed_out(site: Site, workflow_id: str) -> int:
+    """How many of a workflow's tasks nobody took, or took and did not end."""
+    history = await site.client.get_workflow_handle(workflow_id).fetch_history()
+    return sum(event.HasField("workflow_task_timed_out_event_attributes") for event in history.events)
 
 
 async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
