@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -89,6 +90,7 @@ async def run(settings: Settings, client: Client | None = None) -> None:
     await register_search_attributes(client)
     store = open_store(settings.worker_store)
     await asyncio.to_thread(check_store, store)
+    await asyncio.to_thread(check_folder, settings.data_dir / "cache")
     async with TransportPool() as pool:
         workers = build_workers(client, store, pool, settings.data_dir / "cache")
         async with contextlib.AsyncExitStack() as stack:
@@ -185,6 +187,17 @@ async def end_of(task: asyncio.Task[None]) -> None:
 def check_store(store: Store) -> None:
     """A worker whose store cannot be written must not take work that would fail. Raises OurFault."""
     store.put("worker-check", socket.gethostname().encode())
+
+
+def check_folder(folder: Path) -> None:
+    """A worker that cannot keep archives must not take work either. Raises OurFault."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        hint = "Set TOWLINE_DATA_DIR to a folder that this user may write to."
+        raise OurFault(f"the worker's folder {folder} cannot be used: {error.strerror or error}", hint) from error
 
 
 async def register_search_attributes(client: Client) -> None:

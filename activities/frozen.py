@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from towline.errors import NotFound, OurFault
+from towline.errors import Conflict, NotFound, OurFault
 from towline.model.instance import Target
 from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
 from towline.model.plan import CompiledPlan
@@ -87,3 +87,20 @@ class Frozen:
 
 def _targets(data: bytes) -> dict[str, Target]:
     return {target.name: target for target in FleetPage.model_validate_json(data).targets}
+
+
+def check_is_new(store: Store, deployment_id: str, run_id: str) -> None:
+    """Raises Conflict where the store has another deployment of this id: what it froze and recorded must stay.
+
+    Temporal lets an id be used again by whoever starts workflows without us.
+    """
+    try:
+        order = DeploymentOrder.model_validate_json(store.get(order_key(deployment_id)))
+    except (NotFound, ValueError):
+        return
+    if order.run_id != run_id:
+        raise Conflict(
+            f"the id {deployment_id} is another deployment's, which is on record.",
+            "Start it under an id of its own.",
+            code="DEPLOYMENT_ID_TAKEN",
+        )

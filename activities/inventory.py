@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from activities.ec2 import MakeClient
 from activities.errors import translated
+from activities.frozen import check_is_new
 from activities.members import Members
 from towline import aws
 from towline.catalogue import Catalogue
@@ -104,8 +105,11 @@ class InventoryActivities:
 
     async def fleet(self, request: ReadFleet) -> Fleet:
         """The same without Temporal's errors. Raises InvalidInput, NotFound, OurFault, TemporalUnavailable."""
-        found = self.find_targets(request)
-        (targets, warnings), (view, states) = await asyncio.gather(found, read_memory(self._client, request.group))
+        (targets, warnings), (view, states), _ = await asyncio.gather(
+            self.find_targets(request),
+            read_memory(self._client, request.group),
+            asyncio.to_thread(check_is_new, self._store, request.order.deployment_id, request.order.run_id),
+        )
         frozen = freeze(request, targets, states, view, warnings)
         pages = {key: page.model_dump_json().encode() for key, page in frozen.pages.items()}
         pages[order_key(request.order.deployment_id)] = request.order.model_dump_json().encode()

@@ -10,6 +10,8 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.errors import translated
+from activities.frozen import check_is_new
 from towline.errors import NotFound
 from towline.model.messages import DeploymentRecord, InstanceReport, ReportWritten, instance_key, report_key
 from towline.model.report import entry, index_key, merge
@@ -29,15 +31,18 @@ class RecordActivities:
     async def write_report(self, record: DeploymentRecord) -> ReportWritten:
         """Merges and writes the report; written again (after a rollback) it replaces the earlier one.
 
-        Raises `OurFault` where the store cannot be used: it is tried again.
+        Raises `OurFault` where the store cannot be used: it is tried again; `Conflict` where another deployment of this
+        id is on record.
         """
-        return await asyncio.to_thread(self.write, record)
+        with translated():
+            return await asyncio.to_thread(self.write, record)
 
     def write(self, record: DeploymentRecord) -> ReportWritten:
         """The same without Temporal."""
         from towline.report import render  # jinja2: only where a page is written
 
         deployment_id = str(record.info["deploymentId"])
+        check_is_new(self._store, deployment_id, record.run_id)
         names = dict.fromkeys([*record.members, *(name for every in record.results.values() for name in every)])
         key = report_key(deployment_id)
         page = key.removesuffix(".json") + ".html"

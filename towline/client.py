@@ -344,8 +344,11 @@ def new_deployment_id() -> str:
 
 
 def fingerprint(request: DeployRequest) -> str:
-    """Tells whether two requests use the same words: the SHA-256 of the request with every default written out."""
-    plain = request.model_dump(mode="json", by_alias=True)
+    """Tells whether two requests use the same words: the SHA-256 of the request without what is as by default.
+
+    The next version, with one more optional key, tells the same.
+    """
+    plain = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

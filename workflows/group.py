@@ -128,16 +128,14 @@ class DeploymentGroup:
         self._state = state
 
     async def _grant(self) -> None:
-        """Gives a free turn to the first that waits; one that is closed meanwhile is passed over."""
-        while True:
-            granted = self._state.grant()
-            if granted.holder is None or granted == self._state:
-                return
+        """Gives a free turn to the first that waits.
+
+        One that was closed meanwhile does not hear of it: its watch finds that, writes its report, and lets it drop.
+        """
+        granted = self._state.grant()
+        if granted.holder and granted != self._state:
             self._state = granted
-            if await signal(granted.holder.deployment_id, names.TURN, True):
-                return
-            if self._state.holder == granted.holder:
-                self._state = self._state.drop(HolderEnd(deployment_id=granted.holder.deployment_id, status="CLOSED"))
+            await signal(granted.holder.deployment_id, names.TURN, True)
 
 
 def _note_cancel() -> None:

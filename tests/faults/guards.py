@@ -36,6 +36,7 @@ class Guard:
 HOSTS, WORKERS = "tests/faults/test_hosts.py", "tests/faults/test_workers.py"
 STORY, ROLLOUT = "tests/workflows/test_deployment.py", "tests/model/test_rollout.py"
 OPERATOR, OPERATOR_HOSTS = "tests/faults/test_operator.py", "tests/faults/test_operator_hosts.py"
+VERSIONS = "tests/faults/test_versions.py"
 INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
 RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
 
@@ -272,6 +273,30 @@ GUARDS = (
         "        if self._ledger.status.is_final:\n            return\n        if self._stop:\n",
         "        if self._stop:\n",
         f"{OPERATOR}::test_every_act_at_every_phase",
+    ),
+    Guard(
+        "next-version-is-read",
+        1,
+        "towline/model/base.py",
+        "    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)\n",
+        '    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)\n',
+        f"{VERSIONS}::test_a_worker_of_another_version_takes_a_rollout_over",
+    ),
+    Guard(
+        "unusable-folder",
+        3,
+        "worker.py",
+        '    await asyncio.to_thread(check_folder, settings.data_dir / "cache")\n',
+        "",
+        f"{VERSIONS}::test_a_worker_that_cannot_work_takes_no_work",
+    ),
+    Guard(
+        "anothers-record-stays",
+        8,
+        "activities/records.py",
+        "        check_is_new(self._store, deployment_id, record.run_id)\n",
+        "",
+        f"{OPERATOR_HOSTS}::test_an_id_that_plain_temporal_uses_again_touches_nothing",
     ),
     Guard(
         "cancelled-start-only-asks",

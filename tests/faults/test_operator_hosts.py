@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 
 from tests.faults.site import EVENTS, LocalHost, Site
 from tests.support.temporal import eventually
 from towline.model import names
 from towline.model.group import group_id
-from towline.model.messages import GroupView
+from towline.model.messages import DeployRequest, GroupView, report_key
 
 pytestmark = pytest.mark.slow
 
@@ -63,3 +66,75 @@ async def test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_
     assert status == 0, said
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     assert (await group_of(site)).owed == ()
+
+
+async def test_two_rollbacks_of_one_deployment_at_the_same_instant_take_it_back_once(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    await site.deploy("d-1")
+    await site.deploy("d-2", version="v2")
+    done = await asyncio.gather(*(site.run("rollback", "d-2", "--yes") for _ in range(2)))
+    assert [status for status, _ in done] == [0, 0], done
+    assert [host.installed for host in hosts] == ["v1", "v1"]
+    for host in hosts:
+        undone = [run.event for run in host.runs if run.deployment not in ("d-1", "d-2")]
+        assert sorted(undone) == sorted(EVENTS), "one of the two found it done"
+
+
+async def test_a_deployment_that_is_terminated_in_the_queue_has_a_report(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=1)
+    hosts[0].hold("AfterInstall")
+    await site.start("d-1")
+    await site.begun(hosts[0], "d-1")
+    await site.start("d-2", version="v2")
+
+    async def waits() -> bool:
+        return (await group_of(site)).waiting == ("d-2",)
+
+    await eventually(waits)
+    await site.client.get_workflow_handle("d-2").terminate("by hand")
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    report = json.loads(
+        await eventually(lambda: site.store.exists(report_key("d-2")) and site.store.get(report_key("d-2")))
+    )
+    assert report["deploymentInfo"]["status"] == "Stopped"
+    assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"
+
+
+async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=3, rollback=True)
+    await site.deploy("d-1")
+    hosts[1].hold("AfterInstall")
+    await site.start("d-2", version="v2")
+    await site.begun(hosts[1], "d-2")
+    await site.client.get_workflow_handle(names.shard_workflow_id("d-2", 1)).terminate("by hand")
+    await eventually(lambda: hosts[1].halt_word("d-2"))
+    hosts[1].let_go("AfterInstall")
+    view = await site.ended("d-2")
+    assert view.info["status"] == "Failed" and view.progress.is_whole
+    assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
+    assert not [run for run in hosts[2].runs if run.deployment != "d-1"], "never begun, never taken back"
+    assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"
+
+
+async def test_an_id_that_plain_temporal_uses_again_touches_nothing(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=2)
+    await site.deploy("d-1")
+    before = [list(host.runs) for host in hosts]
+    report = site.store.get(report_key("d-1"))
+    request = DeployRequest(application_name="shop", deployment_group_name="web", revision=site.bundle("v2"))
+    await site.client.start_workflow(
+        names.DEPLOYMENT,
+        request.model_dump(mode="json", by_alias=True, exclude_none=True),
+        id="d-1",
+        task_queue=names.TASK_QUEUE,
+    )
+    view = await site.ended("d-1")
+    assert view.info["status"] == "Failed", view
+    assert [host.runs for host in hosts] == before and [host.installed for host in hosts] == ["v1", "v1"]
+    assert site.store.get(report_key("d-1")) == report, "the first one's record is kept"
+    assert (await site.deploy("d-2", version="v2")).info["status"] == "Succeeded"

@@ -13,6 +13,10 @@ class Message(BaseModel):
 
 
 class ApiShape(BaseModel):
-    """A shape of CodeDeploy's API, read by its camelCase names; an unknown key is an error."""
+    """A shape of CodeDeploy's API, read by its camelCase names.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    What people write is read with `extra="forbid"`, so that a misspelt key is an error (`request.py`, `manifest.py`).
+    What a worker of the next version wrote, into Temporal or the store, is read by this one too: it ignores new keys.
+    """
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)

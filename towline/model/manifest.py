@@ -141,7 +141,7 @@ def _check_shape(document: Document) -> tuple[ManifestShape | None, list[Problem
     raw = _tidied(document.value)
     problems = _prepare(raw, document)
     try:
-        return ManifestShape.model_validate(raw), problems
+        return ManifestShape.model_validate(raw, extra="forbid"), problems
     except ValidationError as error:
         document.value = raw
         return None, [*problems, *shape_problems(error, ManifestShape, document)]
