@@ -9,9 +9,10 @@ import pytest_asyncio
 
 from tests.faults.site import Site
 from tests.fleet.conftest import can_box, new_fleet
+from tests.host.conftest import host
 from tests.support.temporal import TemporalServer
 
-__all__ = ["can_box", "new_fleet"]  # the fleet in a box, for the network's and the hosts' faults
+__all__ = ["can_box", "host", "new_fleet"]  # the fleet in a box and hosts below a directory
 
 
 @pytest_asyncio.fixture

@@ -134,6 +134,11 @@ QUOTED = Rule(
     ends("succeeded"),
 )
 
+TELLS_SIGNAL = Rule(
+    "A script that a signal ended has no exit code: the message says which signal",
+    "message",
+    ends("failed", 4, "ended by signal"),
+)
 DIFFERENCES: dict[str, dict[int, tuple[Rule, ...]]] = {
     "012-files-dotdot-missing-parent": {
         1: (
@@ -146,6 +151,7 @@ DIFFERENCES: dict[str, dict[int, tuple[Rule, ...]]] = {
     "031-files-invalid-utf8-name": {
         1: (Rule("Names that are no UTF-8 are installed, not a reason to fail", check=ends("succeeded")),)
     },
+    "160-hooks-killed-by-signal": {1: (TELLS_SIGNAL,), 2: (TELLS_SIGNAL,), 3: (TELLS_SIGNAL,)},
     "051-files-umask-0002": {1: (Rule("The runner works with umask 022, however it was started", "tree"),)},
     "055-bundle-directory": {
         1: (Rule("Only the agent's local entry takes a directory; towline makes an archive of it first", "tree"),)

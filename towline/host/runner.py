@@ -2069,9 +2069,7 @@ class Deployment:
                 ">/dev/null 2>&1 </dev/null (AWS's agent fails such an event)" % (location, " and ".join(left_open))
             )
         if code != 0:
-            if killed:
-                self._warn("%s was ended by signal %d" % (location, os.WTERMSIG(running.status)))
-            shown = "" if killed else str(code)
+            shown = "(it was ended by signal %d)" % os.WTERMSIG(running.status) if killed else str(code)
             message = "Script at specified location: %s%s failed with exit code %s" % (location, runas(script), shown)
             raise StepFailed(message, SCRIPT_FAILED, location)
 
