@@ -43,6 +43,9 @@ from towline.store import Store
 WATCH_SECONDS = 2.0
 """How often the holder of a turn is looked at."""
 
+FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT, WorkflowExecutionStatus.CANCELED)
+"""How a deployment ends that could not write its report."""
+
 
 class GroupActivities:
     """Needs Temporal's client, and the store for what a dead holder left."""
@@ -75,19 +78,34 @@ class GroupActivities:
 
     @activity.defn
     async def watch_holder(self, request: WatchHolder) -> HolderEnd:
-        """Returns when the holder's workflow is closed, with what the store knows of its instances."""
-        while True:
-            holder = await self._describe(request.deployment_id)
-            if holder is None or holder.status is not WorkflowExecutionStatus.RUNNING:
-                status = holder.status.name if holder and holder.status else "NOT_FOUND"
-                with translated():
-                    undo = await self._undo_of(holder) if holder else None
-                    end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status, undo)
-                    if holder:
-                        await self._write_report(holder, request.run_id, end)
-                return end
-            activity.heartbeat(WorkflowExecutionStatus.RUNNING.name)
-            await asyncio.sleep(WATCH_SECONDS)
+        """Returns when the holder's workflow is closed, with what the store knows of its instances.
+
+        Told to end, it looks a last time: the undo of a holder that was terminated a moment ago may have its turn.
+        """
+        try:
+            while True:
+                holder = await self._describe(request.deployment_id)
+                if holder is None or holder.status is not WorkflowExecutionStatus.RUNNING:
+                    return await self._end_of(request, holder)
+                activity.heartbeat(WorkflowExecutionStatus.RUNNING.name)
+                await asyncio.sleep(WATCH_SECONDS)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details and details.cancel_requested:
+                holder = await self._describe(request.deployment_id)
+                if holder and holder.status in FROM_OUTSIDE:
+                    await self._end_of(request, holder)
+            raise
+
+    async def _end_of(self, request: WatchHolder, holder: WorkflowExecutionDescription | None) -> HolderEnd:
+        """What a holder left that is closed; writes the report where it could not itself."""
+        status = holder.status.name if holder and holder.status else "NOT_FOUND"
+        with translated():
+            undo = await self._undo_of(holder) if holder else None
+            end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status, undo)
+            if holder:
+                await self._write_report(holder, request.run_id, end)
+        return end
 
     async def _describe(self, deployment_id: str) -> WorkflowExecutionDescription | None:
         try:

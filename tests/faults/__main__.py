@@ -39,7 +39,7 @@ async def standing(folder: Path, hosts: int, *, box: bool = False) -> AsyncItera
         instances: list[Instance] = []
         address = "127.0.0.1"
         if box:
-            fleet = stack.enter_context(Fleet(hosts))
+            fleet = stack.enter_context(Fleet(hosts, relayed=True))
             address = f"10.213.{fleet.number}.1"
             instances += [BoxHost(fleet, host, **SSH) for host in fleet]
         else:

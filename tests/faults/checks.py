@@ -99,8 +99,12 @@ def check_records(scene: Scene, found: Findings) -> None:
         if not host.has_finished(scene.deployment_id) and host.name not in scene.lost:
             found.unknown += 1
             found.add(f"{host.name}: its journal has no end")
-    if touched:
-        _read(scene, report_key(scene.deployment_id), found)
+
+
+def check_reports(scene: Scene, found: Findings) -> None:
+    """Every deployment that ran hooks has its report: compensations and what was ended from outside as well."""
+    for deployment in dict.fromkeys(run.deployment for _, run in scene.begun()):
+        _read(scene, report_key(deployment), found)
 
 
 def _report(scene: Scene, name: str, found: Findings) -> InstanceReport | None:

@@ -210,6 +210,14 @@ GUARDS = (
         "tests/cli/test_end_to_end.py::test_what_temporal_has_forgotten_is_read_from_the_store",
     ),
     Guard(
+        "last-look",
+        8,
+        "activities/group.py",
+        "            if details and details.cancel_requested:\n",
+        "            if False:\n",
+        f"{HOSTS}::test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_report_all_the_same",
+    ),
+    Guard(
         "unwritable-store",
         8,
         "worker.py",

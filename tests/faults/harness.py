@@ -227,6 +227,7 @@ class Harness:
         checks.check_twice(scene, result)
         self._put_back(scene)
         await self._heal(scene, result)
+        checks.check_reports(scene, result)
 
     async def _roll_back(self, scene: Scene, result: Result) -> None:
         """What a person does after a terminate: everything goes back. A compensation that had begun comes first."""

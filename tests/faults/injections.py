@@ -194,6 +194,26 @@ async def link_down(scene: Scene, dice: random.Random) -> bool:
     return False
 
 
+async def stall(scene: Scene, dice: random.Random) -> bool:
+    """A host's line stalls for some seconds, now and then in one direction only: no reset, no data."""
+    hosts = pick(dice, _busy(scene))
+    for host in hosts:
+        host.box.relay.set(stalled=True, one_way=dice.choice(["", "", "to_host", "from_host"]))
+    await asyncio.sleep(dice.uniform(*BLIP_SECONDS))
+    for host in hosts:
+        host.box.relay.heal()
+    return bool(hosts)
+
+
+async def worsen_lines(scene: Scene, dice: random.Random) -> bool:
+    """The lines of half of the fleet lose 5 % and are 200 ms long there and back, to the rollout's end."""
+    hosts = pick(dice, _boxes(scene), share=0.5)
+    for host in hosts:
+        host.box.relay.set(delay_ms=100, loss_percent=5, seed=dice.randrange(1000))
+        scene.to_put_back.append(host.box.relay.heal)
+    return bool(hosts)
+
+
 async def cut(scene: Scene, dice: random.Random) -> bool:
     """Every SSH connection to some hosts breaks at once; what runs there goes on."""
     hosts = pick(dice, _busy(scene), share=0.5)
@@ -241,6 +261,8 @@ FAULTS: dict[str, Fault] = {
     "link-blip": Fault(blip, only="box"),
     "partition": Fault(partition, only="box"),
     "link-down": Fault(link_down, Effect.LOSES, only="box"),
+    "stall": Fault(stall, only="box"),
+    "bad-lines": Fault(worsen_lines, only="box"),
     "cut": Fault(cut, only="box"),
     "sshd-restart": Fault(restart_sshd, only="box"),
     "power-cut": Fault(power_cut, Effect.HURTS, only="box"),

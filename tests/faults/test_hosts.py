@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 from tests.faults.site import EVENTS, Site, is_alive
 from tests.support.temporal import eventually
 from towline.model import names
-from towline.model.messages import InstanceReport, StopRequest, instance_key, report_key
+from towline.model.messages import DeployRequest, InstanceReport, StopRequest, Undo, instance_key, report_key
 from towline.model.status import Outcome
 
 pytestmark = pytest.mark.slow
@@ -99,6 +99,23 @@ async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: 
     assert status == 0, said
     assert [host.installed for host in hosts] == ["v1", "v1"]
     assert [run for run in hosts[1].runs if run.deployment != "d-1"] == [], "what was not touched is not touched now"
+
+
+async def test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_report_all_the_same(site: Site) -> None:
+    await site.worker()
+    hosts = await site.declare(hosts=1)
+    await site.deploy("d-1")
+    hosts[0].hold("AfterInstall")
+    await site.start("d-2", version="v2")
+    await site.begun(hosts[0], "d-2")
+    await site.client.get_workflow_handle("d-2").terminate("by hand")
+    undo = Undo(deployment_id="d-2", run_id=await site.deployments.run_id("d-2"))
+    request = DeployRequest(application_name="shop", deployment_group_name="web", undo=undo)
+    await site.deployments.start(request, "d-3")  # it has the turn before the group notices that nobody holds it
+    hosts[0].let_go("AfterInstall")
+    assert (await site.ended("d-3")).info["status"] == "Succeeded"
+    assert hosts[0].installed == "v1"
+    await eventually(lambda: site.store.exists(report_key("d-2")), seconds=10)
 
 
 async def test_after_a_terminate_the_next_deployment_goes_on(site: Site) -> None:
