@@ -75,6 +75,7 @@ class Bench:
     def freeze(self, *targets: Target, files: dict[str, Any] | None = None, **changes: Any) -> None:
         """Puts the order, the page and the plan into the store. `files`: those of the bundle, `hooks` its plan."""
         hooks, install = changes.pop("hooks", {}), changes.pop("install", {})
+        permissions = changes.pop("permissions", [])
         data = tar_of(files or {"appspec.yml": "version: 0.0\nos: linux\n"})
         self.archives.path.write_bytes(data)
         revision = ResolvedRevision(
@@ -85,7 +86,7 @@ class Bench:
             label="s3://bucket/bundle.tgz",
             plan_key="plans/p.json",
         )
-        plan = CompiledPlan.model_validate(plan_of(hooks=hooks, files=install))
+        plan = CompiledPlan.model_validate(plan_of(hooks=hooks, files=install, permissions=permissions))
         fields = {"deployment_id": "d-1", "run_id": "r-1", "application": "shop", "group": "prod", "group_id": "g-1"}
         order = DeploymentOrder.model_validate({**fields, "revision": revision, **changes})
         self.store.put(order_key(order.deployment_id), order.model_dump_json().encode())

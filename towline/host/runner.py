@@ -62,6 +62,7 @@ UNPACKED_RATIO = 100
 CHUNK = 256 * 1024
 HTTP_SECONDS = 60
 RESERVE_BYTES = 128 * 1024  # kept free, so that a journal has an end also where the disk has filled up
+RESERVE_PIECE = 8 * 1024  # given up at once: what fills the disk takes what it can get
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME_ENCODING = sys.getfilesystemencoding()
 
@@ -466,22 +467,33 @@ class Journal:
 
     def _append(self, line):
         size = os.fstat(self.fd).st_size
-        try:
-            write_all(self.fd, line)
-        except OSError as error:
-            if error.errno not in FULL or not self.reserve:
-                raise
+        while True:
+            try:
+                write_all(self.fd, line)
+                return
+            except OSError as error:
+                if error.errno not in FULL or not give_room(self.reserve):
+                    raise
             os.ftruncate(self.fd, size)
-            remove(self.reserve)
-            write_all(self.fd, line)
 
     def close(self):
         os.close(self.fd)
 
 
+def give_room(reserve):
+    """Gives up a piece of the reserve. Whether there was one left."""
+    try:
+        left = os.path.getsize(reserve) if reserve else 0
+        if left:
+            os.truncate(reserve, max(0, left - RESERVE_PIECE))
+    except FileNotFoundError:
+        left = 0
+    return left > 0
+
+
 def keep_reserve(path):
     """Takes the room that a journal gets when the disk has filled up; raises OSError where there is none."""
-    if os.path.exists(path):
+    if os.path.exists(path) and os.path.getsize(path) == RESERVE_BYTES:
         return
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
@@ -1131,6 +1143,7 @@ class InstallPlan:
         self.retained = []
         self.warnings = []
         self._permitted = set()
+        self._writable = set()
         for entry in plan.get("files") or ():
             self._entry(entry)
         for permission in plan.get("permissions") or ():
@@ -1182,12 +1195,28 @@ class InstallPlan:
             else:
                 self._copy(inner, target)
 
+    def _check_writable(self, path):
+        """Raises StepFailed where nothing can be made at `path`, in a directory that is there."""
+        parent = os.path.dirname(path)
+        if parent in self._writable or parent in self.directories:
+            return
+        self._writable.add(parent)
+        real = self.disk.real(parent)
+        if real is None or os.access(real, os.W_OK):
+            return
+        if os.statvfs(real).f_flag & os.ST_RDONLY:
+            reason = "its file system is read-only"
+        else:
+            reason = "user id %d, as whom the runner works, has no permission" % os.geteuid()
+        raise StepFailed("Install: %s cannot be written: %s" % (as_text(parent), reason))
+
     def _mkdir(self, path):
         if path in self.copies:
             raise StepFailed(
                 "Install: %s would be both the file %s and a directory" % (as_text(path), as_text(self.copies[path]))
             )
         if path not in self.directories:
+            self._check_writable(path)
             self.directories[path] = None
             self.steps.append(("mkdir", path))
 
@@ -1203,6 +1232,7 @@ class InstallPlan:
             raise StepFailed(
                 "Install: %s would be both a directory and the file %s" % (as_text(destination), as_text(source))
             )
+        self._check_writable(destination)
         self.copies[destination] = source
         self.steps.append(("copy", source, destination))
 
@@ -1949,10 +1979,19 @@ class Deployment:
         record = {"deployment": self.id, "label": revision.get("label") or "", "sha256": revision.get("sha256")}
         if "Install" in self.order["events"]:
             try:
-                write_json(self.group.succeeded_file, record)
+                self._write_down(self.group.succeeded_file, record)
             except OSError as error:
                 message = "every event succeeded, but %s, which undo relies on, cannot be written: %s"
                 raise StepFailed(message % (as_text(self.group.succeeded_file), why(error))) from None
+
+    def _write_down(self, path, value):
+        """Writes a small file for which the disk must have room."""
+        while True:
+            try:
+                return write_json(path, value)
+            except OSError as error:
+                if error.errno not in FULL or not give_room(self.host.reserve):
+                    raise
 
     # -- DownloadBundle and Install
 

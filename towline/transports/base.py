@@ -150,5 +150,10 @@ def ended_early(status: int | None, stderr: str, noise: str, *, spoke: bool) -> 
     if "sudo:" in said or "sudoers" in said:
         hint = "Allow it without a password (docs/ssh.md has the sudoers line), or set `ssh.sudo: false` for root."
         return HostRefused(f"sudo does not let the deploy user run the runner: {said}", hint, code="SudoRefused")
+    if said.startswith("Unknown option: -I"):  # what Python 2 answers to the first word that it is told
+        hint = "Install python3 on the host, or name one as ssh.python."
+        return HostRefused(
+            "Python 3.6 or newer is needed, the one that was found is Python 2", hint, code="PythonTooOld"
+        )
     told = f"it said: {said}" if said else "it said nothing"
     return HostRefused(f"the runner could not be started, exit status {status}; {told}", code="RunnerNotStarted")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.resources
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -19,12 +20,13 @@ STATE_DIR = "/var/lib/towline"
 # between single quotes (a test compares them). Standard input is read unbuffered, so that the runner finds the rest.
 BOOTSTRAP = """\
 import os, sys
-def refuse(code, message):
+def refuse(code, message, hint=""):
     import json
-    print(json.dumps({"kind": "refused", "code": code, "message": message, "hint": ""}))
+    print(json.dumps({"kind": "refused", "code": code, "message": message, "hint": hint}))
     sys.exit(0)
 if sys.version_info < (3, 6):
-    refuse("PythonTooOld", "Python 3.6 or newer is needed, %s is %s" % (sys.executable, sys.version.split()[0]))
+    newer = "Install a newer python3 on the host, or name one as ssh.python."
+    refuse("PythonTooOld", "Python 3.6 or newer is needed, %s is %s" % (sys.executable, sys.version.split()[0]), newer)
 def private(path):
     os.makedirs(path, 0o700, exist_ok=True)
     found = os.lstat(path)
@@ -111,6 +113,10 @@ def start_command(sha256: str, *, python: str | None = None, launcher: str | Non
     if launcher:
         return f"exec /bin/sh -c {shlex.quote(f'exec {become}{shlex.quote(launcher)} {sha256}')}"
     candidates = shlex.quote(python) if python else "python3 /usr/libexec/platform-python"
-    missing = "the interpreter that ssh.python names is not there" if python else f"no Python 3; sought: {candidates}"
+    # named only where it is plain: the text goes through two shells
+    named = f" ({python})" if python and re.fullmatch("[A-Za-z0-9/._-]+", python) else ""
+    missing = (
+        f"the interpreter that ssh.python names is not there{named}" if python else f"no Python 3; sought: {candidates}"
+    )
     script = _FIND_PYTHON.format(candidates=candidates, become=become, missing=missing)
     return f"exec /bin/sh -c {shlex.quote(script)} {shlex.quote(f'exec({BOOTSTRAP!r})')} {sha256}"

@@ -1,0 +1,328 @@
+"""The host breaks: a disk full or read-only, a clock that is wrong, no power, an old Python, others who meddle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.box import Fleet
+from tests.host.support import LocalHost, eventually, plan_of, script, tar_of
+from tests.support.instances import Bench
+from tests.support.temporal import eventually as until
+from towline.model.host_events import HostState
+from towline.model.messages import Undo
+from towline.model.status import Outcome
+from towline.transports.base import ended_early
+from towline.transports.bootstrap import start_command
+
+# ── disks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def disk(can_box: None, tmp_path: Path) -> Iterator[Callable[[int], LocalHost]]:
+    """Makes the host whose only disk has so many KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def make(kib: int) -> LocalHost:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)], check=True)
+        return LocalHost(place)
+
+    yield make
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+LARGE = tar_of({"app/large": os.urandom(600_000), "app/page": "v2"})
+SMALL = tar_of({"app/page": "v1"})
+APP = plan_of({"app": "/srv/app"})
+NO_ROOM = "No space left on device"
+
+
+@pytest.mark.fleet
+async def test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_as_unreachable(
+    new_fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    fleet = new_fleet(1)
+    host = fleet["web-01"]
+    host.run("mkdir -p /opt && mount -t tmpfs -o size=1m tmpfs /opt")
+    bench = Bench(tmp_path)
+    bench.attempt()
+    bench.freeze(fleet.target("web-01"), files={"large": os.urandom(6_000_000)})
+    outcome = await bench.deploy("web-01")
+    await bench.pool.close()
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
+    assert outcome.fault and outcome.fault.code == "CannotStore"
+    assert NO_ROOM in outcome.message and "df -h" in outcome.fault.hint
+    assert host.run("find /opt -type f") == "", "what had come is gone again"
+
+
+@pytest.mark.fleet
+def test_a_disk_that_fills_up_during_install_fails_it_and_undo_makes_room_for_what_ran_before(
+    disk: Callable[[int], LocalHost],
+) -> None:
+    host = disk(1600)
+    host.deploy("d-1", SMALL, APP)
+    end = host.deploy("d-2", LARGE, APP).events[-1]
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install")
+    assert "/srv/app/large" in end["message"] and NO_ROOM in end["message"]
+    with host.call("undo", "d-3", undo="d-2") as undo:
+        assert undo.finish()["outcome"] == "succeeded"
+    assert host.path("/srv/app/page").read_text() == "v1"
+    assert not host.path("/srv/app/large").exists()
+
+
+FILLS = """#!/bin/sh
+if [ ! -e "$TOWLINE_ROOT/full" ]; then cat /dev/zero > "$TOWLINE_ROOT/full" 2>/dev/null; fi
+yes a line for which the log has no room | head -c 200000
+"""
+
+
+@pytest.mark.fleet
+def test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it(
+    disk: Callable[[int], LocalHost],
+) -> None:
+    host = disk(1000)
+    archive = tar_of({"fills.sh": FILLS})
+    plan = plan_of(hooks={"AfterInstall": [script("fills.sh")] * 60})  # more records than a page has room for
+    call = host.deploy("d-1", archive, plan)
+    end = call.events[-1]
+    assert len(call.kinds("script_ended")) == 60, "a log that cannot be written ends no script"
+    assert NO_ROOM in next(one["message"] for one in call.kinds("warning"))
+    assert end["outcome"] == "succeeded", "what undo relies on has its room, too"
+    assert host.journal("d-1")[-1] == end
+    with host.call("deploy", "d-2", archive, plan=plan) as call:
+        refused = call.finish(archive)
+    assert (refused["kind"], refused["code"]) == ("refused", "CannotStore"), "without room for a journal nothing begins"
+    host.path("/full").unlink()
+    assert host.deploy("d-3", archive, plan_of()).events[-1]["outcome"] == "succeeded"
+
+
+@pytest.mark.fleet
+def test_a_read_only_destination_fails_before_anything_old_is_removed(
+    can_box: None, host: LocalHost, tmp_path: Path
+) -> None:
+    both = plan_of({"app": "/srv/app", "conf": "/srv/conf"})
+    host.deploy("d-1", tar_of({"app/page": "v1", "conf/old": "v1"}), both)
+    conf = str(host.path("/srv/conf"))
+    subprocess.run(["mount", "--bind", conf, conf], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", conf], check=True)
+    try:
+        end = host.deploy("d-2", tar_of({"app/page": "v2", "conf/old": "v2"}), both).events[-1]
+    finally:
+        subprocess.run(["umount", conf], check=True)
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install")
+    assert "/srv/conf" in end["message"] and "read-only" in end["message"].lower()
+    assert host.path("/srv/app/page").read_text() == "v1" and host.path("/srv/conf/old").read_text() == "v1"
+
+
+@pytest.mark.fleet
+def test_a_state_folder_on_a_read_only_disk_refuses_in_clear_words(disk: Callable[[int], LocalHost]) -> None:
+    host = disk(1000)
+    host.deploy("d-1", SMALL, APP)
+    subprocess.run(["mount", "-o", "remount,ro", str(host.root)], check=True)
+    refused = host.deploy("d-2", SMALL, APP).events[-1]
+    assert (refused["kind"], refused["code"]) == ("refused", "CannotStore")
+    assert "Read-only file system" in refused["message"] and "dmesg" in refused["hint"]
+
+
+@pytest.mark.fleet
+def test_a_destination_that_the_runner_may_not_write_is_named(can_box: None, host: LocalHost) -> None:
+    host.root.mkdir()
+    for folder in (host.root, *host.root.parents[:3]):
+        folder.chmod(0o755)
+    for name in ("opt", "var"):
+        host.path(name).mkdir()
+        os.chown(host.path(name), 50_000, 50_000)
+    host.path("/srv/app").mkdir(parents=True)
+    host.user, host.python = 50_000, "/usr/bin/python3"
+    end = host.deploy("d-1", SMALL, APP).events[-1]
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install")
+    assert "/srv/app" in end["message"] and "user id 50000" in end["message"]
+
+
+# ── others on the host ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_that_appears_between_check_and_copy_is_left_alone_now_and_later(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    host = LocalHost(tmp_path / "host", env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+    host.deploy("d-1", SMALL, APP)
+    page = host.path("/srv/app/page")
+    page.with_name("theirs").touch()  # so that the directory stays
+    # Clean-up comes after the check and before the copies, and calls semanage for what has an SELinux context.
+    [cleanup] = host.root.rglob("*-cleanup")
+    cleanup.write_bytes(b"semanage\0/x\n" + cleanup.read_bytes())
+    tool = tools / "semanage"
+    tool.write_text(f"#!/bin/sh\necho theirs > {page}\n")
+    tool.chmod(0o755)
+    end = host.deploy("d-2", tar_of({"app/page": "v2"}), APP).events[-1]
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install")
+    assert str(page) in end["message"]
+    assert page.read_text() == "theirs\n"
+    tool.unlink()
+    end = host.deploy("d-3", tar_of({"other": "v3"}), plan_of({"other": "/srv/other"})).events[-1]
+    assert end["outcome"] == "succeeded"
+    assert page.read_text() == "theirs\n", "it is on nobody's list of what to remove"
+
+
+@pytest.mark.fleet
+async def test_two_workers_that_believe_that_they_own_one_host_run_its_hooks_once(
+    new_fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    fleet = new_fleet(1, relayed=True)
+    host = fleet["web-01"]
+    hook = "#!/bin/sh\necho run >> /srv/runs\nwhile [ ! -e /srv/go ]; do sleep 0.05; done\n"
+    benches = [Bench(tmp_path), Bench(tmp_path)]
+    for bench in benches:
+        bench.attempt()
+    benches[0].freeze(
+        fleet.target("web-01"), files={"hook.sh": hook}, hooks={"AfterInstall": [{"location": "hook.sh"}]}
+    )
+    first = asyncio.create_task(benches[0].deploy("web-01"))
+    await until(lambda: benches[0].beats and benches[0].beats[-1].script == "hook.sh")
+    host.relay.set(stalled=True, one_way="from_host")  # the first is deaf and does not know it
+    host.relay.heal()
+    second = asyncio.create_task(benches[1].deploy("web-01"))
+    await until(lambda: benches[1].beats and benches[1].beats[-1].script == "hook.sh")
+    host.write("/srv/go", "")
+    outcomes = [await first, await second]
+    for bench in benches:
+        await bench.pool.close()
+    assert [outcome.outcome for outcome in outcomes] == [Outcome.SUCCEEDED] * 2
+    assert host.read("/srv/runs") == "run\n"
+
+
+# ── power ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# An SELinux context is set within Install, behind the copies; this stand-in for the tool waits there.
+SEMANAGE = "#!/bin/sh\n[ ! -e /srv/hold ] || touch /srv/held\nwhile [ -e /srv/hold ]; do sleep 0.05; done\n"
+
+
+@pytest.mark.fleet
+async def test_power_cut_in_the_middle_of_install_is_interrupted_and_undone_after_the_boot(
+    new_fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    fleet = new_fleet(1)
+    host, bench = fleet["web-01"], Bench(tmp_path)
+    for tool in ("semanage", "restorecon"):
+        host.write(f"/usr/local/sbin/{tool}", SEMANAGE, 0o755)
+    context = [{"object": "/srv/app", "pattern": "**", "context": {"type": "httpd_sys_content_t"}}]
+    bench.attempt()
+    target = fleet.target("web-01", connect_timeout_seconds=0.5)
+    for version in ("v1", "v2"):
+        bench.restart()
+        bench.freeze(
+            target,
+            deployment_id=f"d-{version}",
+            files={"app/page": version, f"app/{version}": ""},
+            install={"app": "/srv/app"},
+            permissions=context,
+        )
+        if version == "v1":
+            assert (await bench.deploy("web-01", deployment_id="d-v1")).outcome is Outcome.SUCCEEDED
+            await bench.pool.close()
+    host.write("/srv/hold", "")
+    running = asyncio.create_task(bench.deploy("web-01", deployment_id="d-v2"))
+    await until(lambda: host.path("/srv/held").exists())
+    host.power_off()
+    await asyncio.to_thread(fleet.boot, host)
+    host.run("rm /srv/hold")
+    outcome = await running
+    assert (outcome.outcome, outcome.failed_event, outcome.was_touched) == (Outcome.INTERRUPTED, "Install", True)
+    bench.freeze(target, deployment_id="d-undo", revision=None, undo=Undo(deployment_id="d-v2"))
+    assert (await bench.deploy("web-01", deployment_id="d-undo")).outcome is Outcome.SUCCEEDED
+    await bench.pool.close()
+    assert host.run("cat /srv/app/page; ls /srv/app") == "v1page\nv1\n"
+
+
+# ── clocks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# The whole runner lives with another wall clock, which can be set while it runs; CLOCK_REALTIME itself is everybody's.
+OTHER_CLOCK = """
+import runpy, sys, time
+real, file = time.time, {file!r}
+def off():
+    with open(file) as text:
+        return float(text.read() or 0)
+time.time = lambda: real() + off()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_clock_that_is_two_hours_off_and_set_right_in_between_ends_nothing(tmp_path: Path) -> None:
+    clock, python = tmp_path / "clock", tmp_path / "python"
+    clock.write_text("7200")
+    (tmp_path / "clock.py").write_text(OTHER_CLOCK.format(file=str(clock)))
+    python.write_text(f'#!/bin/sh\nshift 2\nexec /usr/bin/python3 -I -S {tmp_path}/clock.py "$@"\n')
+    python.chmod(0o755)
+    host = LocalHost(tmp_path / "host", str(python))
+    waits = '#!/bin/sh\ntouch "$TOWLINE_ROOT/begun"\nwhile [ ! -e "$TOWLINE_ROOT/go" ]; do sleep 0.05; done\n'
+    archive = tar_of({"hook.sh": waits})
+    plan = plan_of(hooks={"AfterInstall": [script("hook.sh", timeout=50)]})
+    limits = {"lock_wait": 30, "deadline": 60, "silence": 60, "event": 55}
+    state, began = HostState(), time.time()
+    with host.call("deploy", "d-1", archive, plan=plan, limits=limits) as call:
+        call.until("need")
+        call.send(archive)
+        call.until("script_started")
+        eventually(host.path("/begun").exists)
+        for off in ("0", "-7200", "7200"):
+            clock.write_text(off)
+            time.sleep(0.4)  # longer than the runner's look at its limits
+        host.path("/go").touch()
+        end = call.finish()
+    assert end["outcome"] == "succeeded"
+    assert abs(end["time"] - time.time() - 7200) < 60 and 1 < end["offset"] < 50
+    for event in call.events:
+        state = state.after(event, time.time())
+    assert state.epoch and began - 1 < state.epoch < time.time(), "what is shown is the control side's time"
+    assert abs(host.ask("check")["time"] - time.time() - 7200) < 60, "and `check` shows the difference"
+
+
+# ── Python ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# No such Python can be had any more: this one says of itself that it is old, which is what is looked at.
+OLD = """#!/bin/sh
+exec /usr/bin/python3 -I -S -c 'import sys
+sys.version_info, sys.version = (3, 5, 2, "final", 0), "3.5.2 (default)"
+code, sys.argv = sys.argv[4], ["-c", sys.argv[5]]
+exec(code)' "$@"
+"""
+
+
+def refusal(python: str) -> dict[str, str]:
+    """What a host says to the command that starts the runner."""
+    command = start_command("ab" * 32, python=python, become_root=False)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    answer: dict[str, str] = json.loads(done.stdout)
+    assert answer["kind"] == "refused" and "ssh.python" in answer["hint"]
+    return answer
+
+
+def test_a_python_that_is_too_old_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    old = tmp_path / "python3.5"
+    old.write_text(OLD)
+    old.chmod(0o755)
+    answer = refusal(str(old))
+    assert answer["code"] == "PythonTooOld"
+    assert "3.6 or newer" in answer["message"] and "3.5.2" in answer["message"]
+
+
+def test_python_2_is_told_as_too_old() -> None:
+    said = "Unknown option: -I\nusage: /usr/bin/python2 [option] ... [-c cmd | -m mod | file | -] [arg] ..."
+    error = ended_early(2, said, "", spoke=False)
+    assert error.code == "PythonTooOld" and "3.6 or newer" in error.message and "ssh.python" in error.hint
+
+
+def test_a_python_that_is_not_there_is_named() -> None:
+    answer = refusal("/opt/nowhere/python3.9")
+    assert answer["code"] == "NoPython" and "/opt/nowhere/python3.9" in answer["message"]
