@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import LocalHost, plan_of, script, tar_of
+from tests.host.support import RUNNER, LocalHost, plan_of, script, tar_of
 
 
 def pythons() -> list[str]:
@@ -77,4 +77,17 @@ def test_what_is_pruned_goes_with_its_journal(host: LocalHost) -> None:
         host.deploy(f"d-{number}", BUNDLE, PLAN, limits={"max_revisions": 2})
     assert sorted(path.name for path in host.deployment("d-1").parent.iterdir()) == ["d-2", "d-3"]
     assert sorted(path.stem for path in host.state("journals").iterdir()) == ["d-2", "d-3"]
+    assert sorted(path.name for path in host.state("locks").iterdir()) == ["deployment-d-2", "deployment-d-3", "host"]
     assert not list(host.state("asked").iterdir()) and not host.state("working").exists()
+
+
+def test_of_what_has_no_directory_the_newest_are_remembered(host: LocalHost, tmp_path: Path) -> None:
+    host.runner = tmp_path / "runner.py"
+    host.runner.write_text(RUNNER.read_text().replace("\nLOOSE = 20\n", "\nLOOSE = 2\n"))
+    for number in range(4):
+        with host.call("undo", f"u-{number}", undo="d-0") as undo:
+            assert undo.finish()["nothing_to_do"]
+    host.deploy("d-1", BUNDLE, PLAN)
+    assert sorted(path.stem for path in host.state("journals").iterdir()) == ["d-1", "u-2", "u-3"]
+    locks = ["deployment-d-1", "deployment-u-2", "deployment-u-3", "host"]
+    assert sorted(path.name for path in host.state("locks").iterdir()) == locks
