@@ -288,7 +288,7 @@ def growing(middle: dict[str, float], end: dict[str, float]) -> list[str]:
     wrong = [
         f"{key} grew from {middle[key]:.0f} to {end[key]:.0f}" for key in must_not if end[key] > 1.25 * middle[key] + 5
     ]
-    # Each turn is a new run of the group's workflow, and its tables grow to TABLE entries, then what is not used is dropped.
+    # Each turn is a new run of the group; its tables grow to TABLE entries, then what is not used is dropped.
     bounds = {"events": 100, "state": STATE_BYTES}
     return wrong + [f"group: {end[key]:.0f} {key}, {most} allowed" for key, most in bounds.items() if end[key] > most]
 
