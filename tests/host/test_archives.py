@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import http.server
 import io
 import ssl
@@ -58,6 +60,76 @@ HOSTILE: dict[str, Callable[[str], bytes]] = {
     "zip dot-dot": lambda out: zip_with("../../../../x", 0o100644, b"x"),
     "zip device": lambda out: zip_with("d", 0o020644, b""),
 }
+
+
+# What the runner reads by itself and what it leaves to tarfile must come out the same.
+KINDS: dict[str, Callable[[], bytes]] = {
+    "GNU, long names": lambda: tar_as(tarfile.GNU_FORMAT, "d/" * 60 + "f"),
+    "POSIX, long names": lambda: tar_as(tarfile.PAX_FORMAT, "d/" * 150 + "f"),
+    "POSIX, a prefix": lambda: tar_as(tarfile.USTAR_FORMAT, "d" * 90 + "/" + "f" * 90),
+    "POSIX, fractions of a second": lambda: tar_as(tarfile.PAX_FORMAT, "f", mtime=1577836800.5),
+    "GNU, a number in base 256": lambda: tar_as(tarfile.GNU_FORMAT, "f", uid=2**22),
+    "names of other letters": lambda: tar_as(tarfile.GNU_FORMAT, "zoë/ß"),
+    "not compressed": lambda: gzip.decompress(tar_as(tarfile.GNU_FORMAT, "a/f")),
+    "two gzip members": lambda: b"".join(map(gzip.compress, halves(gzip.decompress(tar_as(tarfile.GNU_FORMAT, "f"))))),
+    "bzip2": lambda: bz2.compress(gzip.decompress(tar_as(tarfile.GNU_FORMAT, "a/f"))),
+    "no end": lambda: gzip.compress(without_end(gzip.decompress(tar_as(tarfile.GNU_FORMAT, "a/f")))),
+}
+
+
+def tar_as(kind: int, name: str, **fields: Any) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz", format=kind) as tar:
+        for member, more, data in (
+            ("plain", {"mode": 0o640}, b"first"),
+            (name, {"mode": 0o750, **fields}, bytes(range(256)) * 700),
+            ("dir/", {"type": tarfile.DIRTYPE, "mode": 0o711}, b""),
+            ("link", {"type": tarfile.SYMTYPE, "linkname": "plain"}, b""),
+            ("other", {"type": tarfile.LNKTYPE, "linkname": "plain", "mode": 0o640}, b""),
+        ):
+            info = tarfile.TarInfo(member)
+            info.size, info.mtime = len(data), 1577836800
+            for key, value in more.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(data))
+    return raw.getvalue()
+
+
+def halves(data: bytes) -> tuple[bytes, bytes]:
+    return data[:700], data[700:]
+
+
+def without_end(data: bytes) -> bytes:
+    """Cut behind the last member."""
+    while data.endswith(bytes(512)):
+        data = data[:-512]
+    return data
+
+
+def looks(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """Mode, owner, time and content of everything below."""
+    found = {}
+    for path in folder.rglob("*"):
+        info = path.lstat()
+        content = bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        time = 0 if path.is_symlink() else int(info.st_mtime)
+        found[str(path.relative_to(folder))] = info.st_mode, info.st_uid, time, content
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_kind_of_tar_comes_out_as_tarfile_reads_it(host: LocalHost, tmp_path: Path, kind: str) -> None:
+    archive = KINDS[kind]()
+    host.deploy("d-1", archive, plan_of())
+    expected = tmp_path / "expected"
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(expected)
+    found = looks(host.deployment("d-1") / "deployment-archive")
+    assert set(found) == set(looks(expected))
+    made = {"/".join(name.split("/")[:n]) for name in found for n in range(1, name.count("/") + 1)}  # without a member
+    assert {k: v for k, v in found.items() if k not in made} == {
+        k: v for k, v in looks(expected).items() if k not in made
+    }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
