@@ -219,7 +219,7 @@ class Follower:
                     path = await self.archives.file(self.order.revision)
                     await transport.send({"reply": "archive", "size": path.stat().st_size}, path)
                 case "url":
-                    await transport.send({"reply": "url", "url": await self._url()})
+                    await transport.send({"reply": "url", "url": await self._url(anew=True)})
                 case "plan":
                     await transport.send(_plan_reply(need))
                 case other:
@@ -230,10 +230,10 @@ class Follower:
             self._own_fault = error
             await transport.send({"reply": "none", "code": error.code, "message": str(error)})
 
-    async def _url(self) -> str | None:
+    async def _url(self, *, anew: bool = False) -> str | None:
         """A presigned URL. Where a runner may be at work already, a fault of ours must not keep us from attaching."""
         try:
-            return await self.archives.url(self.order.revision) if self.order.revision else None
+            return await self.archives.url(self.order.revision, anew=anew) if self.order.revision else None
         except TowlineError:
             if self.may_have_begun:
                 return None

@@ -24,8 +24,8 @@ CACHED = 64
 class Archives(Protocol):
     """Where hosts get a revision's archive from (activities/revisions.py)."""
 
-    async def url(self, revision: ResolvedRevision, /) -> str | None:
-        """A presigned URL, a secret; None where hosts cannot fetch by themselves."""
+    async def url(self, revision: ResolvedRevision, /, *, anew: bool = False) -> str | None:
+        """A presigned URL, a secret, just signed if `anew`; None where hosts cannot fetch by themselves."""
 
     async def file(self, revision: ResolvedRevision, /) -> Path:
         """The archive on the worker's disk, its SHA-256 checked; raises OurFault, NotFound or InvalidBundle."""

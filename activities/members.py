@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
-from towline.catalogue import Catalogue
+from towline.catalogue import Catalogue, of_kind
 from towline.errors import InvalidInput
 from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord, SshSettings, Target
@@ -24,13 +24,15 @@ class Members:
 
     async def of_group(self, group: DeploymentGroup) -> tuple[dict[str, Target], list[str]]:
         """The group's instances now, by name; and warnings."""
-        records, settings = await asyncio.gather(self._catalogue.instances(), self._ssh_settings())
+        records = await self._catalogue.read_all("instance", "ssh", "ec2")
+        settings = of_kind(records, "ssh", NamedSshSettings.model_validate)
+        sources = of_kind(records, "ec2", Ec2Source.model_validate)
         warnings: list[str] = []
         targets: dict[str, Target] = {}
-        for record in records.values():
+        for record in of_kind(records, "instance", InstanceRecord.model_validate).values():
             if selects(group, candidate(record)):
                 targets[record.instance_name] = _target(record, settings)
-        for found in await self.on_ec2(group, await self._sources()) if group.seeks_ec2 else ():
+        for found in await self.on_ec2(group, list(sources.values())) if group.seeks_ec2 else ():
             targets[found.candidate.name] = _ec2_target(found, settings)
             if found.state != "running":
                 warnings.append(f"{found.candidate.name} is {found.state}")
@@ -38,19 +40,12 @@ class Members:
 
     async def declared(self, names: Iterable[str]) -> dict[str, Target]:
         """Those of these names that are declared, whatever group they are in."""
-        records, settings = await asyncio.gather(
-            self._catalogue.read(f"instance/{name}" for name in names), self._ssh_settings()
+        records, ssh = await asyncio.gather(
+            self._catalogue.read(f"instance/{name}" for name in names), self._catalogue.read_all("ssh")
         )
+        settings = of_kind(ssh, "ssh", NamedSshSettings.model_validate)
         found = [InstanceRecord.model_validate(record.value) for record in records.values()]
         return {record.instance_name: _target(record, settings) for record in found}
-
-    async def _ssh_settings(self) -> dict[str, SshSettings]:
-        records = await self._catalogue.read_all("ssh")
-        return {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in records.items()}
-
-    async def _sources(self) -> list[Ec2Source]:
-        records = await self._catalogue.read_all("ec2")
-        return [Ec2Source.model_validate(record.value) for record in records.values()]
 
     async def on_ec2(self, group: DeploymentGroup, sources: Sequence[Ec2Source]) -> list[Found]:
         """The group's EC2 instances in the regions of these sources."""

@@ -31,6 +31,8 @@ from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, R
 from towline.store import Store
 
 URL_SECONDS = 900
+_Place = tuple[str, str, RevisionLocation]
+SHARED_SECONDS = 60  # for so long hosts that begin together are given the same URL
 """How long a presigned URL is good for: one is made when a host has its turn, and another on demand."""
 
 
@@ -130,10 +132,25 @@ class Archives:
         self._cache = cache
         self._s3 = s3 or S3()
         self._fetching: dict[str, asyncio.Task[Path]] = {}
+        self._signed: dict[_Place, tuple[float, asyncio.Task[str | None]]] = {}
 
-    async def url(self, revision: ResolvedRevision) -> str | None:
-        """A presigned URL, a secret; None where hosts cannot fetch by themselves. Raises OurFault."""
-        return await asyncio.to_thread(archive_url, revision, self._store, self._s3)
+    async def url(self, revision: ResolvedRevision, *, anew: bool = False) -> str | None:
+        """A presigned URL, a secret, signed a minute ago at most, or just now (`anew`: the last one was refused).
+
+        None where hosts cannot fetch by themselves. Raises OurFault.
+        """
+        now = asyncio.get_running_loop().time()
+        place = revision.sha256, revision.store_key, revision.location
+        self._signed = {place: kept for place, kept in self._signed.items() if now - kept[0] < SHARED_SECONDS}
+        if anew or place not in self._signed:
+            signing = asyncio.to_thread(archive_url, revision, self._store, self._s3)
+            self._signed[place] = now, asyncio.create_task(signing)
+        _, task = self._signed[place]
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            self._signed.pop(place, None)  # the next one tries again
+            raise
 
     async def file(self, revision: ResolvedRevision) -> Path:
         """The archive on this worker's disk, its digest checked. Raises OurFault, NotFound or InvalidBundle.

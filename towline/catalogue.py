@@ -80,9 +80,9 @@ class Catalogue:
 
     # ── records ──
 
-    async def read_all(self, kind: Kind) -> dict[str, Record]:
-        """All records of a kind by key, in order; raises `TemporalUnavailable`."""
-        parts = await asyncio.gather(*(self._read_part(part, kind) for part in names.catalogue_workflow_ids()))
+    async def read_all(self, *kinds: Kind) -> dict[str, Record]:
+        """All records of these kinds by key, in order, with one question to each part; raises `TemporalUnavailable`."""
+        parts = await asyncio.gather(*(self._read_part(part, kinds) for part in names.catalogue_workflow_ids()))
         records = [record for part in parts for record in part]
         return {record.key: record for record in sorted(records, key=lambda record: record.key)}
 
@@ -121,7 +121,7 @@ class Catalogue:
 
     async def groups(self) -> dict[str, DeploymentGroup]:
         """All deployment groups by `application/group`."""
-        return await self._all("group", DeploymentGroup.model_validate)
+        return of_kind(await self.read_all("group"), "group", DeploymentGroup.model_validate)
 
     async def config(self, name: str) -> DeploymentConfig | None:
         """A deployment configuration, predefined or custom, or None."""
@@ -133,11 +133,11 @@ class Catalogue:
 
     async def configs(self) -> dict[str, DeploymentConfig]:
         """The custom deployment configurations by name."""
-        return await self._all("config", DeploymentConfig.model_validate)
+        return of_kind(await self.read_all("config"), "config", DeploymentConfig.model_validate)
 
     async def instances(self) -> dict[str, InstanceRecord]:
         """All declared instances by name."""
-        return await self._all("instance", InstanceRecord.model_validate)
+        return of_kind(await self.read_all("instance"), "instance", InstanceRecord.model_validate)
 
     async def setting(self, name: str) -> dict[str, Any]:
         """A setting, empty where it was never written."""
@@ -169,14 +169,11 @@ class Catalogue:
 
     # ── one part ──
 
-    async def _all(self, kind: Kind, load: Callable[[Any], T]) -> dict[str, T]:
-        return {key.partition("/")[2]: load(record.value) for key, record in (await self.read_all(kind)).items()}
-
-    async def _read_part(self, part: str, kind: Kind) -> list[Record]:
+    async def _read_part(self, part: str, kinds: tuple[Kind, ...]) -> list[Record]:
         records: list[Record] = []
         after = ""
         while True:
-            page = await self._query(part, "page", PageRequest(kind=kind, after=after))
+            page = await self._query(part, "page", PageRequest(kinds=kinds, after=after))
             records.extend(page.records)
             if not page.has_more:
                 return records
@@ -257,6 +254,12 @@ class Catalogue:
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             task_timeout=names.TASK_TIMEOUT,
         )
+
+
+def of_kind(records: Mapping[str, Record], kind: Kind, load: Callable[[Any], T]) -> dict[str, T]:
+    """The records of one kind, as what they mean, by name."""
+    prefix = f"{kind}/"
+    return {key.removeprefix(prefix): load(found.value) for key, found in records.items() if key.startswith(prefix)}
 
 
 def group_key(application: str, group: str) -> str:

@@ -172,8 +172,12 @@ class Deployments:
                 return None
         return await self._ended(deployment_id)
 
-    async def watch(self, deployment_id: str, patience: float = 120.0) -> AsyncIterator[Sight]:
-        """Looks at a deployment until it has ended; the last sight has the final view, the moment it is there.
+    async def watch(
+        self, deployment_id: str, patience: float = 120.0, pace: float = LOOK_SECONDS
+    ) -> AsyncIterator[Sight]:
+        """Looks at a deployment every `pace` seconds until it has ended (a large one more rarely).
+
+        The last sight has the final view, the moment it is there.
 
         While no worker answers, sights say so and the watch goes on, for `patience` seconds at most: then, as when
         Temporal itself stays away for so long, `TemporalUnavailable` is raised. The rollout is not touched by that.
@@ -196,7 +200,7 @@ class Deployments:
                 if sight.has_ended:
                     return
                 is_large = sight.view is not None and sight.view.progress.total > LARGE_FLEET
-                await asyncio.wait({ending}, timeout=LOOK_SECONDS_LARGE if is_large else LOOK_SECONDS)
+                await asyncio.wait({ending}, timeout=max(pace, LOOK_SECONDS_LARGE) if is_large else pace)
         finally:
             ending.cancel()
 

@@ -109,9 +109,7 @@ def _shown(name: str) -> str:
     return repr(f"{kind}:…") if colon and re.fullmatch(r"[a-z]{1,20}", kind) else "(not shown)"
 
 
-_NAMED = (
-    r"(?:[\w-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)"
-)
+_NAMED = r"(?:(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)"
 _LOOKS_SECRET = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     # user:password@ in an address

@@ -39,7 +39,7 @@ class Catalogue:
 
     @workflow.query
     def page(self, request: PageRequest) -> Page:
-        """Records of a kind, in order of their keys."""
+        """Records of some kinds, in order of their keys."""
         return self._table.page(request)
 
     @workflow.query

@@ -33,6 +33,8 @@ from tests.bench.s3 import BUCKET, put, s3_process
 from tests.fleet.box import Fleet
 from towline.devserver import free_port
 
+# As it is installed: with its modules compiled. Some machines keep Python from that, and each start would compile them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TOWLINE = [sys.executable, "-m", "towline"]
 
 

@@ -38,7 +38,7 @@ class OneArchive:
         self.urls: list[str] = []
         self.asked: list[str] = []
 
-    async def url(self, revision: ResolvedRevision) -> str | None:
+    async def url(self, revision: ResolvedRevision, *, anew: bool = False) -> str | None:
         self.asked.append("url")
         return self.urls.pop(0) if self.urls else None
 

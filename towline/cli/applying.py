@@ -114,8 +114,7 @@ async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: C
 
 async def _existing(catalogue: Catalogue) -> dict[str, Record]:
     """All records of the kinds that `apply` knows."""
-    parts = await asyncio.gather(*(catalogue.read_all(kind) for kind in APPLIED))
-    return {key: record for part in parts for key, record in part.items()}
+    return await catalogue.read_all(*APPLIED)
 
 
 async def _tell_ec2(client: Client, changes: Changes) -> None:

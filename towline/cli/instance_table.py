@@ -10,7 +10,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from towline.catalogue import Catalogue
+from towline.catalogue import Catalogue, of_kind
 from towline.cli.ec2 import ec2_members
 from towline.cli.say import result, result_json, say, warn
 from towline.errors import NotFound
@@ -105,12 +105,13 @@ def show(group: str, *, as_json: bool) -> None:
 async def read_rows(client: Client, wanted: str = "") -> list[Row]:
     """The rows of one group, of an application's groups, or of all; in the order of groups and names."""
     catalogue = Catalogue(client)
-    groups, instances, ssh = await asyncio.gather(catalogue.groups(), catalogue.instances(), catalogue.read_all("ssh"))
-    settings = {key.partition("/")[2]: NamedSshSettings.model_validate(found.value) for key, found in ssh.items()}
-    chosen = _chosen(groups, wanted)
+    records = await catalogue.read_all("group", "instance", "ssh", "ec2")
+    instances = of_kind(records, "instance", InstanceRecord.model_validate)
+    settings = of_kind(records, "ssh", NamedSshSettings.model_validate)
+    chosen = _chosen(of_kind(records, "group", DeploymentGroup.model_validate), wanted)
     memories = await asyncio.gather(*(read_memory(client, group) for group in chosen.values()))
-    sources = await catalogue.read_all("ec2") if any(group.seeks_ec2 for group in chosen.values()) else {}
-    on_ec2 = await ec2_members(client, chosen.values(), [record.value for record in sources.values()])
+    sources = of_kind(records, "ec2", dict)
+    on_ec2 = await ec2_members(client, chosen.values(), list(sources.values()))
     rows: list[Row] = []
     for (name, group), (_, states) in zip(chosen.items(), memories, strict=True):
         found = on_ec2.get(name)

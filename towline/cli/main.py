@@ -5,6 +5,7 @@ Commands are imported only when they are asked for: `towline --help` must not pa
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -93,6 +94,8 @@ def main() -> NoReturn:
     The interpreter aborts at exit once in a while (status 134) when Temporal's threads are still at work; the exit
     status of a command must not depend on that.
     """
+    # Imports make half a million objects that stay: looking through them at every 700th takes a tenth of a start.
+    gc.set_threshold(50_000, 20, 20)
     put_ours_first()
     status = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):

@@ -19,6 +19,8 @@ EVENTS_UP_TO = 100
 class ProgressLines:
     """Tells what has changed since it was last asked."""
 
+    pace = 1.0
+
     def __init__(self, write: Callable[[str], None] = say) -> None:
         self._write = write
         self._told: dict[tuple[str, str], str] = {}

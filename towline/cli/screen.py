@@ -25,6 +25,8 @@ ABOVE = 7
 class Screen:
     """Draws the newest state; a fleet that is higher than the screen is summarised."""
 
+    pace = 0.5
+
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         self._drawing = Drawing(console=self._console, auto_refresh=False, transient=False)

@@ -14,7 +14,9 @@ from towline.model.messages import DeploymentView
 
 
 class Display(Protocol):
-    """Shows a deployment as it goes on."""
+    """Shows a deployment as it goes on; `pace` is how many seconds lie between two looks at it."""
+
+    pace: float
 
     def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
         """Shows the newest state; `child` is the rollback that runs, and `live` are then its instances."""
@@ -47,7 +49,7 @@ async def follow(door: Door, deployment_id: str, shown: Display, patience: float
     """
     fleets = {deployment_id: door.fleet(deployment_id)}
     try:
-        async for sight in door.deployments.watch(deployment_id, patience):
+        async for sight in door.deployments.watch(deployment_id, patience, shown.pace):
             if sight.view is None:
                 shown.trouble(sight.trouble)
             elif sight.has_ended:

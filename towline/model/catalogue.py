@@ -9,9 +9,11 @@ mean is not known here: `manifest.py` and `towline/catalogue.py` do.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import zlib
 from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -65,9 +67,9 @@ class BatchAnswer(Message):
 
 
 class PageRequest(Message):
-    """Asks for the records of a kind whose keys follow `after`, in order of their keys."""
+    """Asks for the records of these kinds whose keys follow `after`, in order of their keys."""
 
-    kind: Kind
+    kinds: tuple[Kind, ...] = Field(min_length=1)
     after: str = ""
     limit: int = Field(default=PAGE_LIMIT, ge=1, le=PAGE_LIMIT)
 
@@ -138,20 +140,24 @@ class Table:
         return BatchAnswer(versions=versions)
 
     def page(self, request: PageRequest) -> Page:
-        """The next records of a kind: at most `limit`, at most `PAGE_BYTES`, at least one if there is any."""
-        prefix = f"{request.kind}/"
-        start = bisect_right(self._keys, max(request.after, prefix))
+        """The next records of these kinds: at most `limit`, at most `PAGE_BYTES`, at least one if there is any."""
         found: list[Record] = []
         size = 0
-        for key in self._keys[start:]:
-            if not key.startswith(prefix):
-                break
+        for key in self._keys_of(request.kinds, request.after):
             record = self._records[key]
             size += _size(record)
             if found and (len(found) == request.limit or size > PAGE_BYTES):
                 return Page(records=tuple(found), has_more=True)
             found.append(record)
         return Page(records=tuple(found))
+
+    def _keys_of(self, kinds: Iterable[Kind], after: str) -> Iterator[str]:
+        for prefix in sorted(f"{kind}/" for kind in set(kinds)):
+            start = bisect_right(self._keys, max(after, prefix))
+            for key in itertools.islice(self._keys, start, None):
+                if not key.startswith(prefix):
+                    break
+                yield key
 
     def read(self, keys: Keys) -> Page:
         """The records of these keys that exist, as far as one page holds them (`has_more` otherwise)."""

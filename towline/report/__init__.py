@@ -7,6 +7,7 @@ forbids scripts, frames, forms and every address. The one style sheet is allowed
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ def render(report: Mapping[str, Any]) -> str:
     )
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
