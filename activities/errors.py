@@ -9,13 +9,37 @@ will not get better by itself, so it is not tried again; a fault of ours or of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from towline.errors import Conflict, InvalidInput, NotFound, TowlineError, WithProblems
+from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable, TowlineError, WithProblems
+
+PATIENCE_SECONDS = 120.0
+PAUSE_SECONDS = 2.0
+
+Out = TypeVar("Out")
+
+
+async def patiently(read: Callable[[], Awaitable[Out]]) -> Out:
+    """Reads from Temporal; where it, or a worker that answers for it, is overloaded or away, tries again for a while.
+
+    Raises the last `TemporalUnavailable` then.
+    """
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await read()
+        except TemporalUnavailable as error:
+            if time.monotonic() >= ends:
+                raise
+            activity.logger.warning("tried again soon: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.ec2 import MakeClient
-from activities.errors import translated
+from activities.errors import patiently, translated
 from activities.frozen import check_is_new
 from activities.members import Members
 from towline import aws
@@ -68,7 +68,7 @@ class InventoryActivities:
     async def read_group(self, request: ReadGroup) -> GroupFacts:
         """The group and the configuration in force; NotFound with CodeDeploy's code and the near names otherwise."""
         with translated():
-            return await self.group_facts(request)
+            return await patiently(lambda: self.group_facts(request))
 
     async def group_facts(self, request: ReadGroup) -> GroupFacts:
         """The same without Temporal's errors."""
@@ -101,7 +101,7 @@ class InventoryActivities:
     async def read_fleet(self, request: ReadFleet) -> Fleet:
         """Resolves the instances, orders them, and freezes how to reach them in the store. May be repeated."""
         with translated():
-            return await self.fleet(request)
+            return await patiently(lambda: self.fleet(request))
 
     async def fleet(self, request: ReadFleet) -> Fleet:
         """The same without Temporal's errors. Raises InvalidInput, NotFound, OurFault, TemporalUnavailable."""

@@ -40,6 +40,7 @@ from towline.model.catalogue import (
 from towline.model.config import PREDEFINED, DeploymentConfig
 from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord
+from towline.sharing import SharedReads
 from towline.temporal import asking, is_absent
 
 READ_TIMEOUT = timedelta(seconds=5)
@@ -77,11 +78,18 @@ class Catalogue:
         self._client = client
         self._task_queue = task_queue
         self._by = by or whoami()
+        self._reads: SharedReads[dict[str, Record]] = SharedReads()
 
     # ── records ──
 
     async def read_all(self, *kinds: Kind) -> dict[str, Record]:
-        """All records of these kinds by key, in order, with one question to each part; raises `TemporalUnavailable`."""
+        """All records of these kinds by key, in order, with one question to each part; raises `TemporalUnavailable`.
+
+        Deployments that begin together read it together: each by itself, they would overload the workers that answer.
+        """
+        return dict(await self._reads.read(" ".join(kinds), lambda: self._read_all(*kinds)))
+
+    async def _read_all(self, *kinds: Kind) -> dict[str, Record]:
         parts = await asyncio.gather(*(self._read_part(part, kinds) for part in names.catalogue_workflow_ids()))
         records = [record for part in parts for record in part]
         return {record.key: record for record in sorted(records, key=lambda record: record.key)}
