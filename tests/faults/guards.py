@@ -286,8 +286,8 @@ GUARDS = (
         "next-version-is-read",
         1,
         "towline/model/base.py",
-        "    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)\n",
-        '    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)\n',
+        "    model_config = ConfigDict(frozen=True, alias_generator=",
+        '    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=',
         f"{VERSIONS}::test_a_worker_of_another_version_takes_a_rollout_over",
     ),
     Guard(
