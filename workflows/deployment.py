@@ -221,10 +221,12 @@ class Deployment:
         ledger.conclude(DeploymentStatus.SUCCEEDED)
 
     async def _remember(self) -> None:
-        """Tells the group how the instances ended, shard by shard, so that no message grows with the fleet."""
-        for outcome in self._ledger.outcomes:
+        """Tells the group how the instances ended, shard by shard, and writes the report."""
+        await asyncio.gather(self._tell_the_group(), self._record())
+
+    async def _tell_the_group(self) -> None:
+        for outcome in self._ledger.outcomes:  # no message grows with the fleet
             await call(calls.record_outcomes, self._outcome_page(outcome), TURN)
-        await self._record()
 
     # ── compensation ─────────────────────────────────────────────────────────────────────────────────────────────
 

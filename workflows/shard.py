@@ -7,7 +7,9 @@ The arithmetic is in `towline/model/window.py`, the question whose fault a refus
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -37,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.window import FAILURES, Window
     from workflows import calls
 
+BETWEEN_STEPS = timedelta(seconds=1)
 NAMED = 10
 """How many names, or failures with their log tails, a shard tells of: histories stay small."""
 
@@ -64,7 +67,8 @@ class Shard:
         self._has_halted = False  # running hooks were told to end
         self._news = asyncio.Event()
         self._sequence = 0
-        self._told: tuple[object, ...] = ()
+        self._told_decisive: tuple[object, ...] = ()
+        self._told_step = 0
 
     # ── the story ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -274,10 +278,9 @@ class Shard:
             failures=tuple(self._failures),
         )
 
-    def _worth_telling(self) -> tuple[object, ...]:
-        """Changes when the deployment must hear of it: at once what it decides by, the rest in some ten steps."""
+    def _decisive(self) -> tuple[object, ...]:
+        """What the deployment decides by: it must hear of a change at once."""
         window = self._window
-        step = -(-len(self._request.members) // 10)
         slots_step = max(1, window.granted.slots // 10)
         returned = window.returned.slots + window.returned.healthy + window.gained
         is_starved = not window.in_flight and bool(window.waiting)
@@ -287,17 +290,29 @@ class Shard:
             self._faults.blocked,
             self._begins_nothing_more,
             window.in_flight[:NAMED] if self._orders.paused or self._begins_nothing_more else (),
-            window.count(*Outcome) // step,
             returned // slots_step if self._orders.lease.returns_wanted else 0,
             (is_starved, window.granted) if is_starved else (),
         )
 
+    def _must_tell(self) -> bool:
+        return self._decisive() != self._told_decisive
+
+    def _step(self) -> int:
+        """How far it is, for the summary in the Web UI: some ten steps, so that histories stay small."""
+        return self._window.count(*Outcome) // -(-len(self._request.members) // 10)
+
     async def _report(self) -> None:
-        """Signals progress when there is something to tell, one signal at a time, so that a burst becomes one."""
-        self._told = self._worth_telling() if self._request.stop is None and not self._request.paused else ()
+        """Signals progress when there is something to tell, one signal at a time, so that a burst becomes one.
+
+        A mere step waits until the last signal is a while ago: each costs the deployment a workflow task.
+        """
+        if self._request.stop is None and not self._request.paused:
+            self._told_decisive = self._decisive()
         while True:
-            await workflow.wait_condition(lambda: self._worth_telling() != self._told)
-            self._told = self._worth_telling()
+            await workflow.wait_condition(lambda: self._must_tell() or self._step() != self._told_step)
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(self._must_tell, timeout=BETWEEN_STEPS)
+            self._told_decisive, self._told_step = self._decisive(), self._step()
             self._sequence += 1
             await signal(self._request.deployment_id, names.SHARD_PROGRESS, self._progress())
 
