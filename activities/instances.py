@@ -77,6 +77,7 @@ class InstanceActivities:
         """
         try:
             frozen, target = await self._frozen.of_instance(order)
+            plan = await self._frozen.plan(frozen) if frozen.revision else None
         except TowlineError as error:
             if activity.info().attempt > 1:
                 raise _try_again(error) from error
@@ -85,7 +86,7 @@ class InstanceActivities:
             follower = Follower(
                 order=frozen,
                 target=target,
-                plan=await self._frozen.plan(frozen) if frozen.revision else None,
+                plan=plan,
                 pool=self._pool,
                 archives=self._archives,
                 log=log,

@@ -204,6 +204,14 @@ async def test_missing_order_blocks_and_touches_nothing(bench: Bench) -> None:
     assert (await bench.deploy("web-01")).outcome is Outcome.SUCCEEDED  # a failed read is not remembered
 
 
+async def test_a_plan_that_is_gone_blocks_and_touches_nothing(bench: Bench) -> None:
+    bench.freeze(fake("web-01"))
+    (bench.path / "store/plans/p.json").unlink()
+    outcome = await bench.deploy("web-01")
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.BLOCKED, False)
+    assert bench.hosts.starts == []
+
+
 async def test_store_that_fails_after_the_work_is_tried_again_by_attaching(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ class Case:
 CASES = [
     Case("succeeded", "Succeeded", 0),
     Case("succeeded although the last instance failed", "Succeeded", 0, progress=Progress(is_whole=False, touched=3)),
-    Case("failed before anything was touched", "Failed", 1, code="INVALID_REVISION"),
+    Case("failed before anything was touched", "Failed", 1, code="HEALTH_CONSTRAINTS_INVALID"),
+    Case("an AppSpec that was refused", "Failed", 2, "INVALID_REVISION"),
     Case("failed and taken back", "Failed", 1, code="HEALTH_CONSTRAINTS", progress=Progress(touched=4)),
     Case("failed, no rollback asked for", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(touched=4, is_whole=False)),
     Case("failed, rollback left a host owed", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(owed=("web-03",))),

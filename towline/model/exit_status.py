@@ -26,6 +26,7 @@ class ExitStatus(IntEnum):
 
 _BAD_INPUT = (
     ErrorCode.INVALID_REQUEST,
+    ErrorCode.INVALID_REVISION,
     ErrorCode.APPLICATION_MISSING,
     ErrorCode.DEPLOYMENT_GROUP_MISSING,
     "DeploymentConfigDoesNotExistException",
@@ -36,7 +37,8 @@ _BAD_INPUT = (
 def exit_status(view: DeploymentView) -> ExitStatus:
     """The exit status of a deployment that has ended; for one that has not, that sight of it was lost.
 
-    A failed one that touched nothing left the fleet whole. A request that names what does not exist is bad input.
+    A failed one that touched nothing left the fleet whole. A request that names what does not exist, and a
+    revision that cannot be used, are bad input, whether a command found that out or the deployment.
     Owed hosts weigh more than a stop: somebody has to look at them.
     """
     status = view.info.get("status")

@@ -74,7 +74,7 @@ class DirectoryStore:
 
     def _write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
-        with self._translated(key):
+        with self._translated(key, is_write=True):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
             try:
@@ -89,10 +89,12 @@ class DirectoryStore:
             _sync_folder(path.parent)
 
     @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def _translated(self, key: str, *, is_write: bool = False) -> Iterator[None]:
         try:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            if is_write:  # a file where a folder should be: nothing that somebody asked for is missing
+                raise OurFault(f"store {self._root}: {error}", "Look at what lies there.") from error
             raise NotFound(f"nothing is stored under {key} in {self._root}") from error
         except OSError as error:
             hint = f"Check that this user may write there: {self._root}"
