@@ -14,14 +14,13 @@ from tests.faults.table import command
 
 HOSTS = 4
 AIMS = [
-    Aim(1, (("temporal-kill", "hook"),)),
+    Aim(1, (("temporal-kill", "hook"), ("pause-resume", "start"))),
     Aim(2, (("worker-kill", "compensating"), ("reader-kill", "hook"))),
-    Aim(3, (("runner-kill", "hook"), ("worker-kill", "download"))),
-    Aim(4, (("terminate", "hook"),)),
+    Aim(3, (("runner-kill", "hook"), ("activity-reset", "download"))),
+    Aim(4, (("terminate", "hook-ended"),)),
     Aim(5, (("stop-now", "hook"), ("activity-reset", "start"))),
-    Aim(6, (("cancel-shard", "hook-ended"),)),
-    Aim(7, (("activity-reset", "between"), ("workers-kill", "pausing"))),
-    Aim(8, (("worker-freeze", "start"), ("worker-term", "stopping"))),
+    Aim(6, (("workers-kill", "between"), ("worker-term", "pausing"))),
+    Aim(7, (("cancel-shard", "stopping"),)),
 ]
 
 
