@@ -55,7 +55,8 @@ def undisturbed(scene: Scene, view: DeploymentView) -> Undisturbed:
 def check_end(scene: Scene, view: DeploymentView, model: Undisturbed, slots: int, found: Findings) -> None:
     """The end is that of the undisturbed run, as far as the faults allow; and so is what ran on each instance."""
     exempt, status = scene.hurt | scene.lost, view.info["status"]
-    is_lost = len(exempt) >= slots  # so many failed instances end any rollout
+    failing = {host.name for host in scene.kind.fails_on(scene.hosts)}
+    is_lost = len(exempt | failing) >= slots  # so many failed instances end any rollout
     allowed = (
         {model.status} | ({"Stopped"} if Effect.STOPS in scene.effect else set()) | ({"Failed"} if is_lost else set())
     )
@@ -73,8 +74,9 @@ def check_end(scene: Scene, view: DeploymentView, model: Undisturbed, slots: int
 
 
 def check_installed(scene: Scene, version: str, found: Findings) -> None:
-    """Every instance that was not hurt has this version's files."""
-    exempt = scene.hurt | scene.lost
+    """Every instance that was not hurt, and on which the revision did not fail, has this version's files."""
+    failed = scene.kind.fails_on(scene.hosts) if version == scene.version else []
+    exempt = scene.hurt | scene.lost | {host.name for host in failed}
     other = {host.name: host.installed for host in scene.hosts if host.installed != version and host.name not in exempt}
     if other:
         found.add(f"{version} was to be on every instance, but {other}")
@@ -134,7 +136,11 @@ def _check_outcome(scene: Scene, host: Instance, outcome: Outcome, found: Findin
 
 
 def check_hooks_ended(scene: Scene, found: Findings) -> None:
-    """Of a hook whose runner was killed no process is left, nor of any other."""
+    """A hook whose runner was killed is interrupted, and no process of its group is left."""
+    for host, run in scene.cut_short:
+        said = (host.journal(run.deployment) or [{}])[-1].get("outcome")
+        if said != "interrupted":
+            found.add(f"{host.name}: {run.event} of {run.deployment} lost its runner, and its journal says {said}")
     for host, run in scene.begun():
         if host.name in scene.hurt and (left := host.group(run.pid)):
             found.add(f"{host.name}: of {run.event} of {run.deployment} {left} are alive")

@@ -19,7 +19,7 @@ from tests.faults.checks import Findings, Undisturbed
 from tests.faults.injections import FAULTS, faults_for
 from tests.faults.instances import Instance
 from tests.faults.instants import INSTANTS, Holds, held_at
-from tests.faults.scene import Effect, Scene, before
+from tests.faults.scene import Effect, Kind, Scene, before
 from tests.faults.site import Site
 from tests.faults.source import Source
 from tests.faults.temporal import Temporal
@@ -87,7 +87,7 @@ class Harness:
         self._good = "v0"  # what every host runs between rounds
         self._typical = 2.0
         self._slots = len(hosts) // 2
-        self._models: dict[bool, Undisturbed] = {}
+        self._models: dict[Kind, Undisturbed] = {}
         self.most_memory = 0.0
 
     @classmethod
@@ -113,22 +113,18 @@ class Harness:
         """Undisturbed rollouts, of a good revision and of a bad one: how they end, what runs, how long they take."""
         view = await self.site.deploy("d-first", version=self._good)
         assert view.info["status"] == "Succeeded", view
-        for is_bad in (False, True):
-            scene = self._scene(Aim(0), is_bad)
+        for kind in (Kind.PARTLY_BAD, Kind.GOOD, Kind.BAD):
+            scene, found = self._scene(Aim(0), kind), Findings()
             self._arm(scene)
             began = time.monotonic()
             view = await self.site.deploy(scene.deployment_id, version=scene.version)
             self._typical = time.monotonic() - began
-            self._models[is_bad] = checks.undisturbed(scene, view)
-            self._good = self._good if is_bad else scene.version
-        found = Findings()
-        checks.check_installed(scene, self._good, found)
-        assert not found.wrong, found.wrong
-
-    @property
-    def models(self) -> dict[bool, Undisturbed]:
-        """How undisturbed rollouts end, by whether the revision is bad."""
-        return self._models
+            self._models[kind] = checks.undisturbed(scene, view)
+            self._good = self._good if kind is Kind.BAD else scene.version
+            self._check(scene, view, found)
+            assert view.info["status"] == ("Failed" if kind is Kind.BAD else "Succeeded"), view
+            assert not found.wrong, found.wrong
+            self._disarm(scene)
 
     # ── a round ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +132,8 @@ class Harness:
         """One round of a resolved aim, and the way back to a whole fleet."""
         self._round += 1
         dice = random.Random(f"{aim.seed} revision")
-        scene = self._scene(aim, dice.random() < 0.25 or any(INSTANTS[at].is_bad for _, at in aim.faults))
+        kind = dice.choice([Kind.GOOD, Kind.GOOD, Kind.PARTLY_BAD, Kind.BAD])
+        scene = self._scene(aim, next((INSTANTS[at].kind for _, at in aim.faults if INSTANTS[at].kind), None) or kind)
         began = time.monotonic()
         result = Result(aim=aim)
         try:
@@ -151,7 +148,7 @@ class Harness:
         self.most_memory = max(self.most_memory, *(worker.memory("VmHWM") for worker in self.site.workers))
         return result
 
-    def _scene(self, aim: Aim, is_bad: bool) -> Scene:
+    def _scene(self, aim: Aim, kind: Kind) -> Scene:
         for host in self.hosts:
             host.forget()
         return Scene(
@@ -159,16 +156,19 @@ class Harness:
             temporal=self.temporal,
             source=self.source,
             hosts=self.hosts,
-            deployment_id=f"d-{self._round}-{aim.seed}-{'bad' if is_bad else 'good'}",
-            version=f"{'bad' if is_bad else 'v'}{self._round}-{aim.seed}",
-            is_bad=is_bad,
+            deployment_id=f"d-{self._round}-{aim.seed}-{kind.value}",
+            version=f"{kind.value}-{self._round}-{aim.seed}",
+            kind=kind,
             typical_seconds=self._typical,
         )
 
     def _arm(self, scene: Scene) -> None:
-        if scene.is_bad:
-            for host in self.hosts:
-                host.fail(scene.version)
+        for host in scene.kind.fails_on(self.hosts):
+            host.fail(scene.version)
+
+    def _disarm(self, scene: Scene) -> None:
+        for host in scene.kind.fails_on(self.hosts):
+            host.mend(scene.version)
 
     async def _roll_out(self, scene: Scene, aim: Aim) -> DeploymentView:
         """The rollout with all that is done to it, to its end."""
@@ -179,7 +179,7 @@ class Harness:
         plans = []
         for number, (fault, at) in enumerate(aim.faults):
             dice = random.Random(f"{aim.seed} {number}")
-            held = held_at(INSTANTS[at], scene.is_bad, dice)
+            held = held_at(INSTANTS[at], scene.kind, dice)
             holds.add(held, gate=INSTANTS[at].gate)
             plans.append((fault, at, held, dice))
         over = asyncio.Event()
@@ -214,20 +214,26 @@ class Harness:
         await eventually(lambda: not self._runners(scene), seconds=60)
         message = view.info.get("errorInformation", {}).get("message", "")
         if Effect.ENDS in scene.effect and "ended from outside" in message:
+            checks.check_floor(scene, self._slots, result)
             await self._roll_back(scene, result)
         else:
-            checks.check_records(scene, result)
-            checks.check_end(scene, view, self._models[scene.is_bad], self._slots, result)
-            checks.check_hooks_ended(scene, result)
             if view.info["status"] == "Succeeded":
                 self._good = scene.version
-            if view.info["status"] == "Succeeded" or view.progress.is_whole:
-                checks.check_installed(scene, self._good, result)
-        checks.check_floor(scene, self._slots, result)
+            self._check(scene, view, result)
         checks.check_twice(scene, result)
+        self._disarm(scene)
         self._put_back(scene)
         await self._heal(scene, result)
         checks.check_reports(scene, result)
+
+    def _check(self, scene: Scene, view: DeploymentView, found: Findings) -> None:
+        """What must hold after a rollout that was not ended from outside."""
+        checks.check_records(scene, found)
+        checks.check_end(scene, view, self._models[scene.kind], self._slots, found)
+        checks.check_hooks_ended(scene, found)
+        checks.check_floor(scene, self._slots, found)
+        if view.info["status"] == "Succeeded" or view.progress.is_whole:
+            checks.check_installed(scene, self._good, found)
 
     async def _roll_back(self, scene: Scene, result: Result) -> None:
         """What a person does after a terminate: everything goes back. A compensation that had begun comes first."""
@@ -244,7 +250,8 @@ class Harness:
         """What faults were allowed to leave is put right as a person would: by deploying what is good."""
         await eventually(lambda: not self._runners(scene), seconds=60)
         # An instance that was hurt may have the right files and has yet not succeeded: an undo would pass them over.
-        if all(host.installed == self._good for host in self.hosts) and not result.wrong and not scene.hurt:
+        is_even = not scene.hurt and (self._good != scene.version or not scene.kind.fails_on(self.hosts))
+        if all(host.installed == self._good for host in self.hosts) and not result.wrong and is_even:
             return
         deployment_id = f"d-{self._round}-heal"
         result.deployments += 1

@@ -9,11 +9,12 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetActivityRequest
 
-from tests.faults.instances import BoxHost, children_of
+from tests.faults.instances import BoxHost, Instance, Run, children_of
 from tests.faults.scene import Effect, Scene, insist, pick, until
 from tests.faults.site import WorkerProcess
 from towline.model import names
@@ -137,12 +138,22 @@ async def terminate(scene: Scene, dice: random.Random) -> bool:
 
 
 async def kill_a_runner(scene: Scene, dice: random.Random) -> bool:
-    """SIGKILL of a runner that is at work, if there is one."""
-    at_work = [(host, pid) for host in scene.hosts for pid in host.runners()]
-    for host, pid in pick(dice, at_work):
+    """SIGKILL of a runner that is at work, if there is one; of one whose hook runs, if there is one."""
+    at_work = [(host, pid, _open_hook(scene, host)) for host in scene.hosts for pid in host.runners()]
+    for host, pid, hook in pick(dice, [each for each in at_work if each[2]] or at_work):
         scene.hurt.add(host.name)
-        return bool(host.signal(pid, signal.SIGKILL))
+        if hook:  # it would wait for ever: somebody has to end it
+            host.hold(hook.pid)
+            scene.to_put_back.append(partial(host.let_go, hook.pid))
+        was_there = host.signal(pid, signal.SIGKILL)
+        if was_there and hook and host.is_alive(hook.pid):
+            scene.cut_short.append((host, hook))
+        return bool(was_there)
     return False
+
+
+def _open_hook(scene: Scene, host: Instance) -> Run | None:
+    return next((run for run in scene.runs_of(host)[-1:] if host.is_alive(run.pid)), None)
 
 
 async def kill_readers(scene: Scene, dice: random.Random) -> bool:

@@ -2,7 +2,7 @@
 
 Every hook of the bundle appends a line to `/srv/runs` of its instance and syncs it before it does anything else. That
 file is the instance's word, not towline's: a hook that was started twice stands in it twice. A file `/srv/hold-EVENT`
-makes hooks of that event wait, `/srv/fail-VERSION` makes AfterInstall of that version fail.
+makes hooks of that event wait, `/srv/hold-PID` one hook, `/srv/fail-VERSION` makes AfterInstall of that version fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ HOOK = """\
 runs="$TOWLINE_ROOT/srv/runs"
 version=$(cat "${0%/*}/version")
 echo "$DEPLOYMENT_ID $LIFECYCLE_EVENT $version $$" >> "$runs" && sync "$runs"
-while [ -e "$TOWLINE_ROOT/srv/hold-$LIFECYCLE_EVENT" ]; do sleep 0.05; done
+hold="$TOWLINE_ROOT/srv/hold"
+while [ -e "$hold-$LIFECYCLE_EVENT" ] || [ -e "$hold-$$" ]; do sleep 0.05; done
 if [ "$LIFECYCLE_EVENT" = AfterInstall ] && [ -e "$TOWLINE_ROOT/srv/fail-$version" ]; then
   echo "no such port" >&2
   exit 1
@@ -108,16 +109,20 @@ class Instance:
 
     # ── what it is told ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def hold(self, event: str) -> None:
-        """Hooks of this event wait from now on."""
-        self._touch(f"/srv/hold-{event}")
+    def hold(self, what: str | int) -> None:
+        """Hooks of this event, or the hook with this process id, wait from now on."""
+        self._touch(f"/srv/hold-{what}")
 
-    def let_go(self, event: str) -> None:
-        self.path(f"/srv/hold-{event}").unlink(missing_ok=True)
+    def let_go(self, what: str | int) -> None:
+        self.path(f"/srv/hold-{what}").unlink(missing_ok=True)
 
     def fail(self, version: str) -> None:
         """AfterInstall of this version fails here."""
         self._touch(f"/srv/fail-{version}")
+
+    def mend(self, version: str) -> None:
+        """It does not fail any more."""
+        self.path(f"/srv/fail-{version}").unlink(missing_ok=True)
 
     def _touch(self, path: str) -> None:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tests.faults.instances import EVENTS, Instance
-from tests.faults.scene import Effect, Scene, insist, until
+from tests.faults.scene import Effect, Kind, Scene, insist, until
 from tests.faults.source import Source
 from towline.model.messages import StopRequest
 
@@ -32,7 +32,7 @@ class Instant:
     effect: Effect = Effect.NONE
     held: str = ""
     gate: bool = False
-    is_bad: bool = False  # it comes only in the rollout of a bad revision
+    kind: Kind | None = None  # it comes only in the rollout of such a revision
 
 
 async def at_once(scene: Scene, dice: random.Random, held: str) -> None:
@@ -101,17 +101,17 @@ INSTANTS: dict[str, Instant] = {
     "hook-ended": Instant(after_a_hook),
     "between": Instant(between_instances),
     # AfterInstall of a bad revision fails: only its rollback comes to ApplicationStart.
-    "compensating": Instant(while_compensating, held="ApplicationStart", is_bad=True),
+    "compensating": Instant(while_compensating, held="ApplicationStart", kind=Kind.BAD),
     "pausing": Instant(while_pausing),
     "stopping": Instant(while_stopping, Effect.STOPS),
 }
 
 
-def held_at(instant: Instant, is_bad: bool, dice: random.Random) -> str:
+def held_at(instant: Instant, kind: Kind, dice: random.Random) -> str:
     """The event whose hooks wait until the fault has been injected; empty: none."""
     if instant.held != "any":
         return instant.held
-    return dice.choice(EVENTS[:3] if is_bad else EVENTS)
+    return dice.choice(EVENTS[:3] if kind is Kind.BAD else EVENTS)
 
 
 class Holds:

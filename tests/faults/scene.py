@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from enum import Flag, auto
+from enum import Enum, Flag, auto
 from typing import Any
 
 from temporalio.service import RPCError, RPCStatusCode
@@ -30,6 +30,18 @@ class Effect(Flag):
     ENDS = auto()  # the workflow is gone; `towline rollback` must still take everything back
 
 
+class Kind(Enum):
+    """What a revision does: AfterInstall of a bad one fails, on every instance or on some that can be spared."""
+
+    GOOD = "good"
+    PARTLY_BAD = "part"
+    BAD = "bad"
+
+    def fails_on(self, hosts: Sequence[Instance]) -> Sequence[Instance]:
+        """The instances on which it fails; half as many as may, if they can be spared."""
+        return {Kind.GOOD: [], Kind.PARTLY_BAD: hosts[1 : len(hosts) // 2 : 2], Kind.BAD: hosts}[self]
+
+
 @dataclass
 class Scene:
     """One rollout that is to be disturbed."""
@@ -40,10 +52,11 @@ class Scene:
     hosts: Sequence[Instance]
     deployment_id: str
     version: str
-    is_bad: bool
+    kind: Kind
     typical_seconds: float
     effect: Effect = Effect.NONE
     injected: list[tuple[str, str]] = field(default_factory=list)  # fault, instant: those that did something
+    cut_short: list[tuple[Instance, Run]] = field(default_factory=list)  # hooks whose runner was killed
     hurt: set[str] = field(default_factory=set)  # instances that lost a runner or their power
     lost: set[str] = field(default_factory=set)  # instances that stay out of reach
     to_put_back: list[Callable[[], None]] = field(default_factory=list)  # for when the rollout has ended
