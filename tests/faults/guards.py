@@ -37,6 +37,8 @@ HOSTS, WORKERS = "tests/faults/test_hosts.py", "tests/faults/test_workers.py"
 STORY, ROLLOUT = "tests/workflows/test_deployment.py", "tests/model/test_rollout.py"
 OPERATOR, OPERATOR_HOSTS = "tests/faults/test_operator.py", "tests/faults/test_operator_hosts.py"
 VERSIONS = "tests/faults/test_versions.py"
+NETWORK, TRANSFERS = "tests/faults/test_network.py", "tests/faults/test_transfers.py"
+HOST_FAULTS, HOOKS = "tests/faults/test_host_faults.py", "tests/faults/test_hostile_hooks.py"
 INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
 RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
 
@@ -299,14 +301,6 @@ GUARDS = (
         f"{VERSIONS}::test_a_worker_that_cannot_work_takes_no_work",
     ),
     Guard(
-        "same-store",
-        3,
-        "worker.py",
-        "    await check_same_store(client, store)\n",
-        "",
-        f"{VERSIONS}::test_a_worker_with_another_store_than_those_at_work_takes_no_work",
-    ),
-    Guard(
         "anothers-record-stays",
         8,
         "activities/records.py",
@@ -337,6 +331,126 @@ GUARDS = (
         "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)\n",
         "",
         f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
+    ),
+    Guard(
+        "stalled-line-is-noticed",
+        1,
+        "towline/transports/ssh.py",
+        '        "keepalive_interval": KEEPALIVE_SECONDS,\n',
+        "",
+        f"{NETWORK}::test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met",
+    ),
+    Guard(
+        "unreachable-is-no-failure",
+        7,
+        "activities/follow.py",
+        "            return self._failed(Outcome.UNREACHABLE, error, ",
+        "            return self._failed(Outcome.FAILED, error, ",
+        f"{NETWORK}::test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_when_it_is_back",
+    ),
+    Guard(
+        "archive-is-what-was-checked",
+        3,
+        RUNNER,
+        '        if digest.hexdigest() != revision["sha256"]:\n',
+        "        if False:\n",
+        f"{TRANSFERS}::test_another_file_from_everywhere_touches_nothing",
+    ),
+    Guard(
+        "halt-stays-out-of-archives",
+        5,
+        "towline/transports/process.py",
+        "        async with self._sending:",
+        "        if True:",
+        f"{TRANSFERS}::test_a_stop_in_the_middle_of_a_transfer_waits_for_it_and_begins_nothing",
+    ),
+    Guard(
+        "halt-behind-an-archive-is-heard",
+        5,
+        RUNNER,
+        "            return [self.source, *select.select(others, [], [], 0)[0]]\n",
+        "            seconds = 0\n",
+        f"{TRANSFERS}::test_a_stop_in_the_middle_of_a_transfer_waits_for_it_and_begins_nothing",
+    ),
+    Guard(
+        "slow-source-hears-a-stop",
+        5,
+        RUNNER,
+        '            if self.wire.wait(0) and "halt" in (self.wire.line(5) or {}):\n',
+        "            if False:\n",
+        f"{TRANSFERS}::test_a_stop_does_not_wait_for_a_slow_source",
+    ),
+    Guard(
+        "stalled-source-is-no-full-disk",
+        7,
+        RUNNER,
+        "        except (OSError, ValueError) as error:  # URLError, timeouts",
+        "        except ValueError as error:  # URLError, timeouts",
+        f"{TRANSFERS}::test_a_source_that_breaks_off_is_replaced_by_the_connection",
+    ),
+    Guard(
+        "refusal-behind-a-broken-pipe-is-read",
+        7,
+        "activities/follow.py",
+        "        with contextlib.suppress(Unreachable):\n            await self._send_answer(need, transport)\n",
+        "        await self._send_answer(need, transport)\n",
+        f"{HOST_FAULTS}::test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_as_unreachable",
+    ),
+    Guard(
+        "undo-makes-room",
+        4,
+        RUNNER,
+        "                if error.errno not in FULL or not self._make_room():\n",
+        "                if True:\n",
+        f"{HOST_FAULTS}::test_a_disk_that_fills_up_during_install_fails_it_and_undo_makes_room_for_what_ran_before",
+    ),
+    Guard(
+        "journal-has-a-reserve",
+        7,
+        RUNNER,
+        "                if error.errno not in FULL or not give_room(self.reserve):\n",
+        "                if True:\n",
+        f"{HOST_FAULTS}::test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it",
+    ),
+    Guard(
+        "full-log-ends-no-hook",
+        7,
+        RUNNER,
+        "                self.trouble = why(error)\n        self.poke()\n",
+        "                raise\n        self.poke()\n",
+        f"{HOST_FAULTS}::test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it",
+    ),
+    Guard(
+        "destination-can-be-written",
+        3,
+        RUNNER,
+        '            need_writable(self.parents[parent] or "/")\n',
+        "            pass\n",
+        f"{HOST_FAULTS}::test_a_read_only_destination_fails_before_anything_old_is_removed",
+    ),
+    Guard(
+        "file-that-appears-is-theirs",
+        4,
+        RUNNER,
+        "        if not replaces and os.path.exists(destination):\n",
+        "        if False:\n",
+        f"{HOST_FAULTS}::test_a_file_that_appears_between_check_and_copy_is_left_alone_now_and_later",
+    ),
+    Guard(
+        "limits-by-monotonic-time",
+        5,
+        RUNNER,
+        "import sys\nimport time\n",
+        "import sys\nimport time\n\ntime.monotonic = lambda: time.time()\n",
+        f"{HOST_FAULTS}::test_a_clock_that_is_two_hours_off_and_set_right_in_between_ends_nothing",
+    ),
+    Guard(
+        "line-without-end-is-cut",
+        7,
+        RUNNER,
+        "        if rest and (not data or len(rest) > 1 << 20):\n",
+        "        if rest and not data:\n",
+        f"{HOOKS}::test_a_hook_that_prints_a_gigabyte_costs_the_runner_little",
     ),
 )
 

@@ -183,7 +183,6 @@ class Harness:
             holds.add(held, gate=INSTANTS[at].gate)
             plans.append((fault, at, held, dice))
         over = asyncio.Event()
-        faults: list[asyncio.Task[None]] = []
         try:
             await self.site.start(scene.deployment_id, version=scene.version, revision=revision)
             faults = [asyncio.create_task(self._disturb(scene, *plan, holds, over)) for plan in plans]
@@ -191,8 +190,7 @@ class Harness:
             over.set()
             await asyncio.gather(*faults, *scene.going_on)
         finally:
-            for task in (*faults, *scene.going_on):
-                task.cancel()
+            over.set()
             holds.end()
         return view
 

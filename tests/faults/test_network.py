@@ -74,11 +74,11 @@ async def test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met(
     cable, gone, silent, key, power, sshd, cut, transfer, slow, fails = names = [host.name for host in fleet]
     site.payload_bytes = 1_500_000
     await site.worker()
-    brief = {"unreachableAfterSeconds": 2}
+    brief = {"unreachable_after_seconds": 2}
     hosts = await site.declare_fleet(
         fleet,
-        every={"connectTimeoutSeconds": 1},
-        ssh={gone: brief, silent: brief, key: brief, slow: {"connectTimeoutSeconds": 10}},
+        every={"connect_timeout_seconds": 1},
+        ssh={gone: brief, silent: brief, key: brief, slow: {"connect_timeout_seconds": 10}},
     )
     for host in hosts.values():
         host.hold("AfterInstall")
@@ -137,8 +137,8 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
 ) -> None:
     fleet = new_fleet(6, relayed=True)
     await site.worker()
-    every = {"connectTimeoutSeconds": 1, "unreachableAfterSeconds": 1.5}
-    hosts = await site.declare_fleet(fleet, config="CodeDeployDefault.HalfAtATime", rollback=True, every=every)
+    every = {"connect_timeout_seconds": 1, "unreachable_after_seconds": 1.5}
+    hosts = await site.declare_fleet(fleet, config="HalfAtATime", rollback=True, every=every)
     one, *half = (hosts[name] for name in ("web-01", "web-02", "web-03", "web-04"))
     rest = [hosts["web-05"], hosts["web-06"]]
     assert (await site.deploy("d-0", version="v0")).info["status"] == "Succeeded"
@@ -148,7 +148,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     for host in (one, *half[:2]):
         await site.begun(host, "d-1")
     for host in half:
-        host.host.relay.set(stalled=True)
+        host.box.relay.set(stalled=True)
     one.let_go("AfterInstall")
     view = await site.ended("d-1")
     assert view.info["status"] == "Failed"
@@ -164,7 +164,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     assert [host.installed for host in (one, *rest)] == ["v0"] * 3
     assert all(host.run_of("d-1", "BeforeInstall") is None for host in rest), "past the floor nothing more begins"
     for host in half:
-        host.host.relay.heal()
+        host.box.relay.heal()
     for host in hosts.values():
         host.let_go("AfterInstall")
     view = await site.deploy("d-2", version="v2")

@@ -1078,6 +1078,17 @@ def clean_up(group):
     return removed
 
 
+def need_writable(directory):
+    """Raises StepFailed where nothing can be made or removed in a directory that is there."""
+    if os.access(directory, os.W_OK):
+        return
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        reason = "its file system is read-only"
+    else:
+        reason = "user id %d, as whom the runner works, has no permission" % os.geteuid()
+    raise StepFailed("Install: %s cannot be written: %s" % (as_text(directory), reason))
+
+
 class AfterCleanup:
     """Looks at the disk as it will be once a clean-up list has been worked off. Follows links as the kernel will."""
 
@@ -1085,6 +1096,7 @@ class AfterCleanup:
         self.directories = {}  # path as written -> the real directory, or None
         self.parents = {}  # the same, as it is now
         self.gone = set()
+        self.changed = set()  # the directories in which something goes
         for line in reversed(lines):
             if line and not line.startswith(CONTEXT):
                 self._doom(exact(line))
@@ -1101,6 +1113,9 @@ class AfterCleanup:
         except OSError:
             return
         self.gone.add(here)
+        if self.parents[parent] not in self.changed:
+            self.changed.add(self.parents[parent])
+            need_writable(self.parents[parent] or "/")
 
     def real(self, path, links=0):
         """The real path of what will be there, or None: nothing, or a link to nothing."""
@@ -1350,19 +1365,14 @@ class InstallPlan:
                 self._copy(inner, target)
 
     def _check_writable(self, path):
-        """Raises StepFailed where nothing can be made at `path`, in a directory that is there."""
+        """The directory of `path`, if it is there and stays."""
         parent = os.path.dirname(path)
         if parent in self._writable or parent in self.directories:
             return
         self._writable.add(parent)
         real = self.disk.real(parent)
-        if real is None or os.access(real, os.W_OK):
-            return
-        if os.statvfs(real).f_flag & os.ST_RDONLY:
-            reason = "its file system is read-only"
-        else:
-            reason = "user id %d, as whom the runner works, has no permission" % os.geteuid()
-        raise StepFailed("Install: %s cannot be written: %s" % (as_text(parent), reason))
+        if real:
+            need_writable(real)
 
     def _mkdir(self, path):
         if path in self.copies:
