@@ -13,13 +13,16 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
@@ -42,6 +45,7 @@ from towline.model import names
 from towline.model.exit_status import status_of
 from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
+from towline.store.mark import has_mark, mark_of
 from towline.temporal import connect_temporal
 from towline.transports import TransportPool
 from workflows.ask import Ask
@@ -60,6 +64,12 @@ DRAIN = timedelta(seconds=2)
 
 TELL_SECONDS = 5.0
 """At its start a worker waits so long for the catalogue to take the store's address, and goes on in any case."""
+
+STORE_MARK = " store "
+"""In a worker's identity, before the mark of its store."""
+
+AT_WORK_SECONDS = 70
+"""A worker that is at work asks Temporal for work at least once in so long."""
 
 STICKY = timedelta(seconds=3)
 """A killed worker's workflows are offered to another one so much later, where `Takeover` has not seen to it before;
@@ -90,6 +100,7 @@ async def run(settings: Settings, client: Client | None = None) -> None:
     await register_search_attributes(client)
     store = open_store(settings.worker_store)
     await asyncio.to_thread(check_store, store)
+    await check_same_store(client, store)
     await asyncio.to_thread(check_folder, settings.data_dir / "cache")
     async with TransportPool() as pool:
         workers = build_workers(client, store, pool, settings.data_dir / "cache")
@@ -110,6 +121,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
     host = socket.gethostname()
     on_hosts, everywhere = build_activities(client, store, pool, cache_folder, host)
     shared = {
+        "identity": f"{os.getpid()}@{host}{STORE_MARK}{mark_of(store)}",
         "interceptors": [Takeover(client), Beats()],
         "max_concurrent_activities": INSTANCES_AT_ONCE,
         "graceful_shutdown_timeout": DRAIN,
@@ -187,6 +199,28 @@ async def end_of(task: asyncio.Task[None]) -> None:
 def check_store(store: Store) -> None:
     """A worker whose store cannot be written must not take work that would fail. Raises OurFault."""
     store.put("worker-check", socket.gethostname().encode())
+
+
+async def check_same_store(client: Client, store: Store) -> None:
+    """What one worker freezes the others must find: raises OurFault where those at work use another store."""
+    asked = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=names.TASK_QUEUE),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        described = await client.workflow_service.describe_task_queue(asked)
+    except RPCError as error:
+        log.warning("whether all workers use one store cannot be told: %s", error.message)
+        return
+    since = time.time() - AT_WORK_SECONDS
+    for poller in described.pollers:
+        identity, _, mark = poller.identity.partition(STORE_MARK)
+        if mark and poller.last_access_time.ToSeconds() > since and not await asyncio.to_thread(has_mark, store, mark):
+            raise OurFault(
+                f"the store {store.address} is not the one that other workers use (such as {identity})",
+                "Set TOWLINE_STORE to theirs. To move the store, end them all, copy it, and wait a minute.",
+            )
 
 
 def check_folder(folder: Path) -> None:

@@ -301,6 +301,14 @@ GUARDS = (
         f"{VERSIONS}::test_a_worker_that_cannot_work_takes_no_work",
     ),
     Guard(
+        "same-store",
+        3,
+        "worker.py",
+        "    await check_same_store(client, store)\n",
+        "",
+        f"{VERSIONS}::test_a_worker_with_another_store_than_those_at_work_takes_no_work",
+    ),
+    Guard(
         "anothers-record-stays",
         8,
         "activities/records.py",

@@ -183,6 +183,7 @@ class Harness:
             holds.add(held, gate=INSTANTS[at].gate)
             plans.append((fault, at, held, dice))
         over = asyncio.Event()
+        faults: list[asyncio.Task[None]] = []
         try:
             await self.site.start(scene.deployment_id, version=scene.version, revision=revision)
             faults = [asyncio.create_task(self._disturb(scene, *plan, holds, over)) for plan in plans]
@@ -190,7 +191,8 @@ class Harness:
             over.set()
             await asyncio.gather(*faults, *scene.going_on)
         finally:
-            over.set()
+            for task in (*faults, *scene.going_on):
+                task.cancel()
             holds.end()
         return view
 

@@ -83,3 +83,14 @@ async def test_a_worker_that_cannot_work_takes_no_work(site: Site, environ: dict
     await eventually(lambda: broken.has_ended)
     assert broken.process.returncode in (1, 2, 5)
     assert told in broken.log.read_text() and "Traceback" not in broken.log.read_text()
+
+
+async def test_a_worker_with_another_store_than_those_at_work_takes_no_work(site: Site) -> None:
+    """Though it is one of the same name, as on another machine: what one freezes the other would not find."""
+    await at_work(site)
+    other = site.launch(TOWLINE_STORE=str(site.folder / "another"))
+    await eventually(lambda: other.has_ended)
+    said = other.log.read_text()
+    assert other.process.returncode == 1 and "is not the one that other workers use" in said and "Traceback" not in said
+    (site.folder / "same").symlink_to(site.store_text)
+    await at_work(site, TOWLINE_STORE=str(site.folder / "same"))
