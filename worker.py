@@ -164,6 +164,7 @@ def build_activities(
         inventory.find_ec2_members,
         revisions.read_revision,
         records.write_report,
+        records.read_wreck,
         group.join_turn,
         group.leave_turn,
         group.record_outcomes,

@@ -13,10 +13,21 @@ from temporalio import activity
 from activities.errors import translated
 from activities.frozen import check_is_new
 from towline.errors import NotFound
-from towline.model.messages import DeploymentRecord, InstanceReport, ReportWritten, instance_key, report_key
+from towline.model.messages import (
+    DeploymentRecord,
+    InstanceReport,
+    ReportWritten,
+    ShardOutcome,
+    ShardWreck,
+    instance_key,
+    report_key,
+)
 from towline.model.report import entry, index_key, merge
+from towline.model.status import Outcome
+from towline.model.window import FAILURES
 from towline.store import Store
 
+NAMED = 10
 READERS = 32
 """How many records are read at once: S3 answers one in some 20 ms, and a fleet has thousands."""
 
@@ -36,6 +47,22 @@ class RecordActivities:
         """
         with translated():
             return await asyncio.to_thread(self.write, record)
+
+    @activity.defn
+    async def read_wreck(self, wreck: ShardWreck) -> ShardOutcome:
+        """What instances' own records tell of a shard that could not tell itself: who has none counts as interrupted.
+
+        Any of those may have been touched: a compensation asks them, and their journals know.
+        """
+        with translated():
+            reports = await asyncio.to_thread(self._read, wreck.deployment_id, wreck.names)
+        results: dict[Outcome, tuple[str, ...]] = {}
+        for name in wreck.names:
+            outcome = reports[name].outcome.outcome if name in reports else Outcome.INTERRUPTED
+            results[outcome] = (*results.get(outcome, ()), name)
+        touched = tuple(name for name in wreck.names if name not in reports or reports[name].outcome.was_touched)
+        failures = tuple(report.outcome for report in reports.values() if report.outcome.outcome in FAILURES)
+        return ShardOutcome(index=wreck.index, results=results, touched=touched, failures=failures[:NAMED])
 
     def write(self, record: DeploymentRecord) -> ReportWritten:
         """The same without Temporal."""

@@ -20,6 +20,8 @@ from towline.model.messages import (
     ReadFleet,
     ReadGroup,
     ReportWritten,
+    ShardOutcome,
+    ShardWreck,
     TurnAnswer,
     TurnEnd,
     TurnRequest,
@@ -91,4 +93,10 @@ async def watch_holder(request: WatchHolder) -> HolderEnd:
 @activity.defn
 async def write_report(record: DeploymentRecord) -> ReportWritten:
     """Merges the instances' records into the report."""
+    raise NotImplementedError
+
+
+@activity.defn
+async def read_wreck(wreck: ShardWreck) -> ShardOutcome:
+    """Reads how the members of a shard ended that was ended from outside."""
     raise NotImplementedError

@@ -7,17 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 from workflows.ledger import Ledger
-from workflows.run import end, keep_told, signal
+from workflows.options import READ
+from workflows.run import call, end, keep_told, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.messages import ShardOrders, ShardOutcome, ShardProgress, ShardRequest, StopRequest
+    from towline.model.messages import ShardOrders, ShardOutcome, ShardProgress, ShardRequest, ShardWreck, StopRequest
     from towline.model.rollout import Rollout, ShardBook, Verdict
     from towline.model.status import Outcome
     from towline.model.zones import Stage
+    from workflows import calls
 
 SHARD_SIZE = 250
 """Most instances of a shard: some 1,500 events of history."""
@@ -105,11 +107,22 @@ class StageRun:
         try:
             outcome = await shard
         except ChildWorkflowError:
-            outcome = _of_dead_shard(book)
-            self._ledger.warn(f"{shard_id} was ended from outside: its instances count as interrupted")
+            outcome = await self._outcome_of_dead(book)
+            self._ledger.warn(f"{shard_id} was ended from outside: what it had not heard of counts as interrupted")
         end(post)
         self.rollout.close(outcome)
         self._news.set()
+
+    async def _outcome_of_dead(self, book: ShardBook) -> ShardOutcome:
+        """What the store knows of a shard that was ended from outside; where it cannot be asked, nothing is known."""
+        names_ = tuple(member.name for member in book.members)
+        wreck = ShardWreck(
+            deployment_id=self._ledger.deployment_id, run_id=self._ledger.run_id, index=book.index, names=names_
+        )
+        try:
+            return await call(calls.read_wreck, wreck, READ)
+        except ActivityError:
+            return ShardOutcome(index=book.index, results={Outcome.INTERRUPTED: names_}, touched=names_)
 
     async def _start_shard(self, shard_id: str, book: ShardBook) -> workflow.ChildWorkflowHandle[Any, ShardOutcome]:
         """Starts a shard. After a native reset the one of the run before may still be open: it is steered meanwhile.
@@ -165,9 +178,3 @@ class StageRun:
     @property
     def _starts_nothing_more(self) -> bool:
         return self.is_lost or self._stop is not None
-
-
-def _of_dead_shard(book: ShardBook) -> ShardOutcome:
-    """A shard that was ended from outside, of which no names are known: any member may have been touched."""
-    everybody = tuple(member.name for member in book.members)
-    return ShardOutcome(index=book.index, results={Outcome.INTERRUPTED: everybody}, touched=everybody)

@@ -309,6 +309,14 @@ GUARDS = (
         f"{VERSIONS}::test_a_worker_with_another_store_than_those_at_work_takes_no_work",
     ),
     Guard(
+        "dead-shard-is-read",
+        7,
+        "activities/records.py",
+        "            outcome = reports[name].outcome.outcome if name in reports else Outcome.INTERRUPTED\n",
+        "            outcome = Outcome.INTERRUPTED\n",
+        f"{OPERATOR_HOSTS}::test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone",
+    ),
+    Guard(
         "anothers-record-stays",
         8,
         "activities/records.py",

@@ -115,6 +115,7 @@ async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(
     hosts[1].let_go("AfterInstall")
     view = await site.ended("d-2")
     assert view.info["status"] == "Failed" and view.progress.is_whole
+    assert view.info["deploymentOverview"]["Succeeded"] == 1, "web-1 had ended well before"
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     assert not [run for run in hosts[2].runs if run.deployment != "d-1"], "never begun, never taken back"
     assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"

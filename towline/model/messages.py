@@ -324,6 +324,15 @@ class ShardOutcome(Message):
     seconds: float = 0.0
 
 
+class ShardWreck(Message):
+    """Asks what the store knows of the members of a shard that was ended from outside."""
+
+    deployment_id: str
+    run_id: str
+    index: int
+    names: tuple[str, ...]
+
+
 class ShardOrders(Message):
     """What a deployment signals to a shard; each field is the whole truth of now."""
 
