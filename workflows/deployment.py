@@ -472,8 +472,13 @@ class Deployment:
             deployment_id=self._ledger.deployment_id,
             run_id=self._ledger.run_id,
             if_busy=self._request.if_busy,
-            handed_over_by=self._request.undo.deployment_id if self._request.undo else "",
+            handed_over_by=self._handed_over_by(),
         )
+
+    def _handed_over_by(self) -> str:
+        """The deployment whose compensation this is. An undo that somebody else asks for takes nobody's turn over."""
+        parent, undo = workflow.info().parent, self._request.undo
+        return undo.deployment_id if undo and parent and parent.workflow_id == undo.deployment_id else ""
 
     def _outcome_page(self, outcome: ShardOutcome) -> OutcomePage:
         results = outcome.results

@@ -333,6 +333,14 @@ GUARDS = (
         f"{BURSTS}::test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_nothing",
     ),
     Guard(
+        "only-its-own-takes-over",
+        6,
+        DEPLOYMENT,
+        '        return undo.deployment_id if undo and parent and parent.workflow_id == undo.deployment_id else ""\n',
+        '        return undo.deployment_id if undo else ""\n',
+        f"{OPERATOR}::test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end",
+    ),
+    Guard(
         "answers-before-a-new-run",
         6,
         "workflows/group.py",

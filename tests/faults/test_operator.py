@@ -316,6 +316,31 @@ async def test_every_act_at_every_phase(theatre: Theatre, phase: Phase) -> None:
     assert not any(wrong), "\n".join(sentence for each in wrong for sentence in each)
 
 
+async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(theatre: Theatre) -> None:
+    """Only its own compensation takes a deployment's turn over; anybody may start an undo by plain Temporal."""
+    assert isinstance(theatre.world, Play)
+    case = Case(theatre.world, theatre, "early-undo", "d-early-undo")
+    await held_at(Phase("hook", "hook"), case)
+    undo = {
+        "applicationName": theatre.world.app,
+        "deploymentGroupName": case.group,
+        "undo": {"deploymentId": case.deployment_id, "instances": ["web-01", "web-02", "web-03"]},
+    }
+    await theatre.client.start_workflow(names.DEPLOYMENT, undo, id="d-undo", task_queue=names.TASK_QUEUE)
+
+    async def is_decided() -> bool:
+        view = await case.deployments.view("d-undo")
+        assert view
+        return view.progress.behind == (case.deployment_id,) or view.progress.phase == "roll out"
+
+    await eventually(is_decided)
+    case.release()
+    views = [await case.deployments.wait(id_) for id_ in (case.deployment_id, "d-undo")]
+    assert [view.info["status"] for view in views] == ["Succeeded", "Succeeded"]
+    order = [deployment for deployment, _ in case.play.begun if deployment in (case.deployment_id, "d-undo")]
+    assert order == [case.deployment_id] * 3 + ["d-undo"] * 3
+
+
 async def play_through(theatre: Theatre, phase: Phase, act: Act) -> list[str]:
     """A deployment up to the phase, the act, and its end; a sentence for each thing that must not be."""
     assert isinstance(theatre.world, Play)
