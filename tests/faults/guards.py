@@ -456,8 +456,8 @@ GUARDS = (
         "file-that-appears-is-theirs",
         4,
         RUNNER,
-        "        if not replaces and os.path.exists(destination):\n",
-        "        if False:\n",
+        "        fresh = not replaces and not os.path.islink(destination)",
+        "        fresh = False",
         f"{HOST_FAULTS}::test_a_file_that_appears_between_check_and_copy_is_left_alone_now_and_later",
     ),
     Guard(

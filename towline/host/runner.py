@@ -1591,12 +1591,8 @@ class Installer:
 
     def _copy(self, source, destination):
         replaces = destination in self.plan.replaced
-        if not replaces and os.path.exists(destination):
-            # not ours, so it must not get onto the list of what is removed later
-            raise StepFailed(
-                "Install: %s was not there when the files were checked, and is there now; somebody else has made it, "
-                "it is left alone" % as_text(destination)
-            )
+        # through a link to nothing is written, as the agent does it
+        fresh = not replaces and not os.path.islink(destination)
         target = destination
         if replaces and os.path.isdir(destination):
             inside = os.readlink(source) if os.path.islink(source) else source
@@ -1604,13 +1600,23 @@ class Installer:
             replaces = os.path.lexists(target)
         if replaces:
             self.keeper.keep(target)
+        before = os.fstat(self.list).st_size
         self._record(destination)
-        if os.path.islink(source):
-            if replaces:
-                os.unlink(target)
-            os.symlink(os.readlink(source), target)
-        else:
-            copy_file(source, target, preserve=True)
+        try:
+            if os.path.islink(source):
+                if replaces:
+                    os.unlink(target)
+                os.symlink(os.readlink(source), target)
+            else:
+                copy_file(source, target, preserve=True, fresh=fresh)
+        except FileExistsError:
+            if not fresh:
+                raise
+            os.ftruncate(self.list, before)  # not ours, so it must not be on the list of what is removed later
+            raise StepFailed(
+                "Install: %s was not there when the files were checked, and is there now; somebody else has made it, "
+                "it is left alone" % as_text(destination)
+            ) from None
 
     def _mode(self, path, mode):
         os.chmod(path, mode)
@@ -1637,14 +1643,17 @@ class Installer:
         os.chown(path, user, group)
 
 
-def copy_file(source, destination, preserve=False):
-    """Content, and with `preserve` owner (as root), mode and times too; into the existing file where there is one."""
+def copy_file(source, destination, preserve=False, fresh=False):
+    """Content, and with `preserve` owner (as root), mode and times too; into the existing file where there is one.
+
+    With `fresh` there must be none: raises FileExistsError.
+    """
     reading = os.open(source, os.O_RDONLY)
     try:
         info = os.fstat(reading)
         if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
-        writing = open_for_copy(destination)
+        writing = os.open(destination, FRESH, 0o600) if fresh else open_for_copy(destination)
         try:
             left = info.st_size
             while left > 0:
@@ -1661,6 +1670,9 @@ def copy_file(source, destination, preserve=False):
             os.close(writing)
     finally:
         os.close(reading)
+
+
+FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def open_for_copy(destination):
