@@ -19,7 +19,7 @@ from activities.frozen import check_is_new
 from activities.members import Members
 from towline import aws
 from towline.catalogue import Catalogue
-from towline.errors import NotFound, TowlineError
+from towline.errors import InvalidInput, NotFound, TowlineError
 from towline.memory import read_memory
 from towline.model import names
 from towline.model.config import PREDEFINED
@@ -47,6 +47,7 @@ from towline.model.targets import Ec2Source
 from towline.store import Store
 
 STORE_THREADS = 16
+LARGEST_FLEET_BYTES = 1_900_000
 NEVER_BEGUN = (Outcome.SKIPPED.value, Outcome.BLOCKED.value)
 NO_CONFIG = "DeploymentConfigDoesNotExistException"  # CodeDeploy's own name for it
 
@@ -111,6 +112,7 @@ class InventoryActivities:
             asyncio.to_thread(check_is_new, self._store, request.order.deployment_id, request.order.run_id),
         )
         frozen = freeze(request, targets, states, view, warnings)
+        check_fits(frozen.fleet, request.group)
         pages = {key: page.model_dump_json().encode() for key, page in frozen.pages.items()}
         pages[order_key(request.order.deployment_id)] = request.order.model_dump_json().encode()
         await asyncio.to_thread(self._put_all, pages)
@@ -215,6 +217,17 @@ class InventoryActivities:
             Ec2Member(name=one.candidate.name, zone=one.zone, address=one.address, state=one.state) for one in found
         )
         return Ec2Members(group=group.full_name, members=tuple(sorted(members, key=lambda one: natural(one.name))))
+
+
+def check_fits(fleet: Fleet, group: DeploymentGroup) -> None:
+    """Raises InvalidInput for more instances than a payload of Temporal's (2 MiB) can name: some 16,000."""
+    size = len(fleet.model_dump_json())
+    if size > LARGEST_FLEET_BYTES:
+        raise InvalidInput(
+            f"group {group.full_name} has {len(fleet.members)} instances, more than one deployment can carry: "
+            f"their list takes {size / 2**20:.1f} MiB, Temporal allows {LARGEST_FLEET_BYTES / 2**20:.1f}.",
+            "Split the group, by a tag for instance, and deploy to its parts.",
+        )
 
 
 def _look_at(text: str) -> PathFinding:

@@ -271,6 +271,15 @@ async def test_ten_thousand_instances_fit_into_one_payload(client: Client, store
 # ── undo ──
 
 
+async def test_more_instances_than_a_payload_can_name_are_refused_before_anything_is_written(
+    client: Client, store: Store, inventory: InventoryActivities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.inventory.LARGEST_FLEET_BYTES", 500)
+    with pytest.raises(InvalidInput, match=r"shop/production has 6 instances, more than one deployment can carry"):
+        await inventory.fleet(request(await group(client, "production")))
+    assert not list(store.keys("deployments/"))
+
+
 async def test_an_undo_reaches_the_touched_ones_wherever_they_went(
     client: Client, inventory: InventoryActivities, store: Store
 ) -> None:
