@@ -1,4 +1,4 @@
-"""The client's side of the catalogue: records in the 16 `Catalogue` workflows, for CLI, API and activities.
+"""The client's side of the catalogue: records in the four `Catalogue` workflows, for CLI, API and activities.
 
 A write starts the workflow if it is not there yet (update-with-start), so a new installation needs no preparation.
 What the records mean is in `model/`; a record's key is `kind/name`.

@@ -1,4 +1,4 @@
-"""Catalogue: one of the 16 workflows that keep what exists. Everything that it decides is in `model/catalogue.py`."""
+"""Catalogue: one of the four workflows that keep what exists. Everything that it decides is in `model/catalogue.py`."""
 
 from __future__ import annotations
 
