@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -56,6 +57,8 @@ async def soak(options: argparse.Namespace) -> int:
     """Runs the rounds one after the other on one site, prints the table; the exit status."""
     folder = Path(tempfile.mkdtemp(prefix="towline-faults-", dir=MEMORY if MEMORY.is_dir() else None))
     results: list[Result] = []
+    if task := asyncio.current_task():  # told to end, it tidies up as after Ctrl-C
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     began = time.monotonic()
     pairs = tuple(itertools.zip_longest(options.fault, options.at, fillvalue=""))
     async with standing(folder, options.hosts, box=options.box) as harness:
