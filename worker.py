@@ -26,7 +26,6 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.beats import Beats
 from activities.group import GroupActivities
@@ -52,6 +51,7 @@ from workflows.ask import Ask
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup
+from workflows.sandbox import SANDBOX
 from workflows.shard import Shard
 
 WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, Ask]
@@ -74,12 +74,6 @@ AT_WORK_SECONDS = 70
 STICKY = timedelta(seconds=3)
 """A killed worker's workflows are offered to another one so much later, where `Takeover` has not seen to it before;
 Temporal's default is 10 s."""
-
-SANDBOX = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "towline", "pydantic", "pydantic_core", "annotated_types"
-    )
-)
 
 log = logging.getLogger("towline.worker")
 

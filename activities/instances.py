@@ -147,6 +147,7 @@ class InstanceActivities:
             await asyncio.gather(*(asyncio.to_thread(self._store.put, key, data) for key, data in writes.items()))
         except TowlineError as error:
             if follower.may_have_begun:
+                activity.heartbeat(follower.heartbeat())  # the next attempt is to know of it
                 raise _try_again(error) from error
             return blocked(order.instance, error)
         return outcome
@@ -201,8 +202,9 @@ class InstanceActivities:
 
 
 def _detached(follower: Follower) -> ApplicationError:
-    """By what an attempt hands over. Not CancelledError: the SDK reports that as cancelled when a worker shuts down,
-    and no attempt would follow."""
+    """By what an attempt hands over, with all that it knows. Not CancelledError: the SDK reports that as cancelled when
+    a worker shuts down, and no attempt would follow."""
+    activity.heartbeat(follower.heartbeat())
     message = f"{follower.target.name}: this attempt detaches, the next one goes on"
     return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100))
 
@@ -210,19 +212,19 @@ def _detached(follower: Follower) -> ApplicationError:
 async def _beat(follower: Follower) -> None:
     """Heartbeats on change, and while nothing changes: a killed worker is noticed, and a cancellation arrives.
 
-    The first one says that something happened on the host. After each there is a rest: Temporal's SDK holds back
-    quicker ones anyway, and encoding them is work for nothing.
+    The first one says that something happened on the host. Before each there is a rest: Temporal's SDK holds back
+    quicker ones anyway, and an instance that is done by then costs none.
     """
     timeout = activity.info().heartbeat_timeout
     every = (timeout.total_seconds() if timeout else 15.0) / BEATS_PER_TIMEOUT
     rest = min(REST_SECONDS, every / 2)
     while True:
+        await asyncio.sleep(rest)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every - rest):  # not wait_for: Python 3.11's may swallow a cancellation
                 await follower.changed.wait()
         follower.changed.clear()
         activity.heartbeat(follower.heartbeat())
-        await asyncio.sleep(rest)
 
 
 def _last_beat() -> Heartbeat:

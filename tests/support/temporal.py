@@ -27,15 +27,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from towline.model import names
-
-SANDBOX = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "towline", "pydantic", "pydantic_core", "annotated_types"
-    )
-)
+from workflows.sandbox import SANDBOX
 
 
 def temporal_binary() -> str:
