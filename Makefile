@@ -18,7 +18,7 @@ test: lint  ## lint, strict types and all tests, on real parts
 	@$(BIN)/pytest
 
 check: lint  ## lint, strict types and the fast tests: within a minute
-	@$(BIN)/pytest -m 'not slow and not fleet' -x
+	@$(BIN)/pytest -m 'not slow and not fleet' -x -n auto --dist worksteal
 
 lint: setup  ## format, lint, strict types, the runner's Python version
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/vermin --quiet --no-tips -t=3.6- towline/host/runner.py

@@ -7,6 +7,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from activities.records import RecordActivities
 from tests.support.reports import HOSTILE, invented
 from towline.model.messages import instance_key, report_key
@@ -70,6 +72,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"https?://|url\(|@import", page)
 
 
+@pytest.mark.slow
 def test_a_large_fleet_gives_a_page_of_a_size_that_browsers_like() -> None:
     page = render(merge(*invented(5000, failed=60, at_once=300)))
     assert len(page) < 6_000_000

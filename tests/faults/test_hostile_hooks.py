@@ -19,6 +19,8 @@ from tests.host.support import RUNNER, LocalHost, eventually, plan_of, script, t
 from tests.support.instances import Bench
 from towline.model.status import Outcome
 
+pytestmark = pytest.mark.slow
+
 GIGABYTE = 1_000_000_000
 MOST_MEMORY_KIB = 64 * 1024
 # User ids that nobody has, a new one for each test: their processes can be counted and limited, and those that are

@@ -17,6 +17,8 @@ import pytest
 
 from tests.host.support import RUNNER, Call, LocalHost, eventually, plan_of, script, tar_of
 
+pytestmark = pytest.mark.slow
+
 HOOK = """#!/bin/sh
 echo "$DEPLOYMENT_ID $LIFECYCLE_EVENT" >> "$TOWLINE_ROOT/runs" && sync "$TOWLINE_ROOT/runs"
 touch "$TOWLINE_ROOT/begun-$DEPLOYMENT_ID-$LIFECYCLE_EVENT"

@@ -19,6 +19,8 @@ from tests.support.instances import Bench
 from tests.support.temporal import eventually
 from towline.model.status import Outcome
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = tar_of({"page": "v1", "payload": os.urandom(400_000)})
 OTHER = tar_of({"page": "v1", "payload": os.urandom(400_000)})
 PLAN = plan_of({"page": "/srv/shop"})
