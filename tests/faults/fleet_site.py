@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.faults.instances import BoxHost
-from tests.faults.site import Site, WorkerProcess
+from tests.faults.site import Site
 from tests.fleet.box import Fleet
 from towline.model.messages import InstanceReport, instance_key
 
@@ -30,23 +28,10 @@ main()
 class FleetSite(Site):
     """One namespace of a Temporal server, real workers, and a group whose instances are a fleet's hosts."""
 
+    WORKER: ClassVar[tuple[str, ...]] = ("-c", WORKER)
+
     payload_bytes: int = 0
     """Every revision carries so much that does not compress."""
-
-    def launch(self, **environ: str) -> WorkerProcess:
-        """See Site."""
-        log = self.folder / f"worker-{len(self.workers) + 1}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", WORKER],
-                cwd=self.folder,
-                env=self.environ | environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-        self.workers.append(WorkerProcess(process, log))
-        return self.workers[-1]
 
     def write_bundle(self, folder: Path, version: str) -> None:
         """See Site."""

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio.client import Client
 
@@ -74,6 +74,9 @@ class WorkerProcess:
 class Site:
     """One namespace of a Temporal server, and all that belongs to it."""
 
+    WORKER: ClassVar[tuple[str, ...]] = ("-m", "towline", "worker")
+    """Python's arguments for a worker."""
+
     folder: Path
     address: str
     client: Client
@@ -108,7 +111,7 @@ class Site:
         log = self.folder / f"worker-{len(self.workers) + 1}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "towline", "worker"],
+                [sys.executable, *self.WORKER],
                 cwd=self.folder,
                 env=self.environ | environ,
                 stdin=subprocess.DEVNULL,
