@@ -39,6 +39,6 @@ class _Beating(ActivityInboundInterceptor):
 
 
 async def _beat(timeout: timedelta) -> None:
-    while True:
-        activity.heartbeat()
+    while True:  # the rest comes first: most are done by then, and each beat is a write in Temporal's database
         await asyncio.sleep(timeout.total_seconds() / BEATS_PER_TIMEOUT)
+        activity.heartbeat()

@@ -38,6 +38,7 @@ from towline.transports import TransportPool, ask, open_transport
 
 BEATS_PER_TIMEOUT = 3
 REST_SECONDS = 0.8
+FIRST_BEATS_A_SECOND = 10  # of one worker: each is a write in Temporal's database, and most instances end before theirs
 SHUTDOWN_SECONDS = 1.5  # how long a worker that shuts down waits for a halted runner to end
 HALTS_AT_ONCE = 32
 HALT_TRIES = 3
@@ -67,6 +68,7 @@ class InstanceActivities:
         self._is_open = is_open
         self._clock = clock
         self._log_budget = log_budget or LogBudget()
+        self._in_flight = 0
 
     @activity.defn
     async def deploy_instance(self, order: InstanceOrder) -> InstanceOutcome:
@@ -97,7 +99,11 @@ class InstanceActivities:
                 is_retry=activity.info().attempt > 1,
                 only_ends=order.only_ends,
             )
-            outcome = await self._follow_to_the_end(follower)
+            self._in_flight += 1
+            try:
+                outcome = await self._follow_to_the_end(follower)
+            finally:
+                self._in_flight -= 1
             if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):
                 return await self._record(order, follower, outcome, log)
         return outcome
@@ -155,7 +161,7 @@ class InstanceActivities:
     async def _follow_to_the_end(self, follower: Follower) -> InstanceOutcome:
         """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
         task = asyncio.create_task(follower.run())
-        beats = asyncio.create_task(_beat(follower))
+        beats = asyncio.create_task(_beat(follower, lambda: self._in_flight))
         shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
         try:
             while not task.done():
@@ -209,22 +215,25 @@ def _detached(follower: Follower) -> ApplicationError:
     return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100))
 
 
-async def _beat(follower: Follower) -> None:
+async def _beat(follower: Follower, in_flight: Callable[[], int]) -> None:
     """Heartbeats on change, and while nothing changes: a killed worker is noticed, and a cancellation arrives.
 
-    The first one says that something happened on the host. Before each there is a rest: Temporal's SDK holds back
-    quicker ones anyway, and an instance that is done by then costs none.
+    Before each there is a rest: Temporal's SDK holds back quicker ones anyway, and an instance that is done by then
+    costs none. It is longer before the first one, the more instances the worker has in flight.
     """
     timeout = activity.info().heartbeat_timeout
-    every = (timeout.total_seconds() if timeout else 15.0) / BEATS_PER_TIMEOUT
+    longest = timeout.total_seconds() if timeout else 15.0
+    every = longest / BEATS_PER_TIMEOUT
     rest = min(REST_SECONDS, every / 2)
+    await asyncio.sleep(rest)
+    await asyncio.sleep(min(in_flight() / FIRST_BEATS_A_SECOND, longest / 2) - rest)
     while True:
-        await asyncio.sleep(rest)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every - rest):  # not wait_for: Python 3.11's may swallow a cancellation
                 await follower.changed.wait()
         follower.changed.clear()
         activity.heartbeat(follower.heartbeat())
+        await asyncio.sleep(rest)
 
 
 def _last_beat() -> Heartbeat:

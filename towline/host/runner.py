@@ -61,6 +61,7 @@ UNPACKED_FLOOR = 1024 * 1024 * 1024  # an archive may always unpack to this, abo
 UNPACKED_RATIO = 100
 CHUNK = 64 * 1024
 HTTP_SECONDS = 60
+BETWEEN_MESSAGES = 0.1  # seconds: what happens meanwhile is told at once, since each message wakes four processes
 RESERVE_BYTES = 128 * 1024  # kept free, so that a journal has an end also where the disk has filled up
 RESERVE_PIECE = 8 * 1024  # given up at once: what fills the disk takes what it can get
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -326,16 +327,41 @@ def remove(path):
 
 
 def remove_tree(path):
-    """A directory with all that is in it away, links not followed, if it is there."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        try:
-            remove(path)
-        except NotADirectoryError:
-            pass
-        return
-    import shutil
+    """What is there away, a directory with all that is in it; links are not followed.
 
-    shutil.rmtree(path)
+    By descriptors, so that an owner of what lies inside cannot lead us elsewhere meanwhile. shutil does the same, and
+    takes longer to load than a revision's files to remove.
+    """
+    parent, name = os.path.split(path)
+    try:
+        fd = os.open(parent, FOLDER)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        remove_in(fd, name)
+    finally:
+        os.close(fd)
+
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY
+
+
+def remove_in(directory, name):
+    """What an open directory has under a name."""
+    try:
+        os.unlink(name, dir_fd=directory)
+        return
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        pass
+    fd = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        for inner in os.listdir(fd):
+            remove_in(fd, inner)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=directory)
 
 
 def touch(path):
@@ -1049,7 +1075,8 @@ def read_cleanup(path):
 
 def exact(path):
     """The path that a line means: blanks around it count if such a name is there (the agent always drops them)."""
-    return path if os.path.lexists(path) else path.strip()
+    plain = path.strip()
+    return path if path == plain or os.path.lexists(path) else plain
 
 
 def clean_up(group):
@@ -1061,13 +1088,13 @@ def clean_up(group):
             run_tool(["semanage", "fcontext", "-d", line[len(CONTEXT) :].strip()])
             continue
         path = exact(line)
+        if not path:
+            continue
         try:
-            if not path:
-                continue
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.rmdir(path)
-            else:
+            try:
                 os.unlink(path)
+            except IsADirectoryError:
+                os.rmdir(path)
             removed += 1
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
@@ -1129,11 +1156,11 @@ class AfterCleanup:
         if here is None or links > 40:
             return None
         here = here.rstrip("/") + "/" + name
+        if here in self.gone:
+            return None
         try:
             mode = os.lstat(here).st_mode
         except OSError:
-            return None
-        if here in self.gone:
             return None
         if stat.S_ISLNK(mode):
             target = os.path.normpath(os.path.join(os.path.dirname(here), os.readlink(here)))
@@ -1238,8 +1265,13 @@ class OnDisk:
     def is_directory(self, path):
         return os.path.isdir(path)
 
-    def names(self, path):
-        return sorted(os.listdir(path), key=os.fsencode)
+    def entries(self, path):
+        """(name, whether it is a directory or leads to one) of what is inside, in the order of the names' bytes."""
+        with os.scandir(path) as found:
+            entries = [
+                (entry.name, os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()) for entry in found
+            ]
+        return sorted(entries, key=lambda entry: os.fsencode(entry[0]))
 
     def check_link(self, path):
         """A linked directory is copied as a real one, so it must not lead out of the archive."""
@@ -1281,11 +1313,10 @@ class Listed:
     def is_directory(self, path):
         return self.members.get(path, {}).get("type") in ("directory", "dir", "d")
 
-    def names(self, path):
+    def entries(self, path):
         base = path.rstrip("/") + "/"
-        return sorted(
-            p[len(base) :] for p in self.members if p.startswith(base) and "/" not in p[len(base) :] and p != base
-        )
+        inner = (p for p in self.members if p.startswith(base) and "/" not in p[len(base) :] and p != base)
+        return sorted((p[len(base) :], self.is_directory(p)) for p in inner)
 
     def check_link(self, path):
         pass
@@ -1357,9 +1388,9 @@ class InstallPlan:
             if self.disk.exists(destination):
                 raise StepFailed("Install: %s is needed as a directory, but it is a file" % as_text(destination))
             self._mkdir(destination)
-        for name in self.sources.names(source):
+        for name, is_directory in self.sources.entries(source):
             inner, target = join(source, name), join(destination, name)
-            if self.sources.is_directory(inner):
+            if is_directory:
                 self._tree(inner, target, (*above, real))
             else:
                 self._copy(inner, target)
@@ -1560,7 +1591,7 @@ class Installer:
 
     def __init__(self, plan, group, keeper):
         self.plan, self.group, self.keeper = plan, group, keeper
-        self.list = -1
+        self.list, self.listed = -1, 0  # the list's descriptor and size
 
     def run(self):
         """Raises StepFailed at the first step that fails; the list then names everything up to it."""
@@ -1578,15 +1609,22 @@ class Installer:
 
     def _record(self, line):
         line = os.fsencode(line)
-        write_all(self.list, line if line.endswith(b"\n") else line + b"\n")
+        line = line if line.endswith(b"\n") else line + b"\n"
+        write_all(self.list, line)
+        self.listed += len(line)
+
+    def _forget(self, before):
+        """Shortens the list to what it was: what was there already is not ours to remove later."""
+        os.ftruncate(self.list, before)
+        self.listed = before
 
     def _mkdir(self, path):
-        before = os.fstat(self.list).st_size
+        before = self.listed
         self._record(path)
         try:
             os.mkdir(path, 0o777)
         except OSError:
-            os.ftruncate(self.list, before)  # what was there already is not ours to remove
+            self._forget(before)
             raise
 
     def _copy(self, source, destination):
@@ -1600,7 +1638,7 @@ class Installer:
             replaces = os.path.lexists(target)
         if replaces:
             self.keeper.keep(target)
-        before = os.fstat(self.list).st_size
+        before = self.listed
         self._record(destination)
         try:
             if os.path.islink(source):
@@ -1612,7 +1650,7 @@ class Installer:
         except FileExistsError:
             if not fresh:
                 raise
-            os.ftruncate(self.list, before)  # not ours, so it must not be on the list of what is removed later
+            self._forget(before)
             raise StepFailed(
                 "Install: %s was not there when the files were checked, and is there now; somebody else has made it, "
                 "it is left alone" % as_text(destination)
@@ -2812,6 +2850,14 @@ class Wire:
             return [self.source, *select.select(others, [], [], 0)[0]]
         return select.select([self.source, *others], [], [], seconds)[0]
 
+    def rest(self, seconds, other):
+        """Waits, but not past a word of the caller's or the end of `other`, whatever else that one has."""
+        poll = select.poll()
+        poll.register(self.source, select.POLLIN)
+        poll.register(other, 0)
+        if b"\n" not in self.buffer:
+            poll.poll(int(seconds * 1000))
+
     def _fill(self):
         try:
             data = os.read(self.source, 65536)
@@ -2977,6 +3023,7 @@ class ConnectedEnd:
             raise Refused("CannotStart", "the runner cannot be started: %s" % why(error), hint) from None
         try:
             while not self.follower.step():
+                self.wire.rest(BETWEEN_MESSAGES, reader)
                 self._listen(1.0, reader)
                 if select.select([reader], [], [], 0)[0] and not os.read(reader, 4096):
                     return self.follower.step()
@@ -3101,7 +3148,8 @@ def connect(scheme, host, port):
     """A connection to a web server, its certificate checked."""
     import socket
 
-    connection = socket.create_connection((host, port or (443 if scheme == "https" else 80)), HTTP_SECONDS)
+    # as bytes: for text Python loads its tables of international names
+    connection = socket.create_connection((host.encode("ascii"), port or (443, 80)[scheme == "http"]), HTTP_SECONDS)
     if scheme == "http":
         return connection
     import ssl
@@ -3238,11 +3286,15 @@ class Preparation:
 
     def _pieces_of(self, answer):
         """The body as it comes. A source may be slow: a stop ends the wait for it, and so does the caller's leaving."""
+        looked = time.monotonic()
         while True:
             piece = answer.read1(CHUNK)
             if not piece:
                 return
             yield piece
+            if time.monotonic() - looked < 0.05:
+                continue
+            looked = time.monotonic()
             if self.wire.wait(0) and "halt" in (self.wire.line(5) or {}):
                 raise Refused("Stopped", "halted on request, before anything was begun")
 
