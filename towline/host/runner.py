@@ -12,13 +12,16 @@ what it needs.
 
 import errno
 import fcntl
-import json
 import os
 import select
-import signal
 import stat
 import sys
 import time
+
+try:
+    import _signal as signal  # its C half: the module adds only enums, and loading those takes as long as two hooks
+except ImportError:
+    import signal
 
 # ---------------------------------------------------------------------------------------------- values and errors
 
@@ -125,6 +128,46 @@ def as_text(name):
         return name.encode(NAME_ENCODING, "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:
         return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def quick_json():
+    """(loads, dumps) of the json module by its C half alone; raises anything where this Python has another.
+
+    The module needs `re` for what the C half does itself, and with that takes a quarter of the runner's start.
+    """
+    import _json
+
+    class Rules:
+        strict, object_hook, object_pairs_hook, memo = True, None, None, {}
+        parse_float, parse_int, parse_constant = float, int, float
+
+    def refuse(value):
+        raise TypeError("%r cannot be JSON" % (value,))
+
+    scan = _json.make_scanner(Rules)
+    settings = (None, refuse, _json.encode_basestring_ascii, None, ": ", ", ")
+    encoders = {sort_keys: _json.make_encoder(*settings, sort_keys, False, True) for sort_keys in (False, True)}
+
+    def loads(text):
+        try:
+            value, end = scan(text, len(text) - len(text.lstrip(" \t\r\n")))
+        except StopIteration:
+            raise ValueError("a value is missing") from None
+        if text[end:].strip(" \t\r\n"):
+            raise ValueError("more than one value: char %d" % end)
+        return value
+
+    def dumps(value, sort_keys=False):
+        return "".join(encoders[sort_keys](value, 0))
+
+    loads(dumps({"a": [1, 2.5, None, True, "\u00e9"]}))
+    return loads, dumps
+
+
+try:
+    loads, dumps = quick_json()
+except Exception:
+    from json import dumps, loads
 
 
 def why(error):
@@ -292,7 +335,7 @@ def write_all(fd, data):
 
 
 def write_json(path, value):
-    write_synced(path, json.dumps(value, sort_keys=True).encode())
+    write_synced(path, dumps(value, sort_keys=True).encode())
 
 
 def read_bytes(path):
@@ -308,7 +351,7 @@ def read_json(path):
     """A JSON file's value, or None where there is none that can be read."""
     data = read_bytes(path)
     try:
-        return None if data is None else as_name(json.loads(data.decode()))
+        return None if data is None else as_name(loads(data.decode()))
     except ValueError:
         return None
 
@@ -429,7 +472,7 @@ class Records:
         new = []
         for line in whole.splitlines():
             try:
-                record = json.loads(line.decode())
+                record = loads(line.decode())
             except ValueError:
                 continue  # a line that a power cut damaged
             if isinstance(record, dict):
@@ -485,7 +528,7 @@ class Journal:
         record = {"kind": kind, "v": VERSION, "seq": self.seq, "time": round(time.time(), 3), "offset": offset}
         for key, value in fields.items():
             record[key] = as_text(value) if isinstance(value, str) else value
-        self._append(json.dumps(record).encode() + b"\n")
+        self._append(dumps(record).encode() + b"\n")
         if sync:
             os.fdatasync(self.fd)
         self.poke()
@@ -2840,7 +2883,7 @@ class Wire:
     def send(self, *events):
         """Raises Gone where nobody listens any more."""
         try:
-            write_all(self.sink, b"".join(json.dumps(event).encode() + b"\n" for event in events))
+            write_all(self.sink, b"".join(dumps(event).encode() + b"\n" for event in events))
         except OSError:
             raise Gone() from None
 
@@ -2876,7 +2919,7 @@ class Wire:
             self._fill()
         line, _, self.buffer = self.buffer.partition(b"\n")
         try:
-            value = json.loads(line.decode())
+            value = loads(line.decode())
         except ValueError as error:
             raise Refused("InvalidOrder", "not a line of JSON: %s" % error) from None
         if not isinstance(value, dict):
@@ -2971,7 +3014,7 @@ class ConnectedEnd:
 
     def _check_key(self, records):
         if records.all and records.key != key_of(self.order):
-            message = "%s has a journal of another run here (%s)" % (self.id, json.dumps(records.key, sort_keys=True))
+            message = "%s has a journal of another run here (%s)" % (self.id, dumps(records.key, sort_keys=True))
             raise Refused("JournalOfAnotherRun", message, "Use a new deployment id.")
 
     def _host_lock(self, began):
@@ -3130,32 +3173,77 @@ def get_plainly(url):
         return 0, None
     host, _, port = place.partition(":")
     request = "GET /%s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n" % (path, place)
-    with connect(scheme, host, int(port or 0)) as connection:
-        connection.sendall(request.encode("ascii"))
-        answer = connection.makefile("rb", CHUNK)  # holds the connection open
-    status = int((answer.readline(1000).split()[1:2] or [b"0"])[0])
-    headers = {}
-    for line in iter(lambda: answer.readline(65536).strip(), b""):
-        name, _, value = line.partition(b":")
-        headers[name.strip().lower()] = value.strip()
-    if status == 200 and b"content-length" in headers and b"transfer-encoding" not in headers:
+    answer = Answer(connect(scheme, host, int(port or (443 if scheme == "https" else 80))))
+    try:
+        status = answer.ask(request.encode("ascii"))
+    except BaseException:
+        answer.close()
+        raise
+    if status == 200 and b"content-length" in answer.headers and b"transfer-encoding" not in answer.headers:
         return status, answer
     answer.close()
     return (status if status >= 400 else 0), None
 
 
+class Answer:
+    """An HTTP answer that ends with its connection."""
+
+    def __init__(self, connection):
+        self.connection, self.headers, self.read = connection, {}, b""
+
+    def ask(self, request):
+        """The status, once the headers are there; 0 where that is not HTTP's usual form."""
+        self.connection.sendall(request)
+        while b"\r\n\r\n" not in self.read:
+            piece = self.connection.recv(CHUNK)
+            if not piece or len(self.read) > CHUNK:
+                return 0
+            self.read += piece
+        head, _, self.read = self.read.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        for name, _, value in (line.partition(b":") for line in lines):
+            self.headers[name.strip().lower()] = value.strip()
+        return int((first.split()[1:2] or [b"0"])[0])
+
+    def read1(self, most):
+        """What there is of the body, at most so many bytes; none at the end."""
+        piece, self.read = self.read[:most], self.read[most:]
+        return piece or self.connection.recv(most)
+
+    def close(self):
+        self.connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 def connect(scheme, host, port):
-    """A connection to a web server, its certificate checked."""
-    import socket
+    """A connection to a web server, its certificate checked. The host as bytes: for text Python loads its tables of
+    international names."""
+    if scheme == "https":
+        import socket
+        import ssl
 
-    # as bytes: for text Python loads its tables of international names
-    connection = socket.create_connection((host.encode("ascii"), port or (443, 80)[scheme == "http"]), HTTP_SECONDS)
-    if scheme == "http":
-        return connection
-    import ssl
-
-    with connection:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+        with socket.create_connection((host.encode("ascii"), port), HTTP_SECONDS) as connection:
+            return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+    try:
+        import _socket as socket  # as with signal
+    except ImportError:
+        import socket
+    trouble = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host.encode("ascii"), port, 0, socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(HTTP_SECONDS)
+            connection.connect(address)
+            return connection
+        except OSError as error:
+            connection.close()
+            trouble = error
+    raise trouble
 
 
 class Preparation:
@@ -3396,7 +3484,7 @@ def start_in_scope(order, host, lock, host_lock):
 
     reader, writer = os.pipe()
     with tempfile.TemporaryFile(dir=host.state) as handover:
-        handover.write(json.dumps(order).encode())
+        handover.write(dumps(order).encode())
         handover.flush()
         inherited = (handover.fileno(), writer, lock.fd, host_lock.fd)
         if os.fork() == 0:
@@ -3426,7 +3514,7 @@ def detached_main(fds):
         os.set_inheritable(fd, False)  # scripts must not have them
     os.lseek(handover, 0, os.SEEK_SET)
     with os.fdopen(handover, "rb") as file:
-        order = as_name(json.loads(file.read().decode()))
+        order = as_name(loads(file.read().decode()))
     be_detached(order, Host(order), writer)
 
 
