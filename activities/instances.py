@@ -19,6 +19,7 @@ from temporalio.exceptions import ApplicationError
 from activities.errors import details_of
 from activities.follow import Follower, Log, LogBudget, blocked
 from activities.frozen import Archives, Frozen
+from activities.in_flight import InFlight
 from towline.errors import TowlineError
 from towline.model.host_events import report_of
 from towline.model.host_order import halt_order
@@ -68,7 +69,7 @@ class InstanceActivities:
         self._is_open = is_open
         self._clock = clock
         self._log_budget = log_budget or LogBudget()
-        self._in_flight = 0
+        self._in_flight = InFlight()
 
     @activity.defn
     async def deploy_instance(self, order: InstanceOrder) -> InstanceOutcome:
@@ -84,7 +85,7 @@ class InstanceActivities:
             if activity.info().attempt > 1:
                 raise _try_again(error) from error
             return blocked(order.instance, error)
-        with self._log_budget.log(frozen.limits.log_bytes) as log:
+        with self._in_flight.one_more(), self._log_budget.log(frozen.limits.log_bytes) as log:
             follower = Follower(
                 order=frozen,
                 target=target,
@@ -99,13 +100,10 @@ class InstanceActivities:
                 is_retry=activity.info().attempt > 1,
                 only_ends=order.only_ends,
             )
-            self._in_flight += 1
-            try:
-                outcome = await self._follow_to_the_end(follower)
-            finally:
-                self._in_flight -= 1
+            outcome = await self._follow_to_the_end(follower)
             if outcome.outcome not in (Outcome.BLOCKED, Outcome.SKIPPED):
-                return await self._record(order, follower, outcome, log)
+                outcome = await self._record(order, follower, outcome, log)
+        await self._in_flight.end_together()
         return outcome
 
     @activity.defn
@@ -161,7 +159,7 @@ class InstanceActivities:
     async def _follow_to_the_end(self, follower: Follower) -> InstanceOutcome:
         """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
         task = asyncio.create_task(follower.run())
-        beats = asyncio.create_task(_beat(follower, lambda: self._in_flight))
+        beats = asyncio.create_task(_beat(follower, lambda: self._in_flight.count))
         shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
         try:
             while not task.done():

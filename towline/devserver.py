@@ -89,7 +89,8 @@ async def dev_server(
         command += ["--search-attribute", f"{name}=Keyword"]
     if db:
         db.parent.mkdir(parents=True, exist_ok=True)
-        command += ["--db-filename", str(db)]
+        # A write-ahead log: each of Temporal's writes is as durable, and waits for the disk once instead of thrice.
+        command += ["--db-filename", str(db), "--sqlite-pragma", "journal_mode=wal"]
     process = _start(command, log, environ)
     server = DevServer(f"{_reachable(ip)}:{port}", f"http://{_reachable(ip)}:{ui_port}", process)
     try:

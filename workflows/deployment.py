@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         DeploymentOrder,
         DeploymentView,
         DeployRequest,
+        GroupFacts,
         OutcomePage,
         PauseAnswer,
         ReadFleet,
@@ -41,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         Undo,
     )
     from towline.model.request import read_request, read_shape
-    from towline.model.revision import ReadRevision
+    from towline.model.revision import ReadRevision, ResolvedRevision, RevisionLocation
     from towline.model.status import Creator, DeploymentStatus, ErrorCode, Outcome
     from towline.model.turn import as_undone
     from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
@@ -109,26 +110,37 @@ class Deployment:
 
     async def _check(self) -> None:
         """Everything that can be wrong is found before the turn is taken and before a host is touched."""
-        request = self._request
+        request, location = self._request, self._request.revision
+        early: asyncio.Task[ResolvedRevision] | None = None
+        if location and not location.git_hub_location:  # which is read by a token and an address of the group's
+            early = asyncio.create_task(self._read_revision(location))
         question = ReadGroup(
             application=request.application_name,
             group=request.deployment_group_name,
             config_name=request.deployment_config_name,
         )
-        facts = await self._attempt(call(calls.read_group, question, READ))
+        try:
+            facts = await self._attempt(call(calls.read_group, question, READ))
+        except Ended:
+            if early:
+                early.cancel()
+                await asyncio.gather(early, return_exceptions=True)
+            raise
         self._group, self._config = facts.group, facts.config
         self._ledger.take_group(facts)
         self._revision = None
-        if request.revision:
-            revision = ReadRevision(
-                location=request.revision,
-                deployment_id=self._ledger.deployment_id,
-                git_hub_token=self._group.git_hub_token,
-                git_hub_url=self._group.git_hub_url,
-            )
-            label = request.revision.label
-            self._revision = await self._attempt(call(calls.read_revision, revision, READ, summary=label))
+        if location:
+            self._revision = await (early or self._read_revision(location, facts))
             self._ledger.take_revision(self._revision)
+
+    async def _read_revision(self, location: RevisionLocation, facts: GroupFacts | None = None) -> ResolvedRevision:
+        question = ReadRevision(
+            location=location,
+            deployment_id=self._ledger.deployment_id,
+            git_hub_token=facts.group.git_hub_token if facts else None,
+            git_hub_url=facts.group.git_hub_url if facts else None,
+        )
+        return await self._attempt(call(calls.read_revision, question, READ, summary=location.label))
 
     async def _take_turn(self) -> None:
         """Waits for the group's turn; whoever waits is told behind whom."""

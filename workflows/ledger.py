@@ -80,8 +80,9 @@ class Ledger:
         self.request = request
         if request.undo:
             _, self._rollback_message = rollback_messages(request.undo.deployment_id, self.deployment_id)
-        self._upsert((names.SEARCH_APPLICATION, request.application_name))
-        self._upsert((names.SEARCH_GROUP, request.deployment_group_name))
+        self._upsert(
+            (names.SEARCH_APPLICATION, request.application_name), (names.SEARCH_GROUP, request.deployment_group_name)
+        )
         self.publish()
 
     def take_group(self, facts: GroupFacts) -> None:

@@ -19,7 +19,8 @@ import sys
 import time
 
 try:
-    import _signal as signal  # its C half: the module adds only enums, and loading those takes as long as two hooks
+    # The C half: the module adds only enums, and loading those takes as long as two hooks.
+    import _signal as signal  # type: ignore[import-not-found]
 except ImportError:
     import signal
 
