@@ -173,6 +173,28 @@ def test_a_good_archive_is_listed_with_digests_and_marks(tmp_path: Path) -> None
     assert found and found.path == "app/deep/er/x"
 
 
+LONG = APPSPEC + b"#" * 5000 + b"\n"
+
+WHICH_APPSPEC = {
+    "the first member's, in a directory that is no member": ([member("top/appspec.yml", LONG)], LONG),
+    "not the first member's": ([member("x"), member("appspec.yml", LONG)], LONG),
+    "the last of two": ([member("appspec.yml", APPSPEC), member("appspec.yml", LONG)], LONG),
+    "a hard link's": ([member("spec", LONG), link("appspec.yml", "spec", tarfile.LNKTYPE)], LONG),
+    "a hard link's that came later": (
+        [member("spec", LONG), member("appspec.yml", APPSPEC), link("appspec.yml", "spec", tarfile.LNKTYPE)],
+        LONG,
+    ),
+    "a link's into a directory": ([member("spec/appspec.yml", LONG), link("appspec.yml", "spec/appspec.yml")], LONG),
+    "not one that lies deeper": ([member("a/appspec.yml", b"x"), member("appspec.yaml", LONG)], LONG),
+}
+
+
+@pytest.mark.parametrize("case", WHICH_APPSPEC)
+def test_the_appspec_is_read_whole_and_is_the_one_that_counts(case: str, tmp_path: Path) -> None:
+    members, expected = WHICH_APPSPEC[case]
+    assert read_archive(tar(tmp_path / "b.tgz", *members, appspec=""), "tgz").appspec == expected
+
+
 def test_tar_is_told_by_its_content_as_gnu_tar_does(tmp_path: Path) -> None:
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         assert read_archive(tar(tmp_path / "b", mode=mode), "tar").appspec == APPSPEC

@@ -6,6 +6,8 @@ be in it is told by `members.py`; what the AppSpec says is read by `towline/mode
 
 from __future__ import annotations
 
+import functools
+import gzip
 import io
 import lzma
 import os
@@ -50,7 +52,10 @@ def read_archive(path: Path, bundle_type: BundleType, name: str = "", limits: Li
         reader(path, bundle_type, collector)
         listing, prefix = collector.listing()
         appspec_name, member = find_appspec(listing, shown)
-        return Bundle(listing, appspec_name, _member_bytes(path, bundle_type, prefix, member))
+        appspec = collector.appspec(prefix + member)
+        if appspec is None:  # a link leads to it: the bytes are another member's
+            appspec = _member_bytes(path, bundle_type, prefix, member)
+        return Bundle(listing, appspec_name, appspec)
 
 
 def read_directory(path: Path, limits: Limits | None = None) -> Bundle:
@@ -127,9 +132,20 @@ def _read_tar(path: Path, bundle_type: BundleType, collector: Collector) -> None
             collector.grow(len(rest))
 
 
-def _open_tar(path: Path, bundle_type: BundleType) -> tarfile.TarFile:
+@contextmanager
+def _open_tar(path: Path, bundle_type: BundleType) -> Iterator[tarfile.TarFile]:
     """GNU tar tells compression by itself for `tar`, and insists on gzip for `tgz`."""
-    return tarfile.open(path, "r:gz" if bundle_type == "tgz" else "r:*", encoding="utf-8", errors="surrogateescape")
+    if bundle_type == "tgz":
+        # in large pieces, which halves the time
+        with io.BufferedReader(gzip.GzipFile(path), _PIECE) as file, _read_plain(fileobj=file, mode="r:") as tar:
+            yield tar
+    else:
+        with _read_plain(path, "r:*") as tar:
+            yield tar
+
+
+_PIECE = 256 * 1024
+_read_plain = functools.partial(tarfile.open, encoding="utf-8", errors="surrogateescape")
 
 
 def _take_tar_member(collector: Collector, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from towline.errors import InvalidBundle
+from towline.model.appspec import APPSPEC_NAMES, TEXT_LIMIT_BYTES
 from towline.model.listing import Listing, Mark, Member
 
 _CHUNK = 1024 * 1024
+_HEAD = 4096
 _SETUID_SETGID = stat.S_ISUID | stat.S_ISGID
 
 
@@ -41,6 +43,8 @@ class Collector:
         self._limits = limits
         self._packed = packed_bytes
         self._members: dict[str, Member] = {}
+        self._appspecs: dict[str, bytes] = {}
+        self._first = ""  # the first member's top directory: the only one that may surround a bundle
         self._total = 0
         self._count = 0
 
@@ -53,11 +57,15 @@ class Collector:
     def file(self, name: str, mode: int, content: Callable[[], IO[bytes]]) -> None:
         """Takes a regular file and reads it to its end."""
         path = self._path(name)
+        directory, _, last = path.rpartition("/")
+        is_appspec = last in APPSPEC_NAMES and directory in ("", self._first)
         with content() as stream:
-            sha256, size, marks = self._read(stream)
+            sha256, size, marks, begin = self._read(stream, keep=TEXT_LIMIT_BYTES + 1 if is_appspec else _HEAD)
         if mode & _SETUID_SETGID:
             mode, marks = mode & ~_SETUID_SETGID, (*marks, "setid")
         self._add(Member(path=path, type="file", mode=_octal(mode), size=size, sha256=sha256, marks=marks))
+        if is_appspec:
+            self._appspecs[path] = begin
 
     def symlink(self, name: str, target: str) -> None:
         """Takes a symbolic link, wherever it points: hosts make it as it is, and nothing may lie below it."""
@@ -72,6 +80,10 @@ class Collector:
         if original is None or original.type != "file":
             raise self.refused(name, f"it is a hard link to {target}, which is no file of the bundle")
         self._add(original.model_copy(update={"path": path}))
+
+    def appspec(self, path: str) -> bytes | None:
+        """The bytes of an AppSpec, one more at most than one may have; None where a link leads to it."""
+        return self._appspecs.get(path)
 
     def refused(self, name: str, why: str, hint: str = "") -> InvalidBundle:
         """The error that names the member."""
@@ -104,6 +116,7 @@ class Collector:
             raise self.refused(name, "its path has '..' in it")
         if "\0" in name:
             raise self.refused(name, "its name has a zero byte in it")
+        self._first = self._first or "".join(parts[:1])
         return "/".join(parts)
 
     def _add(self, member: Member) -> None:
@@ -113,15 +126,16 @@ class Collector:
         if not member.path:
             raise self.refused(".", "the top of a bundle must be a directory")
         self._members[member.path] = member  # of members with the same name the last one is unpacked over the others
+        self._appspecs.pop(member.path, None)
 
-    def _read(self, stream: IO[bytes]) -> tuple[str, int, tuple[Mark, ...]]:
-        digest, size, head = hashlib.sha256(), 0, b""
+    def _read(self, stream: IO[bytes], keep: int) -> tuple[str, int, tuple[Mark, ...], bytes]:
+        digest, size, begin = hashlib.sha256(), 0, b""
         while chunk := stream.read(_CHUNK):
-            head = head or chunk[:4096]
+            begin += chunk[: keep - len(begin)]
             size += len(chunk)
             self.grow(len(chunk))
             digest.update(chunk)
-        return digest.hexdigest(), size, _marks(head)
+        return digest.hexdigest(), size, _marks(begin[:_HEAD]), begin
 
     def grow(self, count: int) -> None:
         """Counts bytes that were unpacked; raises InvalidBundle past a limit."""
