@@ -51,6 +51,7 @@ async def test_it_keeps_its_data_and_ends_with_the_block(tmp_path: Path) -> None
             if _ == 0:
                 await client.start_workflow("Deployment", id="d-1", task_queue="nobody")
             assert (await client.get_workflow_handle("d-1").describe()).workflow_type == "Deployment"
+            assert (tmp_path / "t.db-wal").exists()
         assert server.has_ended()
         assert devserver.is_free("127.0.0.1", port)
 
