@@ -61,6 +61,9 @@ class World:
     detaches: bool = False  # a cancelled activity ends with its worker, as far as Temporal knows
     app: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
     read_error: ApplicationError | None = None
+    revision_error: ApplicationError | None = None
+    revision_is_held: bool = False  # it is read on and on
+    reads_revision: bool = False
     timeout_seconds: int = 3600
 
     deployed: list[str] = field(default_factory=list)  # order of starts, rollbacks as "undo NAME"
@@ -88,6 +91,12 @@ class World:
 
     @activity.defn
     async def read_revision(self, request: ReadRevision) -> ResolvedRevision:
+        self.reads_revision = True
+        while self.revision_is_held:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        if self.revision_error:
+            raise self.revision_error
         return ResolvedRevision(
             location=request.location, sha256="a" * 64, size=1, bundle_type="tgz", label=request.location.label
         )

@@ -142,6 +142,45 @@ async def test_a_request_with_a_misspelt_key_ends_with_its_name(client: Client) 
     assert "revison: no such key. Did you mean revision?" in view.info["errorInformation"]["message"]
 
 
+NO_GROUP = ApplicationError("there is no such group", type="NotFound", non_retryable=True)
+NO_APPSPEC = ApplicationError("there is no appspec.yml", type="InvalidBundle", non_retryable=True)
+
+
+@pytest.mark.parametrize(
+    ("group_error", "revision_error", "is_held", "message"),
+    [
+        (None, NO_APPSPEC, False, "no appspec.yml"),
+        (NO_GROUP, NO_APPSPEC, False, "no such group"),
+        (NO_GROUP, None, True, "no such group"),
+    ],
+)
+async def test_group_and_revision_are_read_side_by_side_and_the_groups_error_counts_first(
+    client: Client,
+    group_error: ApplicationError | None,
+    revision_error: ApplicationError | None,
+    is_held: bool,
+    message: str,
+) -> None:
+    world = World(read_error=group_error, revision_error=revision_error, revision_is_held=is_held)
+    async with Theatre(client, world) as theatre:
+        view = await theatre.deploy()
+        world.revision_is_held = False
+    assert message in view.info["errorInformation"]["message"]
+    assert ("deploymentConfigName" in view.info) is (group_error is None)
+    assert not world.deployed
+
+
+async def test_a_stop_ends_the_reading_of_a_revision(client: Client) -> None:
+    world = World(revision_is_held=True)
+    async with Theatre(client, world) as theatre:
+        handle = await theatre.start()
+        await eventually(lambda: world.reads_revision)
+        await handle.signal("cancel")
+        assert (await ended(handle)).info["status"] == "Stopped"
+        world.revision_is_held = False
+    assert not world.deployed
+
+
 async def test_an_error_before_the_rollout_touches_nothing(client: Client) -> None:
     world = World(read_error=ApplicationError("no application shop", type="APPLICATION_MISSING", non_retryable=True))
     async with Theatre(client, world) as theatre:
