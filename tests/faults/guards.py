@@ -261,6 +261,14 @@ GUARDS = (
         "tests/activities/test_beats.py::test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_alone",
     ),
     Guard(
+        "an-end-that-waits-is-an-end",
+        1,
+        "activities/in_flight.py",
+        "        with contextlib.suppress(asyncio.CancelledError):\n            await self._moment.wait()\n",
+        "        await self._moment.wait()\n",
+        "tests/activities/test_in_flight.py::test_a_cancelled_end_is_told_as_an_end",
+    ),
+    Guard(
         "shard-of-the-run-before",
         1,
         "workflows/stage.py",
