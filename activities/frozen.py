@@ -6,7 +6,6 @@ Read once per worker and run: the instances of a deployment share them. Also the
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from towline.model.instance import Target
 from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
 from towline.model.plan import CompiledPlan
 from towline.model.revision import ResolvedRevision
+from towline.sharing import KeptReads
 from towline.store import Store
 
 CACHED = 64
@@ -36,7 +36,7 @@ class Frozen:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[tuple[str, str], asyncio.Task[Any]] = OrderedDict()
+        self._kept: KeptReads[Any] = KeptReads(CACHED)
 
     async def of_instance(self, order: InstanceOrder) -> tuple[DeploymentOrder, Target]:
         """The deployment's order and the instance's target; raises NotFound or OurFault."""
@@ -64,18 +64,7 @@ class Frozen:
 
     async def _read(self, key: str, run_id: str, parse: Callable[[bytes], Any]) -> Any:
         """The parsed document; kept under key and run, since a deployment id may be used again later."""
-        if (key, run_id) not in self._kept:
-            self._kept[key, run_id] = asyncio.create_task(self._parse(key, parse))
-            while len(self._kept) > CACHED:
-                self._kept.popitem(last=False)
-        task = self._kept[key, run_id]
-        self._kept.move_to_end((key, run_id))
-        try:
-            # Shielded: several activities wait for one read, and one that is cancelled must not end it for all.
-            return await asyncio.shield(task)
-        except Exception:
-            self._kept.pop((key, run_id), None)  # a failed read is tried again by the next one
-            raise
+        return await self._kept.read((key, run_id), lambda: self._parse(key, parse))
 
     async def _parse(self, key: str, parse: Callable[[bytes], Any]) -> Any:
         data = await asyncio.to_thread(self._store.get, key)

@@ -28,10 +28,11 @@ from towline.model.appspec_lint import lint_bundle
 from towline.model.plan import CompiledPlan
 from towline.model.problem import Problem, Severity, is_broken
 from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
+from towline.sharing import KeptReads
 from towline.store import Store
 
 URL_SECONDS = 900
-_Place = tuple[str, str, RevisionLocation]
+KEPT = 64
 SHARED_SECONDS = 60  # for so long hosts that begin together are given the same URL
 """How long a presigned URL is good for: one is made when a host has its turn, and another on demand."""
 
@@ -131,39 +132,27 @@ class Archives:
         self._store = store
         self._cache = cache
         self._s3 = s3 or S3()
-        self._fetching: dict[str, asyncio.Task[Path]] = {}
-        self._signed: dict[_Place, tuple[float, asyncio.Task[str | None]]] = {}
+        self._files: KeptReads[Path] = KeptReads(KEPT, seconds=0)  # the cache keeps them
+        self._urls: KeptReads[str | None] = KeptReads(KEPT, SHARED_SECONDS)
 
     async def url(self, revision: ResolvedRevision, *, anew: bool = False) -> str | None:
         """A presigned URL, a secret, signed a minute ago at most, or just now (`anew`: the last one was refused).
 
         None where hosts cannot fetch by themselves. Raises OurFault.
         """
-        now = asyncio.get_running_loop().time()
         place = revision.sha256, revision.store_key, revision.location
-        self._signed = {place: kept for place, kept in self._signed.items() if now - kept[0] < SHARED_SECONDS}
-        if anew or place not in self._signed:
-            signing = asyncio.to_thread(archive_url, revision, self._store, self._s3)
-            self._signed[place] = now, asyncio.create_task(signing)
-        _, task = self._signed[place]
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            self._signed.pop(place, None)  # the next one tries again
-            raise
+        return await self._urls.read(
+            place, lambda: asyncio.to_thread(archive_url, revision, self._store, self._s3), anew=anew
+        )
 
     async def file(self, revision: ResolvedRevision) -> Path:
         """The archive on this worker's disk, its digest checked. Raises OurFault, NotFound or InvalidBundle.
 
         However many ask at once, it is fetched once.
         """
-        task = self._fetching.get(revision.sha256)
-        if task is None:
-            fetching = asyncio.to_thread(archive_file, revision, self._store, self._cache, self._s3)
-            task = self._fetching[revision.sha256] = asyncio.create_task(fetching)
-            task.add_done_callback(lambda _: self._fetching.pop(revision.sha256, None))
-        # Shielded: one host's end must not take the archive from the others that wait for it.
-        return await asyncio.shield(task)
+        return await self._files.read(
+            revision.sha256, lambda: asyncio.to_thread(archive_file, revision, self._store, self._cache, self._s3)
+        )
 
 
 def archive_url(revision: ResolvedRevision, store: Store, s3: S3) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from towline.sharing import SharedReads
+from towline.sharing import KeptReads, SharedReads
 
 
 class Source:
@@ -53,3 +53,45 @@ async def test_all_hear_of_a_read_that_fails_and_the_next_one_is_tried() -> None
     with pytest.raises(ValueError, match="no such thing"):
         source.written = -1
         await shared.read("a", source.read)
+
+
+async def test_a_kept_answer_is_read_once_however_many_ask() -> None:
+    source, kept = Source(), KeptReads[int](2)
+    both = [asyncio.create_task(kept.read("a", source.read)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    both[0].cancel()
+    source.written = 1
+    source.may_end.set()
+    assert await both[1] == 0 and await kept.read("a", source.read) == 0
+    assert await kept.read("a", source.read, anew=True) == 1 and await kept.read("a", source.read) == 1
+    assert source.reads == 2
+
+
+async def test_the_answers_asked_for_last_are_kept() -> None:
+    source, kept = Source(), KeptReads[int](2)
+    source.may_end.set()
+    for key in ("a", "b", "a", "c", "a"):
+        await kept.read(key, source.read)
+    assert source.reads == 3
+    await kept.read("b", source.read)
+    assert source.reads == 4
+
+
+async def test_an_answer_that_is_too_old_is_read_again_and_a_read_under_way_is_shared() -> None:
+    source, kept = Source(), KeptReads[int](2, seconds=0)
+    both = [asyncio.create_task(kept.read("a", source.read)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    source.may_end.set()
+    assert await asyncio.gather(*both) == [0, 0] and source.reads == 1
+    await kept.read("a", source.read)
+    assert source.reads == 2
+
+
+async def test_a_read_that_failed_is_not_kept() -> None:
+    source, kept = Source(), KeptReads[int](2)
+    source.may_end.set()
+    source.written = -1
+    both = await asyncio.gather(*(kept.read("a", source.read) for _ in range(2)), return_exceptions=True)
+    assert [type(each) for each in both] == [ValueError, ValueError] and source.reads == 1
+    source.written = 7
+    assert await kept.read("a", source.read) == 7
