@@ -32,8 +32,8 @@ from towline.model.messages import (
     ReadGroup,
 )
 from towline.model.preview import AskPreview, Preview, estimate, hosts_of
+from towline.model.questions import fleet_question, group_question, order_of, revision_question
 from towline.model.revision import ReadRevision, ResolvedRevision
-from towline.model.status import Creator
 from towline.records import Records
 from towline.store import Store
 
@@ -74,15 +74,9 @@ class PreviewActivities:
             return await self._preview(question.request)
 
     async def _preview(self, request: DeployRequest) -> Preview:
-        facts = await self._sources.inventory.group_facts(
-            ReadGroup(
-                application=request.application_name,
-                group=request.deployment_group_name,
-                config_name=request.deployment_config_name,
-            )
-        )
+        facts = await self._sources.inventory.group_facts(group_question(request))
         revision = await self._revision(request, facts)
-        order = _order(request, facts, revision)
+        order = order_of(request, facts.group, revision, deployment_id=PREVIEW_ID, run_id=PREVIEW_ID)
         fleet, targets, memory = await self._fleet(request, facts, order)
         answers = await self._ask(order, revision, [targets[member.name] for member in fleet.members])
         roots = {name: target.local.root for name, target in targets.items() if target.local}
@@ -113,25 +107,12 @@ class PreviewActivities:
     async def _revision(self, request: DeployRequest, facts: GroupFacts) -> ResolvedRevision | None:
         if request.revision is None:
             return None
-        return await self._sources.read_revision(
-            ReadRevision(
-                location=request.revision,
-                deployment_id=PREVIEW_ID,
-                git_hub_token=facts.group.git_hub_token,
-                git_hub_url=facts.group.git_hub_url,
-            )
-        )
+        return await self._sources.read_revision(revision_question(request.revision, PREVIEW_ID, facts.group))
 
     async def _fleet(
         self, request: DeployRequest, facts: GroupFacts, order: DeploymentOrder
     ) -> tuple[Fleet, Mapping[str, Target], GroupView | None]:
-        question = ReadFleet(
-            order=order,
-            group=facts.group,
-            only=request.undo.instances if request.undo else None,
-            first=request.undo.failed if request.undo else (),
-            outdated_only=request.update_outdated_instances_only,
-        )
+        question = fleet_question(request, facts.group, order)
         (targets, warnings), (memory, states) = await asyncio.gather(
             self._sources.inventory.find_targets(question), read_memory(self._client, facts.group)
         )
@@ -156,21 +137,6 @@ class PreviewActivities:
         except (NotFound, TowlineError):
             return None  # an estimate is not worth failing for
         return estimate(report, hosts, slots)
-
-
-def _order(request: DeployRequest, facts: GroupFacts, revision: ResolvedRevision | None) -> DeploymentOrder:
-    return DeploymentOrder(
-        deployment_id=PREVIEW_ID,
-        run_id=PREVIEW_ID,
-        application=facts.group.application_name,
-        group=facts.group.deployment_group_name,
-        group_id=facts.group.deployment_group_id,
-        creator=Creator.ROLLBACK if request.undo else Creator.USER,
-        revision=revision,
-        undo=request.undo,
-        ignore_application_stop_failures=request.ignore_application_stop_failures,
-        file_exists_behavior=request.file_exists_behavior or facts.group.file_exists_behavior,
-    )
 
 
 def _refusal(answers: Mapping[str, HostAnswer]) -> str:

@@ -23,16 +23,13 @@ from workflows.stage import StageRun
 with workflow.unsafe.imports_passed_through():
     from towline.errors import InvalidRequest
     from towline.model import names
+    from towline.model.group import DeploymentGroup
     from towline.model.health import floor_of, has_succeeded, is_impossible
     from towline.model.messages import (
-        DeploymentOrder,
         DeploymentView,
         DeployRequest,
-        GroupFacts,
         OutcomePage,
         PauseAnswer,
-        ReadFleet,
-        ReadGroup,
         ShardOutcome,
         ShardProgress,
         StopAnswer,
@@ -41,9 +38,10 @@ with workflow.unsafe.imports_passed_through():
         TurnRequest,
         Undo,
     )
+    from towline.model.questions import fleet_question, group_question, order_of, revision_question
     from towline.model.request import read_request, read_shape
-    from towline.model.revision import ReadRevision, ResolvedRevision, RevisionLocation
-    from towline.model.status import Creator, DeploymentStatus, ErrorCode, Outcome
+    from towline.model.revision import ResolvedRevision, RevisionLocation
+    from towline.model.status import DeploymentStatus, ErrorCode, Outcome
     from towline.model.turn import as_undone
     from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
     from towline.model.zones import Stage, stages
@@ -114,13 +112,8 @@ class Deployment:
         early: asyncio.Task[ResolvedRevision] | None = None
         if location and not location.git_hub_location:  # which is read by a token and an address of the group's
             early = asyncio.create_task(self._read_revision(location))
-        question = ReadGroup(
-            application=request.application_name,
-            group=request.deployment_group_name,
-            config_name=request.deployment_config_name,
-        )
         try:
-            facts = await self._attempt(call(calls.read_group, question, READ))
+            facts = await self._attempt(call(calls.read_group, group_question(request), READ))
         except Ended:
             if early:
                 early.cancel()
@@ -130,16 +123,13 @@ class Deployment:
         self._ledger.take_group(facts)
         self._revision = None
         if location:
-            self._revision = await (early or self._read_revision(location, facts))
+            self._revision = await (early or self._read_revision(location, facts.group))
             self._ledger.take_revision(self._revision)
 
-    async def _read_revision(self, location: RevisionLocation, facts: GroupFacts | None = None) -> ResolvedRevision:
-        question = ReadRevision(
-            location=location,
-            deployment_id=self._ledger.deployment_id,
-            git_hub_token=facts.group.git_hub_token if facts else None,
-            git_hub_url=facts.group.git_hub_url if facts else None,
-        )
+    async def _read_revision(
+        self, location: RevisionLocation, group: DeploymentGroup | None = None
+    ) -> ResolvedRevision:
+        question = revision_question(location, self._ledger.deployment_id, group)
         return await self._attempt(call(calls.read_revision, question, READ, summary=location.label))
 
     async def _take_turn(self) -> None:
@@ -160,25 +150,9 @@ class Deployment:
         """Freezes the instances, their state and their order."""
         self._ledger.enter("plan", DeploymentStatus.IN_PROGRESS)
         request = self._request
-        order = DeploymentOrder(
-            deployment_id=self._ledger.deployment_id,
-            run_id=self._ledger.run_id,
-            application=self._group.application_name,
-            group=self._group.deployment_group_name,
-            group_id=self._group.deployment_group_id,
-            creator=Creator.ROLLBACK if request.undo else Creator.USER,
-            revision=self._revision,
-            undo=request.undo,
-            ignore_application_stop_failures=request.ignore_application_stop_failures,
-            file_exists_behavior=request.file_exists_behavior or self._group.file_exists_behavior,
-        )
-        question = ReadFleet(
-            order=order,
-            group=self._group,
-            only=request.undo.instances if request.undo else None,
-            first=request.undo.failed if request.undo else (),
-            outdated_only=request.update_outdated_instances_only,
-        )
+        ids = {"deployment_id": self._ledger.deployment_id, "run_id": self._ledger.run_id}
+        order = order_of(request, self._group, self._revision, **ids)
+        question = fleet_question(request, self._group, order)
         fleet = await self._attempt(call(calls.read_fleet, question, READ))
         hosts = len(fleet.members)
         rule = self._config.minimum_healthy_hosts
