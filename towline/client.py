@@ -173,9 +173,11 @@ class Deployments:
         return await self._ended(deployment_id)
 
     async def watch(
-        self, deployment_id: str, patience: float = 120.0, pace: float = LOOK_SECONDS
+        self, deployment_id: str, patience: float = 120.0, pace: float = LOOK_SECONDS, *, is_new: bool = False
     ) -> AsyncIterator[Sight]:
         """Looks at a deployment every `pace` seconds until it has ended (a large one more rarely).
+
+        At one that was started just now (`is_new`) there is nothing to see yet: a question would hold its workers up.
 
         The last sight has the final view, the moment it is there.
 
@@ -186,6 +188,8 @@ class Deployments:
         ending = asyncio.ensure_future(self._ended(deployment_id))
         seen = loop.time()
         try:
+            if is_new:
+                await asyncio.wait({ending}, timeout=pace)
             while True:
                 try:
                     sight = await self._look(ending, deployment_id)

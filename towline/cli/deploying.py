@@ -64,7 +64,7 @@ async def start_and_watch(door: Door, request: DeployRequest, deployment_id: str
     if wish.detach:
         result(deployment_id)
         return 0
-    return await watch_through(door, deployment_id, wish.as_json, wish.patience)
+    return await watch_through(door, deployment_id, wish.as_json, wish.patience, is_new=not started.attached)
 
 
 def parse_revision(text: str) -> RevisionLocation | None:

@@ -23,10 +23,15 @@ def watch(deployment_id: str, *, as_json: bool, patience: float = PATIENCE_SECON
     )
 
 
-async def watch_through(door: Door, deployment_id: str, as_json: bool, patience: float = PATIENCE_SECONDS) -> int:
-    """Shows a deployment to its end, prints the result to stdout, and returns the exit status that it stands for."""
+async def watch_through(
+    door: Door, deployment_id: str, as_json: bool, patience: float = PATIENCE_SECONDS, *, is_new: bool = False
+) -> int:
+    """Shows a deployment, which may have been started just now, to its end; prints the result to stdout.
+
+    Returns the exit status that it stands for.
+    """
     try:
-        view = await follow(door, deployment_id, display(), patience)
+        view = await follow(door, deployment_id, display(), patience, is_new=is_new)
     except TemporalUnavailable:
         say(f"Lost sight of {deployment_id}: the rollout may go on. See: towline status {deployment_id} --watch")
         raise

@@ -42,14 +42,16 @@ def display() -> Display:
     return ProgressLines()
 
 
-async def follow(door: Door, deployment_id: str, shown: Display, patience: float) -> DeploymentView:
-    """Shows a deployment until it has ended, and returns the final view.
+async def follow(
+    door: Door, deployment_id: str, shown: Display, patience: float, *, is_new: bool = False
+) -> DeploymentView:
+    """Shows a deployment, which may have been started just now, until it has ended, and returns the final view.
 
     Raises `TemporalUnavailable` when sight of it was lost for `patience` seconds.
     """
     fleets = {deployment_id: door.fleet(deployment_id)}
     try:
-        async for sight in door.deployments.watch(deployment_id, patience, shown.pace):
+        async for sight in door.deployments.watch(deployment_id, patience, shown.pace, is_new=is_new):
             if sight.view is None:
                 shown.trouble(sight.trouble)
             elif sight.has_ended:
