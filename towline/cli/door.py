@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ BEFORE_THE_END = ("check", "turn", "plan", "roll out")
 
 def talk(story: Callable[[Door], Awaitable[T]]) -> T:
     """Connects, runs a command's story, and returns what it returns."""
+    gc.freeze()
+    gc.enable()
 
     async def run() -> T:
         settings = read_settings()

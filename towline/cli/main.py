@@ -94,8 +94,9 @@ def main() -> NoReturn:
     The interpreter aborts at exit once in a while (status 134) when Temporal's threads are still at work; the exit
     status of a command must not depend on that.
     """
-    # Imports make half a million objects that stay: looking through them at every 700th takes a tenth of a start.
-    gc.set_threshold(50_000, 20, 20)
+    # Imports make half a million objects that stay: looking for garbage among them takes a tenth of a start. What runs
+    # for long has it looked for again: `talk`, and the worker.
+    gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads every installed package's metadata
     put_ours_first()
     status = run(sys.argv[1:])
