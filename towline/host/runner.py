@@ -3375,7 +3375,7 @@ class Preparation:
 
     def _pieces_of(self, answer):
         """The body as it comes. A source may be slow: a stop ends the wait for it, and so does the caller's leaving."""
-        looked = time.monotonic()
+        looked = 0.0
         while True:
             piece = answer.read1(CHUNK)
             if not piece:
