@@ -121,7 +121,8 @@ async def test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_
         async with running_worker(client, activities=[world.deploy_instance], task_queue=world.app):
             view = await ended(handle)
     assert view.info["status"] == "Stopped"
-    assert world.deployed == [] and world.ended_only == ["web-01"]
+    # The shard may have heard of the stop before it had scheduled anything: then nobody is asked.
+    assert world.deployed == [] and world.ended_only in ([], ["web-01"])
 
 
 async def test_five_hundred_instances_end_in_a_burst(client: Client) -> None:
