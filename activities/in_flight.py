@@ -21,7 +21,8 @@ class InFlight:
     def __init__(self) -> None:
         """None yet."""
         self.count = 0
-        self._moment: asyncio.Event | None = None
+        self._moment = asyncio.Event()
+        self._moment.set()  # it is over: the next end begins another
 
     @contextlib.contextmanager
     def one_more(self) -> Iterator[None]:
@@ -32,22 +33,15 @@ class InFlight:
         finally:
             self.count -= 1
             if self.count < FEW:
-                self._go()
+                self._moment.set()
 
     async def end_together(self) -> None:
         """Waits for the ends of others, a moment at most. A cancellation ends the wait and is not raised: what is at
         its end must not be reported as cancelled."""
         if self.count < FEW:
             return
-        if self._moment is None:
+        if self._moment.is_set():
             self._moment = asyncio.Event()
-            asyncio.get_running_loop().call_later(MOMENT_SECONDS, self._go, self._moment)
+            asyncio.get_running_loop().call_later(MOMENT_SECONDS, self._moment.set)
         with contextlib.suppress(asyncio.CancelledError):
             await self._moment.wait()
-
-    def _go(self, moment: asyncio.Event | None = None) -> None:
-        moment = moment or self._moment
-        if moment:
-            moment.set()
-        if moment is self._moment:
-            self._moment = None

@@ -159,7 +159,7 @@ class InstanceActivities:
     async def _follow_to_the_end(self, follower: Follower) -> InstanceOutcome:
         """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
         task = asyncio.create_task(follower.run())
-        beats = asyncio.create_task(_beat(follower, lambda: self._in_flight.count))
+        beats = asyncio.create_task(_beat(follower, self._in_flight))
         shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
         try:
             while not task.done():
@@ -213,7 +213,7 @@ def _detached(follower: Follower) -> ApplicationError:
     return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100))
 
 
-async def _beat(follower: Follower, in_flight: Callable[[], int]) -> None:
+async def _beat(follower: Follower, in_flight: InFlight) -> None:
     """Heartbeats on change, and while nothing changes: a killed worker is noticed, and a cancellation arrives.
 
     Before each there is a rest: Temporal's SDK holds back quicker ones anyway, and an instance that is done by then
@@ -224,7 +224,7 @@ async def _beat(follower: Follower, in_flight: Callable[[], int]) -> None:
     every = longest / BEATS_PER_TIMEOUT
     rest = min(REST_SECONDS, every / 2)
     await asyncio.sleep(rest)
-    await asyncio.sleep(min(in_flight() / FIRST_BEATS_A_SECOND, longest / 2) - rest)
+    await asyncio.sleep(min(in_flight.count / FIRST_BEATS_A_SECOND, longest / 2) - rest)
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every - rest):  # not wait_for: Python 3.11's may swallow a cancellation
