@@ -32,9 +32,9 @@ from towline.sharing import KeptReads
 from towline.store import Store
 
 URL_SECONDS = 900
-KEPT = 64
-SHARED_SECONDS = 60  # for so long hosts that begin together are given the same URL
 """How long a presigned URL is good for: one is made when a host has its turn, and another on demand."""
+SHARED_SECONDS = 60  # for so long hosts that begin together are given the same URL
+KEPT = 64
 
 
 @dataclass(frozen=True)
