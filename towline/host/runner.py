@@ -3153,14 +3153,6 @@ class Follower:
             touch(self.host.asked(self.order["deployment"]))
 
 
-def prepare_modules():
-    """Loads what the runner will need while the answer is under way; it inherits them."""
-    import hashlib
-    import tarfile
-
-    return hashlib, tarfile
-
-
 def get_plainly(url):
     """(HTTP status, body of an answer 200 that tells its length); (0, None) for all that urllib has to see to.
 
@@ -3435,7 +3427,6 @@ class Preparation:
     def _ask(self, reply, **fields):
         """A `need`, and the caller's answer to it."""
         self.wire.send(dict(fields, kind="need"))
-        prepare_modules()
         ends = time.monotonic() + REPLY_SECONDS
         while True:
             answer = self.wire.line(max(0.0, ends - time.monotonic()))
