@@ -3367,15 +3367,11 @@ class Preparation:
 
     def _pieces_of(self, answer):
         """The body as it comes. A source may be slow: a stop ends the wait for it, and so does the caller's leaving."""
-        looked = 0.0
         while True:
             piece = answer.read1(CHUNK)
             if not piece:
                 return
             yield piece
-            if time.monotonic() - looked < 0.05:
-                continue
-            looked = time.monotonic()
             if self.wire.wait(0) and "halt" in (self.wire.line(5) or {}):
                 raise Refused("Stopped", "halted on request, before anything was begun")
 
