@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities.group import GroupActivities
 from tests.support.temporal import TemporalServer, eventually, running_worker
@@ -20,6 +21,7 @@ from towline.model import names
 from towline.model.config import PREDEFINED
 from towline.model.messages import Fleet, GroupView, ReadFleet, StopAnswer, TurnEnd, TurnRequest
 from towline.model.status import DeploymentStatus, Outcome
+from towline.temporal import is_absent
 from workflows.group import DeploymentGroup
 
 pytestmark = pytest.mark.slow
@@ -111,8 +113,15 @@ async def test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_
 
         await eventually(is_decided)
 
-        async def is_scheduled() -> bool:  # the deployment counts an instance from its lease on, a moment before
-            shard = await client.get_workflow_handle(names.shard_workflow_id(handle.id, 1)).describe()
+        async def is_scheduled() -> (
+            bool
+        ):  # the deployment counts an instance from its lease on, before its shard begins
+            try:
+                shard = await client.get_workflow_handle(names.shard_workflow_id(handle.id, 1)).describe()
+            except RPCError as error:
+                if is_absent(error):
+                    return False
+                raise
             return len(shard.raw_description.pending_activities) == 1
 
         await eventually(is_scheduled)
