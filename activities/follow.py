@@ -100,7 +100,6 @@ class Follower:
         self._began = time.monotonic()
         self._lost_since: float | None = None
         self._own_fault: TowlineError | None = None
-        self._transport: Transport | None = None
         self._halting = self.only_ends
         self._wake = asyncio.Event()
         self._told = asyncio.Event()

@@ -33,10 +33,6 @@ class Records:
         found: dict[str, Any] | None = self._json(report_key(deployment_id))
         return found
 
-    def page(self, deployment_id: str) -> bytes | None:
-        """The report's page, or None."""
-        return self._get(report_key(deployment_id).removesuffix(".json") + ".html")
-
     def instances(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
         """The records of those instances that have one."""
 

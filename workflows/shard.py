@@ -272,7 +272,6 @@ class Shard:
             gained=window.gained,
             waiting=window.waiting,
             confirmed_stop=self._begins_nothing_more,
-            confirmed_pause=self._orders.paused and not window.in_flight,
             in_flight=window.in_flight[:NAMED],
             blocked=self._faults.blocked,
             failures=tuple(self._failures),

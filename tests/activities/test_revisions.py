@@ -161,7 +161,8 @@ async def test_a_revision_from_github_is_kept_in_the_store(
     revision = await read(activities, location, git_hub_token="env:CI_TOKEN", git_hub_url=github.url)
     assert revision.store_key == revision_key(revision.sha256, "tgz")
     assert store.get(revision.store_key) == outer.getvalue()
-    assert Listing.model_validate_json(store.get(listing_key(revision.sha256))).stripped == "acme-shop-1a2b3c"
+    listing = Listing.model_validate_json(store.get(listing_key(revision.sha256)))
+    assert "appspec.yml" in listing.by_path  # the surrounding directory is taken away
 
     error = await refused(activities, location, git_hub_token="env:NO_SUCH_TOKEN", git_hub_url=github.url)
     assert (error.type, error.non_retryable) == ("OurFault", False)

@@ -101,7 +101,7 @@ class Collector:
         inside = [member for member in self._members.values() if member.path.startswith(prefix)]
         if top:
             inside = [member.model_copy(update={"path": member.path.removeprefix(prefix)}) for member in inside]
-        listing = Listing(members=tuple(sorted(inside, key=lambda member: member.path)), stripped=top)
+        listing = Listing(members=tuple(sorted(inside, key=lambda member: member.path)))
         return listing, prefix
 
     def _path(self, name: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from towline.model.base import Message
 
-Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting", "revision"]
+Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting"]
 
 PAGE_LIMIT = 500  # records in one page or batch …
 PAGE_BYTES = 1024 * 1024  # … and their size as JSON: a payload of Temporal's ends at 2 MiB

@@ -55,7 +55,6 @@ class HostState:
     phase: str = ""
     script: str = ""
     was_started: bool = False
-    is_attached: bool = False
     epoch: float | None = None
     events: tuple[EventState, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -88,8 +87,6 @@ class HostState:
         match event.get("kind"):
             case "refused":
                 return replace(self, refused=event)
-            case "attached":
-                return replace(self, is_attached=True)
             case "waiting":
                 holder = event.get("holder")
                 note = f"another deployment holds the host: {holder}" if holder else "another deployment holds the host"
@@ -166,7 +163,6 @@ def outcome_of(
         script=str(end.get("script_name") or ""),
         message=mask(str(end.get("message") or ""))[:MESSAGE_CHARACTERS] if failed else "",
         log_tail=tail(mask(str(end.get("log") or ""))) if failed else "",
-        nothing_to_do=bool(end.get("nothing_to_do")),
         seconds=float(end.get("offset") or seconds),
     )
 

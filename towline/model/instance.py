@@ -9,13 +9,6 @@ from pydantic import Field
 from towline.model.base import ApiShape, Message
 
 
-class Tag(ApiShape):
-    """One tag, with CodeDeploy's capitalised names."""
-
-    key: str = Field(alias="Key")
-    value: str = Field(default="", alias="Value")
-
-
 class ProxyJump(ApiShape):
     """A bastion on the way to a host."""
 

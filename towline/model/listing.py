@@ -34,7 +34,6 @@ class Listing(Message):
     """All members, sorted by path; directories that an archive only implies are among them."""
 
     members: tuple[Member, ...]
-    stripped: str = ""  # name of the surrounding directory that the agent takes away
 
     @cached_property
     def by_path(self) -> dict[str, Member]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -300,17 +300,3 @@ def _twice(place: Place, key: str, first: Place) -> FileProblem:
     kind, _, name = key.partition("/")
     where = f"line {first.line}" if first.file == place.file else f"{first.file} line {first.line}"
     return place.problem(f"{kind} {name} is declared twice (first: {where})", "Keep one of them.")
-
-
-def manifest_summary(records: Mapping[str, Any]) -> str:
-    """How much is declared, in a few words.
-
-    >>> manifest_summary({"application/a": {}, "group/a/x": {}, "group/a/y": {}})
-    '1 application, 2 groups'
-    """
-    counts: dict[str, int] = {}
-    for key in records:
-        kind = key.partition("/")[0]
-        counts[kind] = counts.get(kind, 0) + 1
-    words = {"config": "configuration", "ssh": "ssh setting", "ec2": "ec2 source"}
-    return ", ".join(f"{count} {words.get(kind, kind)}{'' if count == 1 else 's'}" for kind, count in counts.items())

@@ -212,7 +212,6 @@ class InstanceOutcome(Message):
     message: str = ""
     log_tail: str = ""
     fault: Fault | None = None  # of unreachable and blocked ones
-    nothing_to_do: bool = False
     seconds: float = 0.0
 
 
@@ -308,7 +307,6 @@ class ShardProgress(Message):
     gained: int = 0  # successes of instances that were not healthy before
     waiting: int = 0
     confirmed_stop: bool = False
-    confirmed_pause: bool = False
     in_flight: tuple[str, ...] = ()  # names, at most ten
     blocked: Fault | None = None  # a fault on our side that holds it
     failures: tuple[InstanceOutcome, ...] = ()  # at most ten, the last ones
@@ -453,7 +451,6 @@ class GroupView(Message):
     revision: str = ""  # label of the last successful one
     sha256: str = ""
     owed: tuple[str, ...] = ()
-    instance_count: int = 0
 
 
 # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -96,11 +96,6 @@ class Row:
         is_good = self.outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
         return not is_good or any(event.get("status") == "Failed" for event in self.events)
 
-    @property
-    def went_wrong(self) -> bool:
-        """Whether it tells why the deployment failed: also of one that was taken back since."""
-        return self.is_bad or any(event.get("status") == "Failed" for event in self.events)
-
 
 @dataclass(frozen=True)
 class Timeline:

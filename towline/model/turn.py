@@ -170,7 +170,6 @@ class GroupState(Message):
             revision=label,
             sha256=sha256,
             owed=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.OWED)),
-            instance_count=len(self.instances),
         )
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -31,7 +31,7 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of a report as `towline.model.report.merge` makes it."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
-    causes = _causes(row for row in lines.rows if row.went_wrong)
+    causes = _causes(row for row in lines.rows if row.is_bad)
     return (
         _environment()
         .get_template("page.html.j2")
