@@ -24,11 +24,11 @@ MAY_IMPORT = {
     "towline.model": CORE,
     "towline.errors": CORE,
     "workflows": CORE,
-    "towline.transports": CORE,
+    "towline.transports": f"{CORE} towline.host",
     "towline.bundles": f"{CORE} towline.aws",
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
-    "towline.host": "",  # the runner is data that transports send
+    "towline.host": "",  # sent to hosts: it knows nothing of ours
     "activities": f"{MIDDLE} {CLIENT} {HOSTS} towline.report",
     "towline.cli": f"{MIDDLE} {CLIENT} {ASKING} towline.report towline.devserver",
     **dict.fromkeys(f"{CLIENT} {ASKING}".split(), f"{MIDDLE} {CLIENT} {ASKING}"),

@@ -72,7 +72,7 @@ def test_the_console_script_finds_its_own_modules(unpacked: Path, elsewhere: Pat
 
 @pytest.mark.slow
 def test_the_wheel_has_all_that_is_needed_and_no_tests(unpacked: Path) -> None:
-    for name in ("worker.py", "towline/host/runner.py", "towline/report/page.html.j2", "workflows/deployment.py"):
+    for name in ("worker.py", "towline/host/runner/main.py", "towline/report/page.html.j2", "workflows/deployment.py"):
         assert (unpacked / name).exists(), name
     tops = {path.name.split("-")[0] for path in unpacked.iterdir()}
     assert tops - {"towline-script.py"} == {"towline", "workflows", "activities", "worker.py"}

@@ -40,13 +40,13 @@ VERSIONS = "tests/faults/test_versions.py"
 NETWORK, TRANSFERS = "tests/faults/test_network.py", "tests/faults/test_transfers.py"
 HOST_FAULTS, HOOKS = "tests/faults/test_host_faults.py", "tests/faults/test_hostile_hooks.py"
 INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
-RUNNER, DEPLOYMENT = "towline/host/runner.py", "workflows/deployment.py"
+RUNNER, DEPLOYMENT = "towline/host/runner/", "workflows/deployment.py"
 
 GUARDS = (
     Guard(
         "journal-before-start",
         1,
-        RUNNER,
+        RUNNER + "connected.py",
         '                if not records.all and not self.order.get("started"):\n',
         "                if True:\n",
         f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
@@ -54,7 +54,7 @@ GUARDS = (
     Guard(
         "lost-journal-is-interrupted",
         1,
-        RUNNER,
+        RUNNER + "connected.py",
         '                if not records.all and not self.order.get("started"):\n',
         "                if not records.all:\n",
         "tests/host/test_faults.py::test_a_start_that_is_known_and_has_no_journal_is_interrupted_for_good",
@@ -62,7 +62,7 @@ GUARDS = (
     Guard(
         "deployment-lock",
         1,
-        RUNNER,
+        RUNNER + "connected.py",
         '            lock = take(self.host.lock("deployment-" + self.id))\n            if lock is None:\n',
         "            lock = Lock()\n            if lock is None:\n",
         "tests/host/test_faults.py::test_many_attempts_at_once_run_it_once",
@@ -70,7 +70,7 @@ GUARDS = (
     Guard(
         "gate",
         1,
-        RUNNER,
+        RUNNER + "script.py",
         "            if not os.read(gate, 1):\n                os._exit(126)\n",
         "",
         "tests/host/test_faults.py::test_a_script_whose_runner_dies_at_the_gate_never_starts",
@@ -78,7 +78,7 @@ GUARDS = (
     Guard(
         "dead-runners-hook-is-ended",
         1,
-        RUNNER,
+        RUNNER + "recovery.py",
         "            end_open_script(records)\n            write_interrupted",
         "            write_interrupted",
         f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
@@ -174,7 +174,7 @@ GUARDS = (
     Guard(
         "host-lock",
         6,
-        RUNNER,
+        RUNNER + "connected.py",
         "        while not lock.try_take():\n",
         "        while False:\n",
         f"{HOSTS}::test_two_groups_on_one_host_take_turns",
@@ -190,7 +190,7 @@ GUARDS = (
     Guard(
         "interrupted-is-no-success",
         7,
-        RUNNER,
+        RUNNER + "recovery.py",
         '    journal.add("finished", outcome="interrupted", failed_event=name, nothing_to_do=False, **details)\n',
         '    journal.add("finished", outcome="succeeded", failed_event=name, nothing_to_do=False, **details)\n',
         f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
@@ -198,7 +198,7 @@ GUARDS = (
     Guard(
         "own-journal-has-an-end",
         7,
-        RUNNER,
+        RUNNER + "recovery.py",
         "    for deployment in filter(is_id, (named, own)):\n",
         "    for deployment in filter(is_id, (named,)):\n",
         f"{INTERLEAVINGS}::test_every_beginning_of_a_journal_is_taken_for_what_it_is",
@@ -383,7 +383,7 @@ GUARDS = (
     Guard(
         "archive-is-what-was-checked",
         3,
-        RUNNER,
+        RUNNER + "preparation.py",
         '        if digest.hexdigest() != revision["sha256"]:\n',
         "        if False:\n",
         f"{TRANSFERS}::test_another_file_from_everywhere_touches_nothing",
@@ -399,7 +399,7 @@ GUARDS = (
     Guard(
         "halt-behind-an-archive-is-heard",
         5,
-        RUNNER,
+        RUNNER + "wire.py",
         "            return [self.source, *select.select(others, [], [], 0)[0]]\n",
         "            seconds = 0\n",
         f"{TRANSFERS}::test_a_stop_in_the_middle_of_a_transfer_waits_for_it_and_begins_nothing",
@@ -407,7 +407,7 @@ GUARDS = (
     Guard(
         "slow-source-hears-a-stop",
         5,
-        RUNNER,
+        RUNNER + "preparation.py",
         '            if self.wire.wait(0) and "halt" in (self.wire.line(5) or {}):\n',
         "            if False:\n",
         f"{TRANSFERS}::test_a_stop_does_not_wait_for_a_slow_source",
@@ -415,7 +415,7 @@ GUARDS = (
     Guard(
         "stalled-source-is-no-full-disk",
         7,
-        RUNNER,
+        RUNNER + "preparation.py",
         "        except (OSError, ValueError) as error:  # URLError, timeouts",
         "        except ValueError as error:  # URLError, timeouts",
         f"{TRANSFERS}::test_a_source_that_breaks_off_is_replaced_by_the_connection",
@@ -431,7 +431,7 @@ GUARDS = (
     Guard(
         "undo-makes-room",
         4,
-        RUNNER,
+        RUNNER + "connected.py",
         "                if error.errno not in FULL or not self._make_room():\n",
         "                if True:\n",
         f"{HOST_FAULTS}::test_a_disk_that_fills_up_during_install_fails_it_and_undo_makes_room_for_what_ran_before",
@@ -439,7 +439,7 @@ GUARDS = (
     Guard(
         "journal-has-a-reserve",
         7,
-        RUNNER,
+        RUNNER + "journal.py",
         "                if error.errno not in FULL or not give_room(self.reserve):\n",
         "                if True:\n",
         f"{HOST_FAULTS}::test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it",
@@ -447,7 +447,7 @@ GUARDS = (
     Guard(
         "full-log-ends-no-hook",
         7,
-        RUNNER,
+        RUNNER + "script_log.py",
         "                self.trouble = why(error)\n        self.poke()\n",
         "                raise\n        self.poke()\n",
         f"{HOST_FAULTS}::test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it",
@@ -455,7 +455,7 @@ GUARDS = (
     Guard(
         "destination-can-be-written",
         3,
-        RUNNER,
+        RUNNER + "cleanup.py",
         '            need_writable(self.parents[parent] or "/")\n',
         "            pass\n",
         f"{HOST_FAULTS}::test_a_read_only_destination_fails_before_anything_old_is_removed",
@@ -463,7 +463,7 @@ GUARDS = (
     Guard(
         "file-that-appears-is-theirs",
         4,
-        RUNNER,
+        RUNNER + "installer.py",
         "        fresh = not replaces and not os.path.islink(destination)",
         "        fresh = False",
         f"{HOST_FAULTS}::test_a_file_that_appears_between_check_and_copy_is_left_alone_now_and_later",
@@ -471,7 +471,7 @@ GUARDS = (
     Guard(
         "limits-by-monotonic-time",
         5,
-        RUNNER,
+        RUNNER + "check.py",
         "import sys\nimport time\n",
         "import sys\nimport time\n\ntime.monotonic = lambda: time.time()\n",
         f"{HOST_FAULTS}::test_a_clock_that_is_two_hours_off_and_set_right_in_between_ends_nothing",
@@ -479,7 +479,7 @@ GUARDS = (
     Guard(
         "line-without-end-is-cut",
         7,
-        RUNNER,
+        RUNNER + "script.py",
         "        if rest and (not data or len(rest) > 1 << 20):\n",
         "        if rest and not data:\n",
         f"{HOOKS}::test_a_hook_that_prints_a_gigabyte_costs_the_runner_little",

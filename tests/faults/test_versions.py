@@ -32,7 +32,7 @@ def next_version(folder: Path) -> Path:
         assert text.count(place) == 1, f"{name}: {place}"
         new = place + "9." if name == "towline/__init__.py" else f'    colour: str = "blue"\n{place}'
         (folder / name).write_text(text.replace(place, new))
-    with (folder / "towline/host/runner.py").open("a") as runner:
+    with (folder / "towline/host/runner/main.py").open("a") as runner:
         runner.write("\n# of the next version\n")
     return folder
 

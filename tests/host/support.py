@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RUNNER = Path(__file__).parents[2] / "towline" / "host" / "runner.py"
+from towline.transports.local import packaged_runner_file
+
+RUNNER = packaged_runner_file()
 IN_PLACE = [
     "ApplicationStop",
     "DownloadBundle",

@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.host import runner
+from tests.host.support import RUNNER
+from towline.host.runner.files import remove_tree
+from towline.host.runner.json_binding import quick_json
+from towline.host.runner.wire import Wire
 
 HEAVY = {"enum", "re", "json", "signal", "socket", "tarfile", "shutil", "urllib", "subprocess", "tempfile"}
 
@@ -26,7 +29,7 @@ JSON = st.recursive(
 
 def modules_of_a_start(before: str = "") -> set[str]:
     """The modules that are there once the runner is loaded as hosts load it."""
-    code = f"{before}import sys; sys.path.insert(0, {os.path.dirname(runner.__file__)!r}); import runner"
+    code = f"{before}import sys; sys.path.insert(0, {str(RUNNER.parent)!r}); import {RUNNER.stem} as runner"
     code += "; print(*sys.modules); assert runner.loads(runner.dumps({'a': [1.5]})) == {'a': [1.5]}"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -42,14 +45,14 @@ def test_a_python_without_the_c_half_of_json_uses_the_module() -> None:
 
 @given(JSON, st.booleans())
 def test_its_json_is_the_modules(value: object, sort_keys: bool) -> None:
-    loads, dumps = runner.quick_json()
+    loads, dumps = quick_json()
     assert dumps(value, sort_keys=sort_keys) == json.dumps(value, sort_keys=sort_keys)
     assert loads(" \r\n" + json.dumps(value, indent=1) + "\n") == value
 
 
 @given(st.text(max_size=20) | st.text(alphabet='{}[]",:01eE.+-tn \t', max_size=20))
 def test_its_json_refuses_what_the_module_refuses(text: str) -> None:
-    loads, _ = runner.quick_json()
+    loads, _ = quick_json()
     try:
         expected = json.loads(text)
     except ValueError:
@@ -67,7 +70,7 @@ def test_a_tree_is_removed_with_all_that_is_in_it_and_links_are_not_followed(tmp
     (tree / "a" / "file").write_text("x")
     (tree / "a" / "to-directory").symlink_to(kept)
     (tree / "to-nothing").symlink_to("nowhere")
-    runner.remove_tree(str(tree))
+    remove_tree(str(tree))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
     assert (kept / "inner").is_dir()
 
@@ -77,7 +80,7 @@ def test_removing_what_is_not_there_or_no_directory(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "directory")
     for name in ("nothing", "nothing/below", "file/below", "link", "file"):
-        runner.remove_tree(str(tmp_path / name))
+        remove_tree(str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
 
 
@@ -89,7 +92,7 @@ def test_a_rest_between_messages_ends_with_a_word_of_the_callers_or_the_works_en
     done = threading.Event()
 
     def rest() -> None:
-        runner.Wire(source, -1).rest(3600, reader)
+        Wire(source, -1).rest(3600, reader)
         done.set()
 
     threading.Thread(target=rest, daemon=True).start()
@@ -104,7 +107,7 @@ def test_a_rest_between_messages_ends_with_a_word_of_the_callers_or_the_works_en
 def test_a_rest_ends_by_itself_and_does_not_begin_behind_a_word() -> None:
     source, caller = os.pipe()
     reader, work = os.pipe()
-    wire = runner.Wire(source, -1)
+    wire = Wire(source, -1)
     wire.rest(0.001, reader)
     wire.buffer = b"{}\n"
     before = time.monotonic()

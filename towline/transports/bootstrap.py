@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.resources
 import re
 import shlex
 from dataclasses import dataclass
+
+from towline.host.join import runner_source
 
 STATE_DIR = "/var/lib/towline"
 
@@ -94,7 +95,7 @@ class Runner:
 @functools.cache
 def packaged_runner() -> Runner:
     """The runner that belongs to this version of towline."""
-    return Runner.of(importlib.resources.files("towline.host").joinpath("runner.py").read_bytes())
+    return Runner.of(runner_source().encode())
 
 
 def start_command(sha256: str, *, python: str | None = None, launcher: str | None = None, become_root: bool) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
+import tempfile
 from pathlib import Path
 
+import platformdirs
+
 from towline.errors import HostRefused, Unreachable
+from towline.transports.bootstrap import packaged_runner
 from towline.transports.process import Process, ProcessTransport
 
 # The worker's own environment may hold credentials; hooks are to see what they would see on a host.
@@ -24,6 +29,31 @@ sys.exit(runner.main())
 """
 
 _END_SECONDS = 2.0
+
+
+@functools.cache
+def packaged_runner_file() -> Path:
+    """The packaged runner as a file below the user's cache; where that cannot be written, in a folder of this process.
+
+    Nobody else may write there: it runs as the worker's user. Python keeps its compiled form beside it.
+    """
+    source, name = packaged_runner().source, f"towline_runner_{packaged_runner().sha256[:16]}.py"
+    try:
+        folder = platformdirs.user_cache_path("towline") / "runner"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid() or folder.stat().st_mode & 0o022:
+            raise PermissionError(f"{folder} can be written by others")
+        return _kept(folder / name, source)
+    except OSError:
+        return _kept(Path(tempfile.mkdtemp(prefix="towline-runner-")) / name, source)
+
+
+def _kept(file: Path, source: bytes) -> Path:
+    if not file.exists() or file.read_bytes() != source:
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as fresh:
+            fresh.write(source)
+        Path(fresh.name).rename(file)
+    return file
 
 
 class _Child(Process):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from towline.model.instance import SshSettings, Target
 from towline.transports.base import Transport
 from towline.transports.bootstrap import Runner, packaged_runner
 from towline.transports.fake import FakeHosts, FakeTransport
-from towline.transports.local import LocalTransport
+from towline.transports.local import LocalTransport, packaged_runner_file
 
 if TYPE_CHECKING:
     from towline.transports.ssh import SshLines
@@ -30,7 +29,6 @@ class TransportPool:
         max_handshakes: int = MAX_HANDSHAKES,
     ) -> None:
         """`runner_file`: another runner than the packaged one; `hosts`: what `fake` instances are played on."""
-        self.runner_file = runner_file or Path(str(importlib.resources.files("towline.host").joinpath("runner.py")))
         self.hosts = hosts or FakeHosts()
         self._given = runner_file
         self._max_handshakes = max_handshakes
@@ -40,6 +38,11 @@ class TransportPool:
     def runner(self) -> Runner:
         """The runner that is sent to hosts."""
         return Runner.of(self._given.read_bytes()) if self._given else packaged_runner()
+
+    @property
+    def runner_file(self) -> Path:
+        """The same as a file of this machine, for local instances."""
+        return self._given or packaged_runner_file()
 
     @property
     def lines(self) -> SshLines:

@@ -1,0 +1,150 @@
+"""The runner out of the connection's reach: in a session or a systemd scope of its own."""
+
+import os
+import sys
+
+from towline.host.runner.constants import SYSTEMD_RUNS, UNKNOWN_ERROR
+from towline.host.runner.files import remove, write_synced
+from towline.host.runner.journal import Journal
+from towline.host.runner.json_binding import dumps, loads
+from towline.host.runner.places import Group, Host
+from towline.host.runner.processes import boot_id
+from towline.host.runner.quick_signal import signal
+from towline.host.runner.recovery import key_of
+from towline.host.runner.text import as_name, as_text
+from towline.host.runner.tracebacks import traceback_text
+from towline.host.runner.undo import deployment_of
+
+
+def start_detached(order, host, lock, host_lock):
+    """Starts the runner out of the connection's reach. Returns a descriptor that is readable when there is news, and at
+    its end when the runner has ended. Our copies of the locks are closed: they are the runner's now."""
+    order = {name: value for name, value in order.items() if name != "url"}
+    reader = None
+    if os.path.isdir(SYSTEMD_RUNS) and os.path.isfile(os.path.abspath(__file__)):
+        reader = start_in_scope(order, host, lock, host_lock)
+    if reader is None:
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.close(reader)
+            be_detached(order, host, writer)
+        os.close(writer)
+    lock.close()
+    host_lock.close()
+    return reader
+
+
+# Imported, not run as a script: its compiled form is kept then, and this file is long.
+DETACHED = """import sys
+sys.path.insert(0, sys.argv[1])
+runner = __import__(sys.argv[2])
+del sys.path[0]
+runner.detached_main(sys.argv[3:])"""
+
+
+def start_in_scope(order, host, lock, host_lock):
+    """Under systemd a service's end takes all its processes along, and a session's end may: so in a scope of its own.
+    None where systemd-run does not do it; nothing has begun then."""
+    import tempfile
+
+    reader, writer = os.pipe()
+    with tempfile.TemporaryFile(dir=host.state) as handover:
+        handover.write(dumps(order).encode())
+        handover.flush()
+        inherited = (handover.fileno(), writer, lock.fd, host_lock.fd)
+        if os.fork() == 0:
+            try:
+                os.setsid()
+                silence_output()
+                for fd in inherited:
+                    os.set_inheritable(fd, True)
+                folder, file = os.path.split(os.path.abspath(__file__))
+                own = [sys.executable, "-I", "-S", "-c", DETACHED, folder, os.path.splitext(file)[0]]
+                command = ["systemd-run", "--scope", "--quiet", "--collect"] + ([] if os.geteuid() == 0 else ["--user"])
+                os.execvp(command[0], [*command, "--", *own, *[str(fd) for fd in inherited]])
+            finally:
+                os._exit(127)
+        os.close(writer)
+        # the runner's first sign of life comes before its first step: no sign means that nothing has begun
+        if os.read(reader, 1):
+            return reader
+    os.close(reader)
+    return None
+
+
+def detached_main(fds):
+    """The runner as systemd-run starts it: order, news and locks come as descriptors."""
+    handover, writer, *locks = [int(fd) for fd in fds]
+    for fd in (writer, *locks):
+        os.set_inheritable(fd, False)  # scripts must not have them
+    os.lseek(handover, 0, os.SEEK_SET)
+    with os.fdopen(handover, "rb") as file:
+        order = as_name(loads(file.read().decode()))
+    be_detached(order, Host(order), writer)
+
+
+def silence_output():
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+
+
+def be_detached(order, host, writer):
+    """The runner itself, in a session of its own. Never returns."""
+    status = 1
+    try:
+        if os.getsid(0) != os.getpid():
+            os.setsid()
+        silence_output()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.umask(0o022)  # under systemd-run this process has not been through `serve`
+        os.chdir("/")
+        os.set_blocking(writer, False)
+        work(order, host, lambda: notify(writer))
+        status = 0
+    except BaseException:
+        write_traceback(host, order)
+    finally:
+        os._exit(status)
+
+
+def notify(writer):
+    """Tells the connected end, if there still is one, that there is news."""
+    try:
+        os.write(writer, b".")
+    except OSError:
+        pass
+
+
+def work(order, host, poke):
+    """One deployment, from its first journal record to its last."""
+    poke()
+    deployment = order["deployment"]
+    group = Group(host, order["group"]["id"])
+    write_synced(host.working, deployment.encode())
+    journal = Journal(host.journal(deployment), poke=poke, reserve=host.reserve)
+    revision = order.get("revision")
+    shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None
+    before = {"installed": group.installed(), "succeeded": group.succeeded()}
+    journal.add(
+        "started", key=key_of(order), boot_id=boot_id(), pid=os.getpid(), do=order["do"], revision=shown, before=before
+    )
+    story = deployment_of(order)(order, host, journal)
+    try:
+        story.run()
+    except Exception as error:
+        write_traceback(host, order)
+        details = {"error_code": UNKNOWN_ERROR, "script_name": "", "log": "", "nothing_to_do": False}
+        message = "a fault of the runner: %s: %s" % (type(error).__name__, error)
+        event = getattr(story, "event", "")
+        journal.add("finished", outcome="failed", failed_event=event, message=message, **details)
+    for path in (host.working, host.halt(deployment), host.asked(deployment)):
+        remove(path)
+
+
+def write_traceback(host, order):
+    """A fault of ours: its traceback beside the journal."""
+    try:
+        write_synced(host.journal(order["deployment"]) + ".trace", traceback_text().encode("utf-8", "replace"))
+    except OSError:
+        pass
