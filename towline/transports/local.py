@@ -52,6 +52,7 @@ def _kept(file: Path, source: bytes) -> Path:
     if not file.exists() or file.read_bytes() != source:
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as fresh:
             fresh.write(source)
+        Path(fresh.name).chmod(0o644)  # the folder is private
         Path(fresh.name).rename(file)
     return file
 
