@@ -171,7 +171,6 @@ def build_activities(
         group.join_turn,
         group.leave_turn,
         group.record_outcomes,
-        group.release_hold,
         group.watch_holder,
         preview.preview,
     ]

@@ -71,12 +71,6 @@ class GroupActivities:
         await self._update(page, "remember", page, None)
 
     @activity.defn
-    async def release_hold(self, request: TurnRequest) -> None:
-        """Lets a queue that was held for owed hosts move on."""
-        handle = self._client.get_workflow_handle(names.group_workflow_id(request.group_id))
-        await handle.execute_update("release")
-
-    @activity.defn
     async def watch_holder(self, request: WatchHolder) -> HolderEnd:
         """Returns when the holder's workflow is closed, with what the store knows of its instances.
 

@@ -1,6 +1,8 @@
-"""What the workflow of a deployment group remembers: its last revision, and how each instance last fared."""
+"""The workflow of a deployment group, from outside: what it remembers of its instances, and releasing its queue."""
 
 from __future__ import annotations
+
+import asyncio
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -12,6 +14,7 @@ from towline.model.messages import GroupView, InstanceState, StatesPage
 from towline.temporal import asking, is_absent
 
 PAGE = 500
+RELEASE_SECONDS = 20.0
 
 
 async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView | None, dict[str, InstanceState]]:
@@ -40,3 +43,21 @@ async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView
             if is_absent(error):
                 return None, {}
             raise
+
+
+async def release_queue(client: Client, group: DeploymentGroup) -> tuple[str, GroupView | None]:
+    """Lets a held queue go on. Returns why it was held (empty: it was not) and the group's view afterwards.
+
+    Raises `TemporalUnavailable`, also where no worker answers: then nothing was released.
+    """
+    handle = client.get_workflow_handle(names.group_workflow_id(group.deployment_group_id))
+    with asking(f"releasing {group.full_name}"):
+        try:
+            before: GroupView = await handle.query(names.STATUS, result_type=GroupView, rpc_timeout=READ_TIMEOUT)
+            async with asyncio.timeout(RELEASE_SECONDS):
+                after: GroupView = await handle.execute_update("release", result_type=GroupView)
+        except RPCError as error:
+            if is_absent(error):
+                return "", None  # nothing was deployed there yet
+            raise
+    return before.held, after

@@ -79,12 +79,6 @@ async def record_outcomes(page: OutcomePage) -> None:
 
 
 @activity.defn
-async def release_hold(request: TurnRequest) -> None:
-    """Lets a held queue go on."""
-    raise NotImplementedError
-
-
-@activity.defn
 async def watch_holder(request: WatchHolder) -> HolderEnd:
     """Returns when the holder of a turn is closed."""
     raise NotImplementedError

@@ -367,14 +367,14 @@ class Deployment:
         return self._ledger.pause_answer()
 
     @workflow.signal(name=names.RESUME)
-    async def resume_signal(self, *_: Any) -> None:
-        """Goes on after a pause; lets a queue go on that was held for owed hosts."""
-        await self._resume()
+    def resume_signal(self, *_: Any) -> None:
+        """Goes on after a pause. A queue that is held for owed hosts stays so: that is the group's `release`."""
+        self._resume()
 
     @workflow.update(name=names.RESUME)
-    async def resume(self, *_: Any) -> PauseAnswer:
+    def resume(self, *_: Any) -> PauseAnswer:
         """As the signal, and answers."""
-        await self._resume()
+        self._resume()
         return self._ledger.pause_answer()
 
     @workflow.signal(name=names.CANCEL)
@@ -413,12 +413,9 @@ class Deployment:
             self._paused = True
             self._steer()
 
-    async def _resume(self) -> None:
+    def _resume(self) -> None:
         self._paused = False
         self._steer()
-        if self._ledger.phase == "turn" and self._ledger.group:
-            await call(calls.release_hold, self._turn_request(), TURN)
-            self._ledger.held = ""
 
     def _stop_by_cancel(self) -> None:
         self._ask_to_stop(StopRequest(reason="cancelled in Temporal"))

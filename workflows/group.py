@@ -76,6 +76,8 @@ class DeploymentGroup:
         elif self._state.holder == holder:
             self._take(self._state.drop(watch.result()))
             await self._grant()
+            if self._state.held:
+                await self._have_them_ask()
 
     # ── what deployments ask ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,14 +97,16 @@ class DeploymentGroup:
         self._take(self._state.leave(end))
         await self._grant()
         if self._state.held:
-            for ticket in self._state.waiting:
-                await signal(ticket.deployment_id, names.TURN, False)
+            await self._have_them_ask()
 
     @workflow.update
     async def release(self) -> GroupView:
-        """A person says go: a queue that was held for owed hosts moves on."""
+        """Lets a queue that was held for owed hosts move on: a person has seen to them. Idempotent."""
+        was_held = self._state.held
         self._take(self._state.release())
         await self._grant()
+        if was_held:
+            await self._have_them_ask()
         return self._state.view
 
     @workflow.update
@@ -126,6 +130,11 @@ class DeploymentGroup:
         if self._state.holder and self._state.holder != state.holder:
             self._turns += 1
         self._state = state
+
+    async def _have_them_ask(self) -> None:
+        """Has those that wait ask again, so that they show why."""
+        for ticket in self._state.waiting:
+            await signal(ticket.deployment_id, names.TURN, False)
 
     async def _grant(self) -> None:
         """Gives a free turn to the first that waits.

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.revision import ResolvedRevision
     from towline.model.rollout import Rollout, ShardBook
     from towline.model.status import Creator, DeploymentStatus, Outcome
-    from towline.model.telling import end_message, summary, why
+    from towline.model.telling import end_message, held_text, summary, why
     from towline.model.view import deployment_info, rollback_messages
     from towline.model.window import FAILURES
     from towline.model.zones import Stage
@@ -222,7 +222,9 @@ class Ledger:
         """What the query answers."""
         progress = self._progress()
         if self.held:
-            text = f"waits: the queue is held, since {self.held}; it goes on by: towline resume {self.deployment_id}"
+            info = self._info()
+            told = held_text(self.held, info.get("applicationName", "APP"), info.get("deploymentGroupName", "GROUP"))
+            text = f"waits: the queue is held: {told}"
         else:
             text = why(progress)
         return DeploymentView(info=self._info(), progress=progress.model_copy(update={"text": text}))

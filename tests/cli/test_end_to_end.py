@@ -229,6 +229,22 @@ def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -
     assert "Owed, to be seen to by a person: " in site.run("status", done.deployment_id).out
 
 
+def test_a_held_queue_holds_the_next_deployment_until_it_is_released(site: Site) -> None:
+    """By the group that the test above has left held."""
+    refused = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--if-busy", "fail")
+    assert refused.status == 1 and "towline release shop/owed" in refused.out, refused.out
+    next_one = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--detach").deployment_id
+    until(lambda: "waits: the queue is held" in site.run("status", next_one).out)
+    assert site.runs("owed-2") == "v1"
+    wrong = site.run("release", "shop/owd")
+    assert wrong.status == 2 and "Did you mean shop/owed?" in wrong.err, wrong.err
+    released = site.run("release", "shop/owed")
+    assert released.status == 0 and "1 instance owed: owed-1" in released.out, released.out
+    assert site.run("status", next_one, "--watch").status == 0
+    assert site.runs("owed-2") == "v3"
+    assert "is not held" in site.run("release", "shop/owed").out
+
+
 def test_names_that_nobody_declared_exit_2(site: Site) -> None:
     done = site.run("deploy", "shop", "wbe", "--revision", site.bundle("v1"))
     assert done.status == 2, done.out

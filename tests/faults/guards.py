@@ -183,7 +183,7 @@ GUARDS = (
         "turn",
         6,
         "towline/model/turn.py",
-        "        if self.holder is None and not self.waiting:\n",
+        "        if self.holder is None and not self.waiting and not self.held:\n",
         "        if True:\n",
         f"{HOSTS}::test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other",
     ),
@@ -363,6 +363,14 @@ GUARDS = (
         "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)\n",
         "",
         f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
+    ),
+    Guard(
+        "held-means-held",
+        4,
+        "towline/model/turn.py",
+        "        if self.holder is None and not self.waiting and not self.held:\n",
+        "        if self.holder is None and not self.waiting:\n",
+        "tests/model/test_turn.py::test_a_deployment_that_comes_while_the_queue_is_held_waits_until_it_is_released",
     ),
     Guard(
         "stalled-line-is-noticed",

@@ -62,8 +62,17 @@ async def test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_
     await eventually(is_dropped)
     group = await group_of(site)
     assert group.owed and undo in group.held, group
-    status, said = await site.run("rollback", "d-2", "--yes")
-    assert status == 0, said
+    again = asyncio.create_task(site.run("rollback", "d-2", "--yes"))
+
+    async def waits() -> bool:
+        return bool((await group_of(site)).waiting)
+
+    await eventually(waits)
+    assert not (await group_of(site)).holder, "a queue that is held is held for a rollback, too"
+    status, said = await site.run("release", "shop/web")
+    assert status == 0 and undo in said, said
+    status, said = await again
+    assert status == 0 and "towline release shop/web" in said, said
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     assert (await group_of(site)).owed == ()
 

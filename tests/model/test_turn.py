@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,9 +78,35 @@ def test_owed_hosts_hold_the_queue_until_a_person_says_go() -> None:
     state, _, _ = EMPTY.join(request("d-back"))
     state, _, _ = state.join(request("d-2"))
     state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
-    assert state.holder is None and state.held == "d-back left 1 owed: web-03"
+    assert state.holder is None and state.held == "the rollback d-back left 1 instance owed: web-03"
     state = state.release().grant()
     assert queue(state) == ["d-2"] and state.held == ""
+
+
+@pytest.mark.parametrize("if_busy", ["wait", "supersede"])
+def test_a_deployment_that_comes_while_the_queue_is_held_waits_until_it_is_released(if_busy: str) -> None:
+    state, _, _ = EMPTY.join(request("d-back"))
+    state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
+    for _ in range(2):  # it asks again now and then
+        state, answer, _ = state.join(request("d-new", if_busy))
+        state = state.grant()
+        assert not answer.granted and "web-03" in answer.held
+        assert state.holder is None and queue(state) == ["d-new"]
+    assert queue(state.release().grant()) == ["d-new"] and state.release().grant().holder is not None
+
+
+def test_one_that_will_not_wait_is_refused_by_a_held_queue_with_the_command_that_releases_it() -> None:
+    state, _, _ = EMPTY.join(request("d-back"))
+    state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
+    same, answer, _ = state.join(request("d-new", "fail"))
+    assert same == state and answer.refused.endswith("towline release shop/production")
+
+
+def test_a_compensation_has_its_parents_turn_whatever_held_the_queue_before() -> None:
+    state, _, _ = EMPTY.join(request("d-1"))
+    state = state.model_copy(update={"held": "the rollback d-0 left 1 instance owed: web-03"})
+    state, answer, _ = state.join(request("d-back", handed_over_by="d-1"))
+    assert answer.granted and state.held
 
 
 def test_memory_goes_forward_and_back() -> None:

@@ -204,7 +204,7 @@ class Theatre:
 
     async def __aenter__(self) -> Theatre:
         group = GroupActivities(self.client, EmptyStore())  # type: ignore[arg-type]
-        turn = [group.join_turn, group.leave_turn, group.record_outcomes, group.release_hold, group.watch_holder]
+        turn = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
         await self._stack.enter_async_context(
             running_worker(
                 self.client,

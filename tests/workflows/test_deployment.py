@@ -11,9 +11,10 @@ from temporalio.exceptions import ApplicationError
 
 from tests.support.temporal import TemporalServer, eventually
 from tests.workflows.stage import Theatre, World, ended, view_of
+from towline.memory import release_queue
 from towline.model import names
 from towline.model.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
-from towline.model.group import group_id
+from towline.model.group import DeploymentGroup, group_id
 from towline.model.messages import Fault, GroupView, PauseAnswer, StopAnswer
 from towline.model.status import Outcome
 
@@ -82,10 +83,14 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         group = client.get_workflow_handle(names.group_workflow_id(group_id(world.app, "production")))
         state = await group.query("status", result_type=GroupView)
         assert state.owed == ("web-01",) and "owed" in state.held and state.waiting == (second.id,)
-        await second.execute_update(names.RESUME)
-        assert (await ended(second)).info["status"] == "Succeeded"
+        third = await theatre.start()  # whoever comes
+        await eventually(lambda: says(third, f"waits: the queue is held: {state.held}"))
+        await second.execute_update(names.RESUME)  # of a pause, which is another thing
+        assert not (await view_of(second)).info.get("startTime")
+        await release_queue(client, DeploymentGroup(application_name=world.app, deployment_group_name="production"))
+        assert [(await ended(one)).info["status"] for one in (second, third)] == ["Succeeded"] * 2
         state = await group.query("status", result_type=GroupView)
-        assert state.owed == () and state.last_succeeded == second.id
+        assert state.owed == () and state.last_succeeded == third.id
 
 
 async def waits_behind(handle, deployment_id: str) -> bool:

@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from towline import errors
+from towline.catalogue import Catalogue
 from towline.client import Deployments, connect
 from towline.listing import the_only_one
 from towline.live import Live, LiveFleet, refined
+from towline.model.group import DeploymentGroup
 from towline.model.messages import DeploymentView, Progress
+from towline.model.problem import did_you_mean
 from towline.model.status import Outcome, TargetStatus
 from towline.model.view import document, ended_target, live_target, plain_target
 from towline.records import Records, open_for_client
@@ -56,8 +59,6 @@ class Door:
         return self._store
 
     async def _store_of_workers(self) -> str:
-        from towline.catalogue import Catalogue
-
         catalogue = Catalogue(self.deployments.temporal)
         address = await catalogue.store_address()
         for _ in range(STORE_LOOKS):
@@ -91,6 +92,14 @@ class Door:
             if records is None:
                 raise
             return await asyncio.to_thread(_find_in_records, records, text)
+
+    async def group(self, text: str) -> DeploymentGroup:
+        """The declared group that `APP/GROUP` names. Raises `NotFound`, `TemporalUnavailable`."""
+        groups = await Catalogue(self.deployments.temporal).groups()
+        if text not in groups:
+            hint = did_you_mean(text, groups) or "See: towline instances"
+            raise errors.NotFound(f"no deployment group {text}: it is written APP/GROUP.", hint)
+        return groups[text]
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
 

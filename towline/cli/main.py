@@ -32,6 +32,7 @@ COMMANDS = {
     "list": ("towline.cli.list", "Deployments, the newest first."),
     "pause": ("towline.cli.pause", "Starts nothing new; what is in flight finishes."),
     "resume": ("towline.cli.resume", "Goes on after a pause."),
+    "release": ("towline.cli.release", "Lets a group's queue go on that a rollback has held."),
     "stop": ("towline.cli.stop", "Ends a deployment, with or without a rollback."),
     "rollback": ("towline.cli.rollback", "Takes a deployment back: each host to what it ran before."),
     "logs": ("towline.cli.logs", "What the scripts of a deployment wrote."),
@@ -40,6 +41,7 @@ COMMANDS = {
 }
 """Each command: the module whose `command` it is, and its line in the help, so that help imports none of them."""
 
+ENDING = ("stop", "rollback", "release")
 SOFTWARE_ERROR = 70
 BROKEN_PIPE = 141
 
@@ -66,7 +68,10 @@ class Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from towline.model.problem import did_you_mean
 
-            ctx.fail(f"no such command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}".rstrip())
+            # A word that only looks alike must not lead to what ends or undoes a rollout: `top` is not `stop`.
+            known = [name for name in COMMANDS if name not in ENDING or name[0] == args[0][0]]
+            hint = did_you_mean(args[0], known) or "See: towline --help"
+            ctx.fail(f"no such command {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

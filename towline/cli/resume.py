@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("deployment", metavar="ID")
 def command(deployment: str) -> int:
-    """Goes on after a pause; lets a queue go on that was held for hosts that are owed."""
+    """Goes on after a pause. A queue that is held for hosts that are owed goes on by `towline release`."""
     from towline.cli.steering import steer
 
     return steer(deployment, "resume")

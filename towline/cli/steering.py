@@ -1,4 +1,4 @@
-"""What `pause`, `resume` and `stop` have in common."""
+"""What `pause`, `resume`, `stop` and `release` have in common."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from towline import errors
 from towline.cli.door import Door, talk
 from towline.cli.say import result, say
+from towline.memory import release_queue
 from towline.model.exit_status import ExitStatus
 from towline.model.messages import StopAnswer, StopRequest
 
@@ -52,6 +53,25 @@ def stop(deployment: str, request: StopRequest) -> int:
         result(f"{deployment_id}: {answer.status}. {answer.status_message}".rstrip())
         if answer.status == "Pending" and not answer.rollback_deployment_id:
             say(f"It stops at the next boundary. Watch: towline status {deployment_id} --watch")
+        return 0
+
+    return talk(run)
+
+
+def release(text: str) -> int:
+    """Releases the held queue of `APP/GROUP`, and says what goes on."""
+
+    async def run(door: Door) -> int:
+        client = door.deployments.temporal
+        group = await door.group(text)
+        held, after = await release_queue(client, group)
+        if not held:
+            result(f"{text} is not held.")
+            return 0
+        result(f"{text} is released. It was held: {held}.")
+        waiting = [one for one in (after.holder, *after.waiting) if one] if after else []
+        if waiting:
+            say(f"Goes on: {waiting[0]}. Watch: towline status {waiting[0]} --watch")
         return 0
 
     return talk(run)

@@ -41,13 +41,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     'Did you mean AfterInstall?'
     >>> did_you_mean("AllAtOnce", ["CodeDeployDefault.AllAtOnce"])
     'Did you mean CodeDeployDefault.AllAtOnce?'
+    >>> did_you_mean("prod", ["production", "staging"])
+    'Did you mean production?'
     >>> did_you_mean("zebra", ["BeforeInstall"])
     ''
     """
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     near = near or [name for name in by_folded if name.endswith(f".{word.casefold()}")]
+    near = near or _begun(word.casefold(), by_folded)
     return f"Did you mean {by_folded[near[0]]}?" if near else ""
+
+
+def _begun(word: str, known: Iterable[str]) -> list[str]:
+    """The one that begins with this, where no second one does."""
+    begun = [name for name in known if name.startswith(word)]
+    return begun if len(begun) == 1 and len(word) > 2 else []
 
 
 def is_broken(problems: Iterable[Problem]) -> bool:

@@ -46,6 +46,15 @@ def why(progress: Progress) -> str:
     return _PHASES.get(progress.phase) or _why_rolling(progress)
 
 
+def held_text(held: str, application: str, group: str) -> str:
+    """Why a group's queue is held, and what to do.
+
+    >>> held_text("the rollback d-back left 1 instance owed: web-03", "shop", "web")
+    'the rollback d-back left 1 instance owed: web-03. See to it, then let the queue go on: towline release shop/web'
+    """
+    return f"{held}. See to it, then let the queue go on: towline release {application}/{group}"
+
+
 def summary(view: DeploymentView) -> str:
     """The Markdown of the Web UI: what it is, how far, why, and what failed with its last lines."""
     info, progress = view.info, view.progress

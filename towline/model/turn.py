@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from towline.model import telling
 from towline.model.base import Message
 from towline.model.messages import (
     GroupView,
@@ -49,7 +50,7 @@ class GroupState(Message):
     group_id: str
     holder: Ticket | None = None
     waiting: tuple[Ticket, ...] = ()
-    held: str = ""  # why nobody is granted the turn until a person says go
+    held: str = ""  # why the turn is granted to no deployment until a person releases the queue
     last_succeeded: str = ""
     last_attempted: str = ""
     revision: int = -1  # the last successful one
@@ -63,20 +64,19 @@ class GroupState(Message):
         """Takes a deployment in, or lets it through; answers the new state, the answer, and who was superseded.
 
         Idempotent by deployment id. A compensation takes its parent's turn over in one step, ahead of everybody.
+        While the queue is held, a deployment that comes waits in it like those before it.
         """
         ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id)
         if self.holder and self.holder.deployment_id == request.deployment_id:
             return self, TurnAnswer(granted=True), ()
         if self.holder and request.handed_over_by == self.holder.deployment_id:
             return self._with(holder=ticket), TurnAnswer(granted=True), ()
-        if self.holder is None and not self.waiting:
-            return self._with(holder=ticket, held=""), TurnAnswer(granted=True), ()
+        if self.holder is None and not self.waiting and not self.held:
+            return self._with(holder=ticket), TurnAnswer(granted=True), ()
         if any(waiting.deployment_id == request.deployment_id for waiting in self.waiting):
             return self, self._answer(request.deployment_id), ()
         if request.if_busy == "fail":
-            active = self.holder or self.waiting[0]
-            refused = f"The Deployment Group '{self.group}' already has an active Deployment '{active.deployment_id}'"
-            return self, TurnAnswer(granted=False, refused=refused), ()
+            return self, TurnAnswer(granted=False, refused=self._why_busy()), ()
         superseded = self.waiting if request.if_busy == "supersede" else ()
         kept = () if superseded else self.waiting
         state = self._with(waiting=(*kept, ticket))
@@ -118,7 +118,7 @@ class GroupState(Message):
         return state.remember(page)._with(last_attempted=end.deployment_id)
 
     def release(self) -> GroupState:
-        """A person says go: the queue is not held any more."""
+        """The state in which the queue is not held any more."""
         return self._with(held="")
 
     # ── the memory ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,6 +176,15 @@ class GroupState(Message):
 
     def _with(self, **changes: object) -> GroupState:
         return self.model_copy(update=changes)
+
+    def _why_busy(self) -> str:
+        """Why a deployment that does not want to wait cannot begin."""
+        active = self.holder or (self.waiting[0] if self.waiting and not self.held else None)
+        if active:
+            return f"The Deployment Group '{self.group}' already has an active Deployment '{active.deployment_id}'"
+        return (
+            f"The Deployment Group '{self.group}' is held: {telling.held_text(self.held, self.application, self.group)}"
+        )
 
     def _answer(self, deployment_id: str) -> TurnAnswer:
         place = [ticket.deployment_id for ticket in self.waiting].index(deployment_id)
@@ -237,8 +246,9 @@ def as_undone(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple
 
 
 def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
-    """Why the queue is held; empty where nobody is owed."""
-    return f"{deployment_id} left {len(owed)} owed: {', '.join(owed[:5])}" if owed else ""
+    """Why the queue is held; empty where no host is owed."""
+    hosts = "1 instance" if len(owed) == 1 else f"{len(owed)} instances"
+    return f"the rollback {deployment_id} left {hosts} owed: {telling.names(owed, named=5)}" if owed else ""
 
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:
