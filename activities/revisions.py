@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from towline import secrets
 from towline.bundles import github
 from towline.bundles.archive import Bundle, read_archive
 from towline.bundles.cache import Cache
+from towline.bundles.kind import bundle_type as type_of_content
 from towline.bundles.local import revision_key
 from towline.bundles.s3 import S3
 from towline.errors import InvalidAppSpec, InvalidBundle, NotFound
@@ -93,7 +94,7 @@ class RevisionActivities:
             store_key=self._stored(fetched),
             plan_key=plan_key(plan_json),
             events=tuple(plan.hooks),
-            warnings=tuple(str(problem) for problem in warnings),
+            warnings=(*_misnamed(fetched), *(str(problem) for problem in warnings)),
         )
 
     def _fetch(self, request: ReadRevision) -> _Fetched:
@@ -104,8 +105,9 @@ class RevisionActivities:
             return _Fetched(path, bundle_type, digest, path.stat().st_size, location)
         with self._cache.scratch() as scratch:
             if location.s3_location:
-                bundle_type = location.s3_location.bundle_type
                 pinned = self._s3.download(location.s3_location, scratch)
+                bundle_type = type_of_content(scratch, pinned.bundle_type, location.label)
+                pinned = pinned.model_copy(update={"bundle_type": pinned.bundle_type or bundle_type})
                 location = location.model_copy(update={"s3_location": pinned})
             else:
                 assert location.git_hub_location
@@ -196,6 +198,13 @@ def _kept(cache: Cache, scratch: Path, bundle_type: BundleType, expected: str, w
     if sha256 != expected:
         raise InvalidBundle(f"{what}: its SHA-256 is {sha256}, not {expected}", "Somebody has replaced it: deploy anew")
     return path
+
+
+def _misnamed(fetched: _Fetched) -> Iterator[str]:
+    """A warning where the content is not of the type that was named, or that the key's ending tells."""
+    told = fetched.location.s3_location and fetched.location.s3_location.bundle_type
+    if told and told != fetched.bundle_type:
+        yield f"{fetched.location.label}: it is a {fetched.bundle_type} archive, not {told}, and was read as what it is"
 
 
 def _compiled(bundle: Bundle, label: str) -> tuple[CompiledPlan, Sequence[Problem]]:

@@ -41,6 +41,7 @@ from towline.ended import checked_view, view_from_outside, view_of_failure
 from towline.listing import Listed, active_or_newest, listed, the_only_one, visibility_query
 from towline.model import names
 from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
+from towline.model.revision import shortened
 from towline.model.status import DeploymentStatus
 from towline.model.telling import steering_page
 from towline.settings import Settings, read_settings
@@ -363,7 +364,7 @@ def fingerprint(request: DeployRequest) -> str:
 def _summary(request: DeployRequest) -> str:
     what = f"takes back {request.undo.deployment_id}" if request.undo else "no revision"
     if request.revision:
-        what = request.revision.label
+        what = shortened(request.revision.label)
     return f"{request.application_name}/{request.deployment_group_name} · {what}"
 
 

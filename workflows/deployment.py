@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from towline.model.questions import fleet_question, group_question, order_of, revision_question
     from towline.model.request import read_request, read_shape
-    from towline.model.revision import ResolvedRevision, RevisionLocation
+    from towline.model.revision import ResolvedRevision, RevisionLocation, shortened
     from towline.model.status import DeploymentStatus, ErrorCode, Outcome
     from towline.model.turn import as_undone
     from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
@@ -130,7 +130,7 @@ class Deployment:
         self, location: RevisionLocation, group: DeploymentGroup | None = None
     ) -> ResolvedRevision:
         question = revision_question(location, self._ledger.deployment_id, group)
-        return await self._attempt(call(calls.read_revision, question, READ, summary=location.label))
+        return await self._attempt(call(calls.read_revision, question, READ, summary=shortened(location.label)))
 
     async def _take_turn(self) -> None:
         """Waits for the group's turn; whoever waits is told behind whom."""

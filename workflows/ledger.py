@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         StopRequest,
         TurnAnswer,
     )
-    from towline.model.revision import ResolvedRevision
+    from towline.model.revision import ResolvedRevision, shortened
     from towline.model.rollout import Rollout, ShardBook
     from towline.model.status import Creator, DeploymentStatus, Outcome
     from towline.model.telling import end_message, held_text, summary, why
@@ -94,7 +94,7 @@ class Ledger:
         """The revision was read."""
         self.revision = revision
         self._warnings += revision.warnings
-        self._upsert((names.SEARCH_REVISION, revision.label))
+        self._upsert((names.SEARCH_REVISION, shortened(revision.label)))
 
     def take_fleet(self, fleet: Fleet, floor: int) -> None:
         """The instances are frozen."""

@@ -131,6 +131,7 @@ def broken_header(data: bytes) -> bytes:
         ("tar", truncated),
         ("tgz", truncated),
         ("zip", truncated),
+        ("zip", lambda data: data[1000:]),  # its directory names places in front of the file
         ("tar", broken_header),
         ("tgz", lambda data: data[:-20] + bytes(20)),
         ("tgz", gzip.decompress),  # a plain tar that is called tgz

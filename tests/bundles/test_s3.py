@@ -9,10 +9,11 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.model.test_revision import ODD_KEYS
 from tests.support.s3 import new_bucket, use_aws
 from towline.bundles.s3 import S3
-from towline.errors import InvalidBundle, NotFound, OurFault
-from towline.model.revision import S3Location
+from towline.errors import InvalidBundle, InvalidInput, NotFound, OurFault
+from towline.model.revision import RevisionLocation, S3Location, s3_label
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +80,31 @@ def test_an_s3_that_cannot_be_reached_is_our_fault(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(OurFault):
         S3().download(location("b"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", [key for key in ODD_KEYS if "\n" not in key])  # moto routes none with a line end
+def test_any_key_is_stored_read_and_presigned_as_it_is(bucket: str, tmp_path: Path, key: str) -> None:
+    (tmp_path / "up").write_bytes(key.encode())
+    label = s3_label(S3Location(bucket=bucket, key=key))
+    asked = RevisionLocation.parse(label).s3_location
+    assert asked
+    uploaded = S3().upload(tmp_path / "up", asked)
+    listed = boto3.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert [entry["Key"] for entry in listed] == [key]
+    named = RevisionLocation.parse(s3_label(uploaded)).s3_location
+    assert named and S3().download(named, tmp_path / "out").e_tag == uploaded.e_tag
+    assert (tmp_path / "out").read_bytes() == key.encode()
+    with urllib.request.urlopen(S3().url(uploaded, 60)) as answer:
+        assert answer.read() == key.encode()
+
+
+def test_an_archived_object_is_told_as_such(bucket: str, tmp_path: Path) -> None:
+    boto3.client("s3").put_object(Bucket=bucket, Key="apps/shop.tgz", Body=b"x", StorageClass="GLACIER")
+    with pytest.raises(InvalidInput, match=r"apps/shop.tgz: the object is archived \(GLACIER\).*restore-object"):
+        S3().download(location(bucket), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../x", "B B", "a/b"])
+def test_a_bucket_that_cannot_exist_is_no_fault_of_ours(bucket: str, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="Check bucket"):
+        S3().download(location(name), tmp_path / "out")

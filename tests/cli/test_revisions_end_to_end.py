@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import boto3
 import pytest
@@ -94,6 +95,26 @@ async def test_a_pushed_bundle_is_fetched_by_the_hosts_themselves(world: World) 
         "BUNDLE_ETAG": second.json["etag"],
     }
     await nothing_holds(world, world.gate.signatures)
+
+
+@pytest.mark.parametrize(
+    "key", ["plain.zip#new", "/lead ü?versionId=3", "Build%25Artif/a+b&c/../h3Xk9aQ", "deep/" * 190 + "latest.tar"]
+)
+async def test_any_key_is_deployed_as_the_object_that_it_names(world: World, key: str) -> None:
+    """Zip archives under keys that look like URLs, that have no ending or a wrong one, and that are very long."""
+    site, target = world.site, f"s3://releases/{key}" + ("?versionId=" if "versionId" in key else "")
+    group = f"odd-{len(key)}"
+    await site.declare("shop", group, count=1)
+    world.boto.put_object(Bucket="releases", Key="plain.zip", Body=b"another object")
+    pushed = await site.towline("push", str(site.bundle(group)), target, "--bundle-type", "zip", "--json")
+    assert pushed.status == 0, pushed.err
+    assert world.boto.get_object(Bucket="releases", Key="plain.zip")["Body"].read() == b"another object"
+    done = await world.deploy(group, pushed.json["revision"], "--json")
+    assert done.status == 0, done.err
+    assert (site.root(f"{group}-1") / "srv/shop/index.html").read_text() == f"{group}\n"
+    record = done.json["deploymentInfo"]["revision"]["s3Location"]
+    assert (record["key"], record["version"]) == (key, pushed.json["version"])
+    assert any(f"/releases/{key}?" in unquote(path) for path in world.gate.presigned), "the host fetched it itself"
 
 
 async def test_hosts_that_cannot_reach_s3_get_it_through_the_connection(world: World) -> None:

@@ -42,6 +42,21 @@ def test_a_good_bundle(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == f"{app}/appspec.yml: no problems\n"
 
 
+@pytest.mark.parametrize("name", ["h3Xk9aQ", "latest.tar", "appspec"])
+def test_a_zip_is_told_by_its_content(app: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = app.parent / name
+    assert run(["push", str(app), str(archive), "--bundle-type", "zip"]) == 0
+    assert run(["validate", str(archive)]) == 0
+    assert f"{archive}/appspec.yml: no problems\n" in capsys.readouterr().err
+
+
+def test_push_needs_to_know_which_kind_to_make(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in (str(app.parent / "h3Xk9aQ"), "s3://releases/h3Xk9aQ"):
+        assert run(["push", str(app), target]) == 2
+        assert "--bundle-type" in capsys.readouterr().err
+    assert not (app.parent / "h3Xk9aQ").exists()
+
+
 def test_warnings_are_told_and_strict_makes_errors_of_them(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (app / "appspec.yml").write_text(
         APPSPEC.replace("AfterInstall", "AfterInstal").replace("source: app", "source: ap")

@@ -6,6 +6,7 @@ be in it is told by `members.py`; what the AppSpec says is read by `towline/mode
 
 from __future__ import annotations
 
+import errno
 import functools
 import gzip
 import io
@@ -225,7 +226,9 @@ def _translated(name: str, kind: str) -> Iterator[None]:
             f"{name}: not a sound {kind} archive: {error}", "Build it anew, with: towline push"
         ) from error
     except OSError as error:
-        if error.errno is None:  # gzip's and bz2's own way to say that the data are broken
+        # Without a number: gzip's and bz2's own way to say that the data are broken. EINVAL: a zip's directory names a
+        # place in front of the file.
+        if error.errno in (None, errno.EINVAL):
             message = f"{name}: not a sound {kind} archive: {error}"
             raise InvalidBundle(message, "Build it anew, with: towline push") from error
         raise OurFault(f"{name}: {error.strerror}: {error.filename or name}") from error

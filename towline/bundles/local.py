@@ -6,28 +6,32 @@ from pathlib import Path
 
 from towline.bundles.archive import Bundle, read_archive, read_directory
 from towline.bundles.digest import digest_of
+from towline.bundles.kind import bundle_type, kind_of
 from towline.bundles.pack import Packed, pack
-from towline.errors import InvalidInput, NotFound
-from towline.model.revision import BundleType, RevisionLocation, StoreLocation, bundle_type_of
+from towline.errors import InvalidInput, NotFound, OurFault
+from towline.model.revision import BundleType, RevisionLocation, StoreLocation
 
 
-def read_local(path: Path) -> Bundle:
-    """Looks into a directory or an archive; raises NotFound, InvalidInput or InvalidBundle."""
+def read_local(path: Path, told: BundleType | None = None) -> Bundle:
+    """Looks into a directory or an archive; raises NotFound, InvalidInput, InvalidBundle or OurFault.
+
+    `told` is the bundle type that was named; the content must not contradict it.
+    """
     if path.is_dir():
         return read_directory(path)
-    return read_archive(path, _type_of(path))
+    return read_archive(path, type_on_disk(path, told))
 
 
-def as_archive(path: Path, folder: Path) -> Packed:
+def as_archive(path: Path, folder: Path, told: BundleType | None = None) -> Packed:
     """The archive of a revision on disk: an archive as it is, a directory packed into `folder`.
 
-    Raises NotFound, InvalidInput or InvalidBundle; a hostile archive is found by `read_local`.
+    Raises NotFound, InvalidInput, InvalidBundle or OurFault; a hostile archive is found by `read_local`.
     """
     if path.is_dir():
         name = path.resolve().name or "bundle"
-        return pack(path, folder / f"{name}.tgz", "tgz")
-    bundle_type = _type_of(path)
-    return Packed(path, bundle_type, *digest_of(path))
+        kind = told or "tgz"
+        return pack(path, folder / f"{name}.{kind}", kind)
+    return Packed(path, type_on_disk(path, told), *digest_of(path))
 
 
 def location_of(archive: Packed, name: str) -> RevisionLocation:
@@ -41,10 +45,14 @@ def revision_key(sha256: str, bundle_type: str) -> str:
     return f"revisions/{sha256}.{bundle_type}"
 
 
-def _type_of(path: Path) -> BundleType:
-    if not path.exists():
-        raise NotFound(f"{path}: no such file or directory")
+def type_on_disk(path: Path, told: BundleType | None = None) -> BundleType:
+    """The type of an archive on disk. Raises NotFound, InvalidInput where it is no archive or not as told, OurFault."""
     try:
-        return bundle_type_of(path.name)
-    except ValueError as error:
-        raise InvalidInput(str(error), "Name a directory or an archive") from error
+        found = kind_of(path)
+        if told and found and told != found and (told, found) != ("tar", "tgz"):
+            raise InvalidInput(f"{path}: it is a {found} archive, not {told}", "Leave --bundle-type out")
+        return bundle_type(path, told)
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such file or directory") from error
+    except OSError as error:
+        raise OurFault(f"{path}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from towline import aws
 from towline.errors import InvalidBundle, NotFound, OurFault
-from towline.model.revision import S3Location
+from towline.model.revision import S3Location, s3_label
 
 _CHUNK = 1024 * 1024
 _LARGEST_SINGLE_PUT = 4 * 1024**3
@@ -27,11 +27,9 @@ class S3:
 
         A given ETag must be the object's: the quotes that S3 puts around it do not count.
         """
-        what = _shown(location)
+        what = s3_label(location)
         with aws.translated(what):
-            answer = self._client(location.bucket).get_object(
-                Bucket=location.bucket, Key=location.key, **_version(location)
-            )
+            answer = self._client(location.bucket).get_object(**_object(location))
             e_tag = str(answer["ETag"]).strip('"')
             if location.e_tag and location.e_tag.strip('"') != e_tag:
                 raise InvalidBundle(
@@ -47,17 +45,16 @@ class S3:
 
     def url(self, location: S3Location, seconds: int) -> str:
         """A presigned URL of the object: a secret. No request is made for it."""
-        with aws.translated(_shown(location)):
-            params = {"Bucket": location.bucket, "Key": location.key, **_version(location)}
+        with aws.translated(s3_label(location)):
             client = self._client(location.bucket)
-            url: str = client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+            url: str = client.generate_presigned_url("get_object", Params=_object(location), ExpiresIn=seconds)
             return url
 
     def upload(self, path: Path, location: S3Location) -> S3Location:
         """Uploads an archive; returns its location with the version (in a versioned bucket) and ETag that it got."""
         client = self._client(location.bucket)
-        where = {"Bucket": location.bucket, "Key": location.key}
-        with aws.translated(_shown(location)):
+        where = _object(location)
+        with aws.translated(s3_label(location)):
             if path.stat().st_size <= _LARGEST_SINGLE_PUT:
                 with path.open("rb") as file:
                     answer = client.put_object(**where, Body=file)
@@ -90,10 +87,6 @@ def _region_of(client: Any, bucket: str) -> str:
     return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
 
-def _version(location: S3Location) -> dict[str, str]:
-    return {"VersionId": location.version} if location.version else {}
-
-
-def _shown(location: S3Location) -> str:
-    version = f"?versionId={location.version}" if location.version else ""
-    return f"s3://{location.bucket}/{location.key}{version}"
+def _object(location: S3Location) -> dict[str, str]:
+    version = {"VersionId": location.version} if location.version else {}
+    return {"Bucket": location.bucket, "Key": location.key, **version}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from towline.cli.options import FILE_EXISTS_BEHAVIOR
+from towline.cli.options import BUNDLE_TYPE, FILE_EXISTS_BEHAVIOR
+from towline.model.revision import BundleType
 
 
 @click.command()
 @click.argument("application", metavar="APP")
 @click.argument("group")
 @click.option("--revision", required=True, help="s3://BUCKET/KEY[?versionId=…], github://OWNER/REPO@SHA, or a PATH.")
+@click.option("--bundle-type", type=BUNDLE_TYPE, help="The kind of archive; default: what its content or ending tells.")
 @click.option("--config", help="The deployment configuration; default: the group's.")
 @click.option("--id", "deployment_id", help="The deployment's id; the same words again attach to it.")
 @click.option("--description", default="", help="For people; at most 256 characters.")
@@ -42,6 +44,7 @@ def command(
     application: str,
     group: str,
     revision: str,
+    bundle_type: BundleType | None,
     config: str | None,
     deployment_id: str | None,
     description: str,
@@ -70,5 +73,14 @@ def command(
         "ignore_application_stop_failures": ignore_application_stop_failures,
         "file_exists_behavior": file_exists_behavior,
     }
-    wish = Wish(words, revision, deployment_id, only_plan=only_plan, detach=detach, as_json=as_json, patience=patience)
+    wish = Wish(
+        words,
+        revision,
+        deployment_id,
+        only_plan=only_plan,
+        detach=detach,
+        as_json=as_json,
+        patience=patience,
+        bundle_type=bundle_type,
+    )
     return deploy(wish)

@@ -19,7 +19,7 @@ from towline.client import new_deployment_id
 from towline.model import names
 from towline.model.exit_status import exit_status
 from towline.model.messages import DeployRequest
-from towline.model.revision import RevisionLocation
+from towline.model.revision import BundleType, RevisionLocation
 from towline.store import Store
 
 
@@ -34,6 +34,7 @@ class Wish:
     detach: bool
     as_json: bool
     patience: float
+    bundle_type: BundleType | None = None
 
 
 def deploy(wish: Wish) -> int:
@@ -41,11 +42,11 @@ def deploy(wish: Wish) -> int:
     if wish.deployment_id is not None:
         check_id(wish.deployment_id)
     deployment_id = wish.deployment_id or new_deployment_id()
-    location = parse_revision(wish.revision)
+    location = parse_revision(wish.revision, wish.bundle_type)
     request_of(wish.words, location)  # before anything is packed or sent
 
     async def run(door: Door) -> int:
-        request = request_of(wish.words, location or await send(door, Path(wish.revision)))
+        request = request_of(wish.words, location or await send(door, Path(wish.revision), wish.bundle_type))
         if wish.only_plan:
             from towline.cli.planning import show_plan
 
@@ -67,19 +68,27 @@ async def start_and_watch(door: Door, request: DeployRequest, deployment_id: str
     return await watch_through(door, deployment_id, wish.as_json, wish.patience, is_new=not started.attached)
 
 
-def parse_revision(text: str) -> RevisionLocation | None:
+def parse_revision(text: str, bundle_type: BundleType | None = None) -> RevisionLocation | None:
     """The location that a revision's text names; None for a path. Raises InvalidInput, NotFound."""
     if re.match(r"[a-z0-9+.-]+://", text):
         try:
-            return RevisionLocation.parse(text)
+            location = RevisionLocation.parse(text)
         except ValueError as error:
             raise errors.InvalidInput(f"{error}.") from error
+        return _with_type(location, bundle_type) if bundle_type else location
     if not Path(text).exists():
         raise errors.NotFound(
             f"revision {text!r}: there is no such directory or archive.",
             "The other forms are s3://BUCKET/KEY and github://OWNER/REPO@SHA",
         )
     return None
+
+
+def _with_type(location: RevisionLocation, bundle_type: BundleType) -> RevisionLocation:
+    if location.s3_location is None:
+        raise errors.InvalidInput("GitHub's archives are always tgz.", "Leave --bundle-type out.")
+    s3 = location.s3_location.model_copy(update={"bundle_type": bundle_type})
+    return location.model_copy(update={"s3_location": s3})
 
 
 def request_of(words: dict[str, Any], location: RevisionLocation | None) -> DeployRequest:
@@ -100,17 +109,17 @@ def check_id(deployment_id: str) -> None:
         )
 
 
-async def send(door: Door, path: Path) -> RevisionLocation:
+async def send(door: Door, path: Path, bundle_type: BundleType | None = None) -> RevisionLocation:
     """Packs a revision on disk and sends it to the store, unless it is there already."""
-    return await asyncio.to_thread(_send, await door.store(), path)
+    return await asyncio.to_thread(_send, await door.store(), path, bundle_type)
 
 
-def _send(store: Store, path: Path) -> RevisionLocation:
+def _send(store: Store, path: Path, bundle_type: BundleType | None = None) -> RevisionLocation:
     from towline.bundles.local import as_archive, location_of, read_local, revision_key
 
-    read_local(path)  # a hostile or broken archive stops here
+    read_local(path, bundle_type)  # a hostile or broken archive stops here
     with tempfile.TemporaryDirectory(prefix="towline-") as folder:
-        archive = as_archive(path, Path(folder))
+        archive = as_archive(path, Path(folder), bundle_type)
         key = revision_key(archive.sha256, archive.bundle_type)
         if not store.exists(key):
             store.put_file(key, archive.path)
@@ -142,14 +151,14 @@ async def _attach_to_record(door: Door, request: DeployRequest, deployment_id: s
 def same_words(info: dict[str, Any], request: DeployRequest) -> bool:
     """Whether a report's deploymentInfo is of this request, as far as a report tells.
 
-    A report has the revision as it was pinned: a version or an ETag that the request leaves open may be there.
+    A report has the revision as it was pinned: a version, an ETag or a type that the request leaves open may be there.
     """
     told = RevisionLocation.model_validate(info["revision"]) if info.get("revision") else None
     asked = request.revision
     if told and asked and told.s3_location and asked.s3_location:
         left_open = {
             key: getattr(told.s3_location, key)
-            for key in ("version", "e_tag")
+            for key in ("version", "e_tag", "bundle_type")
             if getattr(asked.s3_location, key) is None
         }
         asked = asked.model_copy(update={"s3_location": asked.s3_location.model_copy(update=left_open)})

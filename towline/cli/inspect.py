@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from towline.bundles.archive import read_archive, read_directory
+from towline.bundles.kind import kind_of
+from towline.bundles.local import type_on_disk
 from towline.errors import NotFound, OurFault
 from towline.model.appspec import parse_appspec
 from towline.model.appspec_lint import lint_bundle
@@ -37,7 +40,7 @@ def inspect(path: Path, *, strict: bool) -> Findings:
         listing, name, text = bundle.listing, bundle.appspec_name, bundle.appspec
         file = str(path / bundle.appspec_name)
     elif _is_archive(path):
-        bundle = read_archive(path, bundle_type_of(path.name), str(path))
+        bundle = read_archive(path, type_on_disk(path), str(path))
         listing, name, text = bundle.listing, bundle.appspec_name, bundle.appspec
         file = f"{path}/{bundle.appspec_name}"
     else:
@@ -51,18 +54,19 @@ def inspect(path: Path, *, strict: bool) -> Findings:
 
 
 def _is_archive(path: Path) -> bool:
-    try:
-        bundle_type_of(path.name)
-    except ValueError:
-        return False
-    if not path.exists():
-        raise NotFound(f"{path}: no such file or directory")
-    return True
+    with _translated(path):
+        return bundle_type_of(path.name) is not None or kind_of(path) is not None
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
+    with _translated(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file or directory") from None
     except OSError as error:

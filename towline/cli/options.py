@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from towline.model.revision import BundleType
 
 
 class OneOf(click.ParamType[str]):
@@ -29,4 +31,5 @@ class OneOf(click.ParamType[str]):
 
 
 STATUS = OneOf(["Created", "Queued", "InProgress", "Baking", "Succeeded", "Failed", "Stopped"])
+BUNDLE_TYPE = click.Choice(get_args(BundleType))
 FILE_EXISTS_BEHAVIOR = OneOf(["DISALLOW", "OVERWRITE", "RETAIN"])

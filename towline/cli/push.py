@@ -11,25 +11,28 @@ import click
 
 from towline.bundles.pack import Packed, pack
 from towline.cli.inspect import Findings, inspect
+from towline.cli.options import BUNDLE_TYPE
 from towline.cli.problems import counted, problem_line
 from towline.cli.say import has_colour, result, result_json, say
 from towline.errors import InvalidAppSpec, InvalidInput
 from towline.model.problem import is_broken
-from towline.model.revision import BundleType, RevisionLocation, S3Location, bundle_type_of
+from towline.model.revision import S3_SCHEME, BundleType, RevisionLocation, S3Location, bundle_type_of
 
 
 @click.command("push")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("target")
+@click.option("--bundle-type", type=BUNDLE_TYPE, help="The kind of archive to make; default: what the ending tells.")
 @click.option("--strict", is_flag=True, help="Make errors of warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(directory: Path, target: str, strict: bool, as_json: bool) -> None:
+def command(directory: Path, target: str, bundle_type: BundleType | None, strict: bool, as_json: bool) -> None:
     """Bundles DIRECTORY and uploads it to s3://BUCKET/KEY, or writes it to a file; the ending tells the type.
 
     The same content always gives the same bytes: times and owners do not count. `.git` is left out.
     """
     _check(inspect(directory, strict=strict), directory)
-    answer = _upload(directory, target) if target.startswith("s3://") else _write(directory, Path(target))
+    write = _upload if target.startswith(S3_SCHEME) else _write
+    answer = write(directory, target, bundle_type)
     if as_json:
         result_json(answer)
     else:
@@ -48,17 +51,18 @@ def _check(findings: Findings, directory: Path) -> None:
         raise InvalidAppSpec(message, (), f"Check it with: towline validate {shlex.quote(str(directory))}")
 
 
-def _write(directory: Path, file: Path) -> dict[str, object]:
-    return _facts(str(file), pack(directory, file, _type_of(file.name)))
+def _write(directory: Path, target: str, bundle_type: BundleType | None) -> dict[str, object]:
+    return _facts(target, pack(directory, Path(target), bundle_type or _type_of(target)))
 
 
-def _upload(directory: Path, target: str) -> dict[str, object]:
+def _upload(directory: Path, target: str, bundle_type: BundleType | None) -> dict[str, object]:
     # boto3 is only needed, and only imported, here.
     from towline.bundles.s3 import S3
 
     location = _s3_target(target)
     with tempfile.TemporaryDirectory(prefix="towline-push-") as folder:
-        packed = pack(directory, Path(folder, f"bundle.{location.bundle_type}"), location.bundle_type)
+        kind = bundle_type or _type_of(location.key)
+        packed = pack(directory, Path(folder, f"bundle.{kind}"), kind)
         uploaded = S3().upload(packed.path, location)
     label = RevisionLocation(revision_type="S3", s3_location=uploaded).label
     version = {"version": uploaded.version} if uploaded.version else {}
@@ -81,7 +85,8 @@ def _s3_target(target: str) -> S3Location:
 
 
 def _type_of(name: str) -> BundleType:
-    try:
-        return bundle_type_of(name)
-    except ValueError as error:
-        raise InvalidInput(str(error), "Name the file, for example, bundle.tgz") from error
+    found = bundle_type_of(name)
+    if found is None:
+        hint = "Give it the ending .tgz, .tar or .zip, or say which with --bundle-type"
+        raise InvalidInput(f"{name!r}: its ending does not tell which kind of archive to make", hint)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote, unquote
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,14 @@ BundleType = Literal["tar", "tgz", "zip"]
 
 
 class S3Location(ApiShape):
-    """An object in S3. Without `version` and `eTag` the newest is read once, and pinned there."""
+    """An object in S3. Without `version` and `eTag` the newest is read once, and pinned there.
+
+    Without `bundleType` the content tells it.
+    """
 
     bucket: str = Field(min_length=1)
     key: str = Field(min_length=1)
-    bundle_type: BundleType
+    bundle_type: BundleType | None = None
     version: str | None = None
     e_tag: str | None = None
 
@@ -67,8 +70,7 @@ class RevisionLocation(ApiShape):
         'github://o/r@abcdef'
         """
         if self.s3_location:
-            s3 = self.s3_location
-            return f"s3://{s3.bucket}/{s3.key}" + (f"?versionId={s3.version}" if s3.version else "")
+            return s3_label(self.s3_location)
         if self.git_hub_location:
             return f"github://{self.git_hub_location.repository}@{self.git_hub_location.commit_id}"
         assert self.store_location
@@ -78,26 +80,16 @@ class RevisionLocation(ApiShape):
     def parse(cls, text: str) -> RevisionLocation:
         """Reads `s3://B/K[?versionId=…&etag=…]` or `github://OWNER/REPO@SHA`; raises ValueError with the rule.
 
+        The key is text, not a URL: whatever stands between the bucket and a last `?versionId=` or `?etag=` is taken as
+        it is. The bundle type is the one that the key's ending tells, if it tells one.
+
         >>> RevisionLocation.parse("s3://b/dir/app.tar.gz?versionId=7").s3_location.bundle_type
         'tgz'
+        >>> RevisionLocation.parse("s3://b//a?b #1/../100%25").s3_location.key
+        '/a?b #1/../100%25'
         """
-        parts = urlsplit(text)
-        if parts.scheme == "s3":
-            query = parse_qs(parts.query)
-            unknown = set(query) - {"versionId", "etag"}
-            if unknown:
-                raise ValueError(f"s3 revision {text!r}: only versionId and etag may follow the '?'")
-            key = parts.path.lstrip("/")
-            if not parts.netloc or not key:
-                raise ValueError(f"s3 revision {text!r}: the form is s3://BUCKET/KEY[?versionId=…]")
-            location = S3Location(
-                bucket=parts.netloc,
-                key=key,
-                bundle_type=bundle_type_of(key),
-                version=query.get("versionId", [None])[0],
-                e_tag=query.get("etag", [None])[0],
-            )
-            return cls(revision_type="S3", s3_location=location)
+        if text.startswith(S3_SCHEME):
+            return cls(revision_type="S3", s3_location=_parse_s3(text))
         match = re.fullmatch(r"github://([^/\s@]+/[^/\s@]+)@(\S+)", text)
         if match:
             return cls(
@@ -109,20 +101,75 @@ class RevisionLocation(ApiShape):
         )
 
 
-def bundle_type_of(name: str) -> BundleType:
-    """The bundle type that a file name tells; raises ValueError for other endings.
+SHORT_BYTES = 180
+"""Of a label where Temporal keeps it: an attribute takes 255 characters, a summary 400 bytes, an S3 key alone 1,024."""
 
-    >>> bundle_type_of("shop-1.2.tar.gz")
-    'tgz'
+
+def shortened(label: str) -> str:
+    """A label that fits where Temporal keeps it; the middle goes, since versions and file names are at the end.
+
+    >>> shortened("s3://b/" + "long/" * 100 + "shop.tgz")[-30:]
+    'g/long/long/long/long/shop.tgz'
+    """
+    raw, half = label.encode(), SHORT_BYTES // 2 - 2
+    if len(raw) <= SHORT_BYTES:
+        return label
+    return f"{raw[:half].decode(errors='ignore')}…{raw[-half:].decode(errors='ignore')}"
+
+
+S3_SCHEME = "s3://"
+_PINS = re.compile(r"\?((?:versionId|etag)=[^?&#]*(?:&(?:versionId|etag)=[^?&#]*)*)\Z")
+
+
+def s3_label(location: S3Location) -> str:
+    """How people write an object in S3; `RevisionLocation.parse` reads bucket, key and version from it again.
+
+    >>> s3_label(S3Location(bucket="b", key="a#1.zip", version="3"))
+    's3://b/a#1.zip?versionId=3'
+
+    A key that itself ends like a version gets an empty one behind it:
+
+    >>> s3_label(S3Location(bucket="b", key="a?versionId=3"))
+    's3://b/a?versionId=3?versionId='
+    """
+    version = quote(location.version or "", safe="/=+:~,")
+    is_needed = version or _PINS.search(location.key)
+    return f"{S3_SCHEME}{location.bucket}/{location.key}" + (f"?versionId={version}" if is_needed else "")
+
+
+def split_s3(text: str) -> tuple[str, str]:
+    """The bucket, and what follows the slash behind it, of `s3://BUCKET/…`; either may be empty."""
+    bucket, _, rest = text.removeprefix(S3_SCHEME).partition("/")
+    return bucket, rest
+
+
+def _parse_s3(text: str) -> S3Location:
+    pins = _PINS.search(text)
+    bucket, key = split_s3(text[: pins.start()] if pins else text)
+    if not bucket or not key:
+        raise ValueError(f"s3 revision {text!r}: the form is s3://BUCKET/KEY[?versionId=…]")
+    given = dict(pair.split("=", 1) for pair in pins[1].split("&")) if pins else {}
+    return S3Location(
+        bucket=bucket,
+        key=key,
+        bundle_type=bundle_type_of(key),
+        version=unquote(given.get("versionId", "")) or None,
+        e_tag=unquote(given.get("etag", "")) or None,
+    )
+
+
+def bundle_type_of(name: str) -> BundleType | None:
+    """The bundle type that the ending of a name tells, if it tells one.
+
+    >>> bundle_type_of("shop-1.2.tar.gz"), bundle_type_of("MyApp/BuildArtif/h3Xk9aQ")
+    ('tgz', None)
     """
     lower = name.lower()
     if lower.endswith((".tgz", ".tar.gz")):
         return "tgz"
     if lower.endswith(".tar"):
         return "tar"
-    if lower.endswith(".zip"):
-        return "zip"
-    raise ValueError(f"{name!r}: the bundle type is told by the ending, .tar, .tgz, .tar.gz or .zip")
+    return "zip" if lower.endswith(".zip") else None
 
 
 class ResolvedRevision(Message):

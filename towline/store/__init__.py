@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 from towline.errors import InvalidInput
+from towline.model.revision import S3_SCHEME, split_s3
 
 _PART = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
 
@@ -51,13 +51,13 @@ class Store(Protocol):
 
 def open_store(address: str) -> Store:
     """The store at a directory's path or at `s3://BUCKET[/PREFIX]`; raises InvalidInput for anything else."""
-    parts = urlsplit(address)
-    if parts.scheme == "s3":
-        if not parts.netloc:
+    if address.startswith(S3_SCHEME):
+        bucket, prefix = split_s3(address)
+        if not bucket:
             raise InvalidInput(f"store {address!r}: no bucket", "Write it as s3://BUCKET/PREFIX")
         from towline.store.s3 import S3Store
 
-        return S3Store(parts.netloc, parts.path.strip("/"))
+        return S3Store(bucket, prefix.strip("/"))
     if not address or "://" in address:
         raise InvalidInput(f"store {address!r} is neither a directory nor s3://BUCKET/PREFIX", "Set TOWLINE_STORE")
     from towline.store.directory import DirectoryStore
