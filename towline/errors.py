@@ -22,6 +22,7 @@ An error is translated once per border: library → towline in transports and bu
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,16 @@ class TowlineError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}  {self.hint}" if self.hint else self.message
+
+
+class Terminated(BaseException):
+    """SIGTERM has come: a command ends at once, as Ctrl-C ends it; what it only watched goes on."""
+
+
+def hint_of(number: int | None) -> str:
+    """What mends an operating system's error, where that can be said: a disk or quota that is full."""
+    full = number in (errno.ENOSPC, errno.EDQUOT)
+    return "Make room there (see: df -h, df -i), and run the same again." if full else ""
 
 
 class InvalidInput(TowlineError):

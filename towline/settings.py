@@ -63,10 +63,11 @@ class TemporalSettings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process, or of the given environment."""
+    """The settings of this process, or of the given environment. Raises InvalidInput, naming the variable."""
     given = dict(os.environ if environ is None else environ)
+    _check_text(given)
     return Settings(
-        data_dir=Path(given["TOWLINE_DATA_DIR"]).expanduser() if given.get("TOWLINE_DATA_DIR") else default_data_dir(),
+        data_dir=_folder(given["TOWLINE_DATA_DIR"]) if given.get("TOWLINE_DATA_DIR") else default_data_dir(),
         store=given.get("TOWLINE_STORE", ""),
         ui=given.get("TOWLINE_UI", ""),
         environ=given,
@@ -77,4 +78,24 @@ def default_data_dir() -> Path:
     """The user's data directory for towline (`~/.local/share/towline` on Linux)."""
     import platformdirs
 
-    return platformdirs.user_data_path("towline", appauthor=False)
+    folder = platformdirs.user_data_path("towline", appauthor=False)
+    if not folder.is_absolute():  # neither HOME nor an entry in passwd: `~` would become a folder of that name
+        raise InvalidInput("this user has no home directory.", "Set TOWLINE_DATA_DIR to a folder for towline's data.")
+    return folder
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"TOWLINE_DATA_DIR={text}: there is no such user.", "Write the path out.") from error
+
+
+def _check_text(environ: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a variable of ours or Temporal's that is not UTF-8."""
+    for name, value in environ.items():
+        if name.startswith(("TOWLINE_", "TEMPORAL_")):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidInput(f"{name} is not UTF-8 text.", "Set it again.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
-from towline.settings import Settings
+from towline.settings import Settings, TemporalSettings
 
 CONNECT_SECONDS = 10.0
 
@@ -32,7 +32,7 @@ async def connect_temporal(settings: Settings, *, logs_retries: bool = False) ->
     """
     temporal = settings.temporal()
     options: dict[str, Any] = {
-        **temporal.profile.to_client_connect_config(),
+        **_given_options(temporal),
         "target_host": temporal.address,
         "namespace": temporal.namespace,
     }
@@ -40,10 +40,23 @@ async def connect_temporal(settings: Settings, *, logs_retries: bool = False) ->
         async with asyncio.timeout(CONNECT_SECONDS):
             runtime = None if logs_retries else _quiet_runtime()
             return await Client.connect(data_converter=pydantic_data_converter, runtime=runtime, **options)
+    except (ValueError, TypeError) as error:
+        raise errors.InvalidInput(f"TEMPORAL_ADDRESS={temporal.address}: {error}.", "Write it as HOST:PORT.") from error
     except (TimeoutError, RuntimeError, RPCError) as error:
         raise errors.TemporalUnavailable(
             f"Temporal does not answer at {temporal.address}.",
             "Start one with: towline up   or name another: TEMPORAL_ADDRESS=HOST:PORT",
+        ) from error
+
+
+def _given_options(temporal: TemporalSettings) -> Mapping[str, Any]:
+    """What the environment or the profile file says of TLS, keys and the like. Raises InvalidInput."""
+    try:
+        return temporal.profile.to_client_connect_config()
+    except OSError as error:
+        raise errors.InvalidInput(
+            f"Temporal's settings name {error.filename}, which cannot be read: {error.strerror}.",
+            "See TEMPORAL_TLS_CLIENT_CERT_PATH, …_KEY_PATH and …_SERVER_CA_CERT_PATH, or the profile file.",
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from temporalio.client import Client
 
 from towline.asking import ask
 from towline.catalogue import Catalogue, CatalogueConflict
+from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
 from towline.cli.plan_lines import plan_lines
 from towline.cli.say import complain, has_colour, result, say, warn
@@ -52,7 +52,7 @@ def run(wish: Apply) -> int:
 
         return await apply(await connect_temporal(read_settings()), manifest, wish)
 
-    return asyncio.run(story())
+    return run_story(story)
 
 
 def read_files(files: tuple[Path, ...]) -> Manifest:

@@ -60,7 +60,7 @@ def command(
 
     Exit status: 0 succeeded; 1 failed, and every touched host is back; 3 stopped; 4 ended, and hosts need a person
     (owed, or no rollback was asked for); 5 lost sight of Temporal, the rollout may go on; 2 bad usage or input; 130
-    let go by Ctrl-C: the rollout goes on.
+    let go by Ctrl-C, 143 by SIGTERM: the rollout goes on.
     """
     from towline.cli.deploying import Wish, deploy
 

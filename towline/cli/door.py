@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from towline import errors
@@ -29,15 +30,39 @@ BEFORE_THE_END = ("check", "turn", "plan", "roll out")
 
 
 def talk(story: Callable[[Door], Awaitable[T]]) -> T:
-    """Connects, runs a command's story, and returns what it returns."""
-    gc.freeze()
-    gc.enable()
+    """Connects, runs a command's story, and returns what it returns. Raises `Terminated` as `run_story`."""
 
     async def run() -> T:
         settings = read_settings()
         return await story(Door(await connect(settings), settings))
 
-    return asyncio.run(run())
+    return run_story(run)
+
+
+def run_story(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs what a command does once everything is loaded. Raises `Terminated` where SIGTERM comes meanwhile."""
+    gc.freeze()  # what is loaded stays; what comes may be much, and is looked through for garbage again
+    gc.enable()
+    is_terminated = False
+
+    async def run() -> T:
+        task = asyncio.current_task()
+
+        def terminate() -> None:
+            nonlocal is_terminated
+            is_terminated = True
+            if task:
+                task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        return await story()
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        if is_terminated:
+            raise errors.Terminated from None
+        raise
 
 
 class Door:

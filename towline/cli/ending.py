@@ -8,7 +8,7 @@ from towline.cli import render
 from towline.cli.door import Door, talk
 from towline.cli.say import result, result_json, say
 from towline.cli.watching import display, follow
-from towline.errors import TemporalUnavailable
+from towline.errors import TemporalUnavailable, Terminated
 from towline.model.exit_status import ExitStatus, exit_status
 from towline.model.telling import counts
 from towline.settings import Settings
@@ -44,13 +44,13 @@ async def watch_through(
 
 
 def let_go_on_interrupt(deployment_id: str, work: Callable[[], int]) -> int:
-    """Runs the watching; Ctrl-C ends only that: the rollout goes on, and the person hears how to stop it."""
+    """Runs the watching; Ctrl-C or SIGTERM ends only that: the rollout goes on, and it is said how to stop it."""
     try:
         return work()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as end:
         say(f"\nLet go: {deployment_id} goes on. Watch it again with: towline status {deployment_id} --watch")
         say(f"Stop it with: towline stop {deployment_id}")
-        return int(ExitStatus.LET_GO)
+        return int(ExitStatus.LET_GO if isinstance(end, KeyboardInterrupt) else ExitStatus.TERMINATED)
 
 
 def announce(deployment_id: str, settings: Settings, *, attached: bool = False) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from temporalio.client import Client
 
 from towline.catalogue import Catalogue, of_kind
+from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
 from towline.cli.say import result, result_json, say, warn
 from towline.errors import NotFound
@@ -91,7 +92,7 @@ def show(group: str, *, as_json: bool) -> None:
 
         return await read_rows(await connect_temporal(read_settings()), group)
 
-    rows = asyncio.run(story())
+    rows = run_story(story)
     if as_json:
         result_json([row.as_json() for row in rows])
     elif not rows:

@@ -5,6 +5,7 @@ Commands are imported only when they are asked for: `towline --help` must not pa
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -18,7 +19,8 @@ import click
 
 import towline
 from towline.cli.say import complain, say
-from towline.errors import TowlineError, WithProblems
+from towline.cli.streams import prepare
+from towline.errors import Terminated, TowlineError, WithProblems, hint_of
 from towline.model.exit_status import ExitStatus, status_of
 
 COMMANDS = {
@@ -41,6 +43,7 @@ COMMANDS = {
 }
 """Each command: the module whose `command` it is, and its line in the help, so that help imports none of them."""
 
+SHOWING = ("status", "list", "logs", "report", "instances")
 ENDING = ("stop", "rollback", "release")
 SOFTWARE_ERROR = 70
 BROKEN_PIPE = 141
@@ -104,13 +107,27 @@ def main() -> NoReturn:
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads every installed package's metadata
     put_ours_first()
+    out, _ = prepare()
+    out.is_strict = shows_only(sys.argv[1:])
     status = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            status = status or BROKEN_PIPE
+    with contextlib.suppress(OSError):  # told already
+        sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
+
+
+def shows_only(words: Sequence[str]) -> bool:
+    """Whether output is all that a command is for: then its loss is a failure. Else its status tells of its work.
+
+    >>> shows_only(["list", "--json"]), shows_only(["deploy", "--help"]), shows_only([])
+    (True, True, True)
+    >>> shows_only(["deploy", "shop", "web"]), shows_only(["status", "d-1", "--watch"])
+    (False, False)
+    """
+    if {"-h", "--help", "--version"} & set(words):
+        return True
+    command = next((word for word in words if not word.startswith("-")), "")
+    return "--watch" not in words and command in ("", *SHOWING)
 
 
 def put_ours_first() -> None:
@@ -140,8 +157,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        _forget_stdout()
+    except Terminated:
+        say("terminated")
+        return int(ExitStatus.TERMINATED)
+    except BrokenPipeError:  # the reader of our output is gone (`towline list | head`)
         return BROKEN_PIPE
     except TowlineError as error:
         _show(error, debug)
@@ -149,6 +168,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.strerror:
+            complain(f"{_place(error)}: {error.strerror}.", hint_of(error.errno))
+            return int(ExitStatus.FAILED_WHOLE)
         complain(
             f"internal error: {type(error).__name__}: {error}", "" if debug else "Run it with --debug and report it."
         )
@@ -165,9 +187,8 @@ def _show(error: TowlineError, debug: bool) -> None:
     complain(error.message, error.hint)
 
 
-def _forget_stdout() -> None:
-    """The reader of our output is gone (`towline list | head`): nothing is left to write, and no trace of it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _place(error: OSError) -> str:
+    return str(error.filename) if error.filename else "output"
 
 
 if __name__ == "__main__":

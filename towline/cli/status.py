@@ -13,7 +13,7 @@ def command(deployment: str, watch: bool, as_json: bool) -> int:
     """Shows how a deployment stands, instance by instance, and why it is where it is.
 
     With --watch the exit status is: 0 succeeded; 1 failed, and every touched host is back; 3 stopped; 4 ended, and
-    hosts need a person; 5 lost sight of Temporal; 130 let go by Ctrl-C.
+    hosts need a person; 5 lost sight of Temporal; 130 let go by Ctrl-C, 143 by SIGTERM.
     """
     from towline.cli import ending, render
     from towline.cli.door import Door, talk

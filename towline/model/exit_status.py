@@ -22,6 +22,7 @@ class ExitStatus(IntEnum):
     NEEDS_A_PERSON = 4  # ended, and hosts are owed or were left as the failure found them
     OUT_OF_SIGHT = 5  # Temporal or its workers do not answer; the rollout may go on
     LET_GO = 130  # Ctrl-C while watching; the rollout goes on
+    TERMINATED = 143  # SIGTERM while watching; the rollout goes on
 
 
 _BAD_INPUT = (
