@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.converter import StorageDriverStoreContext
+from temporalio import converter
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-from temporalio.workflow import Info
+
+if TYPE_CHECKING:
+    from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+    from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+    from temporalio.converter import StorageDriverStoreContext
+    from temporalio.workflow import Info
 
 
 class Sandbox(SandboxedWorkflowRunner):
@@ -35,7 +38,7 @@ class _WithoutContext(WorkflowInstance):
         return None
 
     def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
-        return StorageDriverStoreContext()
+        return converter.StorageDriverStoreContext()
 
     def get_info(self) -> Info:
         return self._inner.get_info()
@@ -44,7 +47,11 @@ class _WithoutContext(WorkflowInstance):
         return self._inner.get_thread_id()
 
 
-SANDBOX = Sandbox(
+# What an instance must be able to do is no promise of the SDK, and has grown with its releases. Where it asks for more
+# than was known here, its own runner is used: slower, and right.
+_KNOWS_THE_SDK = not _WithoutContext.__abstractmethods__ and hasattr(converter, "StorageDriverStoreContext")
+
+SANDBOX = (Sandbox if _KNOWS_THE_SDK else SandboxedWorkflowRunner)(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "towline", "pydantic", "pydantic_core", "annotated_types"
     )

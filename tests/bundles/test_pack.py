@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from towline.bundles.archive import read_archive, read_directory
 from towline.bundles.local import as_archive, location_of, read_local, revision_key
-from towline.bundles.pack import pack
+from towline.bundles.pack import pack, time_of
 from towline.errors import InvalidInput, NotFound
 from towline.model.revision import BundleType
 
@@ -22,7 +24,7 @@ TYPES: list[BundleType] = ["tar", "tgz", "zip"]
 
 _name = st.text("abcXYZ.-_ é", min_size=1, max_size=6).filter(lambda n: n not in (".", "..", ".git", "appspec.yml"))
 _files = st.dictionaries(
-    _name, st.tuples(st.binary(max_size=200), st.sampled_from([0o644, 0o664, 0o755, 0o775])), max_size=6
+    _name, st.tuples(st.binary(max_size=200), st.sampled_from([0o400, 0o640, 0o664, 0o755, 0o777])), max_size=6
 )
 _trees = st.dictionaries(_name, _files, max_size=4)
 
@@ -31,12 +33,12 @@ def _write(root: Path, tree: dict[str, dict[str, tuple[bytes, int]]], mtime: int
     root.mkdir()
     (root / "appspec.yml").write_text(APPSPEC)
     for folder in sorted(tree, reverse=backwards):
-        (root / folder).mkdir(mode=0o755 if backwards else 0o775)
+        (root / folder).mkdir()
         for name in sorted(tree[folder], reverse=backwards):
             data, mode = tree[folder][name]
             file = root / folder / name
             file.write_bytes(data)
-            file.chmod(mode & (0o755 if backwards else 0o777))  # another umask
+            file.chmod(mode)
             os.utime(file, (mtime, mtime))
 
 
@@ -55,9 +57,7 @@ def test_the_same_content_gives_the_same_bytes(
         assert first.sha256 == second.sha256
         assert first.size == first.path.stat().st_size
         packed, there = read_archive(first.path, bundle_type).listing, read_directory(one).listing
-        assert [(m.path, m.type, m.sha256) for m in packed.members] == [
-            (m.path, m.type, m.sha256) for m in there.members
-        ]
+        assert packed == there
 
 
 @pytest.fixture
@@ -76,16 +76,73 @@ def app(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("bundle_type", TYPES)
-def test_modes_and_links_are_as_a_host_should_have_them(app: Path, tmp_path: Path, bundle_type: BundleType) -> None:
+def test_modes_and_links_are_as_they_were(app: Path, tmp_path: Path, bundle_type: BundleType) -> None:
+    modes = {"open": 0o777, "shut": 0o400, "group": 0o640, "root-tool": 0o4755, "mail-tool": 0o2711}
+    for name, mode in modes.items():
+        (app / name).write_text(name)
+        (app / name).chmod(mode)
+    (app / "bin").chmod(0o2750)
     packed = pack(app, tmp_path / f"b.{bundle_type}", bundle_type)
     members = {m.path: (m.type, m.mode, m.target) for m in read_archive(packed.path, bundle_type).listing.members}
     assert members == {
         "appspec.yml": ("file", "0644", ""),
-        "bin": ("directory", "0755", ""),
-        "bin/run.sh": ("file", "0755", ""),
+        "bin": ("directory", "0750", ""),
+        "bin/run.sh": ("file", "0775", ""),
         "current": ("symlink", "0777", "bin"),
+        "group": ("file", "0640", ""),
+        "mail-tool": ("file", "0711", ""),
+        "open": ("file", "0777", ""),
+        "root-tool": ("file", "0755", ""),
         "secret": ("file", "0600", ""),
+        "shut": ("file", "0400", ""),
     }
+    marked = [m.path for m in read_directory(app).listing.members if "setid" in m.marks]
+    assert marked == ["mail-tool", "root-tool"], "of these bits validate, push and deploy warn"
+
+
+def unpacked(directory: Path, folder: Path, bundle_type: BundleType) -> Path:
+    """The directory, packed and unpacked again by the programs that hosts elsewhere use."""
+    archive = pack(directory, folder.with_name(f"{folder.name}.{bundle_type}"), bundle_type)
+    folder.mkdir()
+    command = ["unzip", "-qo"] if bundle_type == "zip" else ["tar", "-xpf"]
+    subprocess.run([*command, archive.path], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("bundle_type", TYPES)
+def test_a_file_whose_content_changed_is_taken_for_changed(tmp_path: Path, bundle_type: BundleType) -> None:
+    """Of the same size, with one time on disk, as build tools make them: what Python, rsync and web servers look at."""
+    source, host = tmp_path / "source", tmp_path / "host"
+    source.mkdir()
+    host.mkdir()
+    (source / "appspec.yml").write_text(APPSPEC)
+    tags = []
+    for version in ("one", "two", "one"):
+        (source / "appmod.py").write_text(f'VERSION = "{version}"\n')
+        os.utime(source / "appmod.py", (0, 0))
+        release = unpacked(source, tmp_path / f"release-{len(tags)}", bundle_type)
+        before = os.stat(host / "appmod.py") if tags else None
+        subprocess.run(["cp", "-p", release / "appmod.py", host], check=True)  # as Install does, with its time
+        now = os.stat(host / "appmod.py")
+        assert before is None or (before.st_size == now.st_size and before.st_mtime != now.st_mtime)
+        told = subprocess.run(
+            [sys.executable, "-c", "import appmod; print(appmod.VERSION)"],
+            cwd=host,
+            env={"PATH": os.environ["PATH"]},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert told.stdout == f"{version}\n"
+        tags.append((now.st_size, now.st_mtime))
+    assert list((host / "__pycache__").iterdir()), "Python keeps what it compiled, else nothing was tested"
+    assert tags[0] == tags[2] != tags[1], "the same content has the same tag on each host"
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_each_time_is_one_that_every_archive_can_hold(digest: bytes) -> None:
+    time = time_of(digest)
+    assert time % 2 == 0 and datetime(1980, 1, 2, tzinfo=UTC).timestamp() <= time < 1_420_000_000
 
 
 def test_gnu_tar_and_unzip_agree(app: Path, tmp_path: Path) -> None:
@@ -94,7 +151,7 @@ def test_gnu_tar_and_unzip_agree(app: Path, tmp_path: Path) -> None:
         target.mkdir()
         packed = pack(app, tmp_path / f"b.{bundle_type}", bundle_type)  # type: ignore[arg-type]
         subprocess.run([*command, packed.path], cwd=target, check=True)
-        assert (target / "bin" / "run.sh").stat().st_mode & 0o777 == 0o755
+        assert (target / "bin" / "run.sh").stat().st_mode & 0o777 == 0o775
         assert (target / "secret").stat().st_mode & 0o777 == 0o600
         assert os.readlink(target / "current") == "bin"
 

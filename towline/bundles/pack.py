@@ -1,8 +1,9 @@
 """Bundles made: a directory becomes an archive, and the same directory always the same bytes.
 
-Members are sorted; times, owners and archive comments are fixed; modes are brought to the few that do not depend on
-the umask of whoever checked the sources out: 0755 for directories and what can be executed, 0644 else, 0700 and 0600
-for files that were kept from everybody else. Symbolic links stay links. `.git` at the top is left out.
+Members are sorted and have the permission bits that they have on disk, without set-id bits. Owners and comments are
+fixed. A file's time is made of its content (`time_of`): not that of a checkout, which would give each CI job an archive
+of its own, nor one for all, which would make new content look like the old. Symbolic links stay links. `.git` at the
+top is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import stat
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ from towline.errors import InvalidBundle, OurFault
 from towline.model.revision import BundleType
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FIRST_TIME = 315_619_200  # 2 January 1980: a zip's times begin a day before, in the time zone of its reader
+_PERMISSIONS = 0o777
 _UNIX = 3
 _LEVEL = 6
 
@@ -59,16 +63,17 @@ def pack(directory: Path, archive: Path, bundle_type: BundleType) -> Packed:
     return Packed(archive, bundle_type, *digest_of(archive))
 
 
-def packed_mode(mode: int) -> int:
-    """The mode that a file or directory has in a bundle.
+def time_of(content: bytes) -> int:
+    """The time of a file with this SHA-256, in seconds since 1970: another one for another content.
 
-    >>> [oct(packed_mode(m)) for m in (0o100664, 0o100775, 0o100600, 0o40700)]
-    ['0o644', '0o755', '0o600', '0o755']
+    Python's `.pyc` files, rsync, web servers (ETag, Last-Modified) and caches take a file for unchanged whose size and
+    time are. The times are even, as in a zip, and lie in 1980 to 2014: in every archive's range, and never to come. Two
+    contents share one with a probability of one in 2**29; that hosts see to it, too, is Install's part.
+
+    >>> time_of(bytes(32)), time_of(bytes([255]) * 32)
+    (315619200, 1389361022)
     """
-    if stat.S_ISDIR(mode):
-        return 0o755
-    usual = 0o755 if mode & 0o111 else 0o644
-    return usual if mode & 0o077 else usual & 0o700
+    return _FIRST_TIME + 2 * (int.from_bytes(content[:4], "big") >> 3)
 
 
 def _write_tar(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
@@ -76,7 +81,7 @@ def _write_tar(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
         for path, name in entries:
             info = tarfile.TarInfo(name)
             status = path.lstat()
-            info.mode = packed_mode(status.st_mode)
+            info.mode = status.st_mode & _PERMISSIONS
             if stat.S_ISLNK(status.st_mode):
                 info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
                 tar.addfile(info)
@@ -84,7 +89,7 @@ def _write_tar(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)
             else:
-                info.size = status.st_size
+                info.size, info.mtime = status.st_size, _time_of_file(path)
                 with _unchanged(path, status) as content:
                     tar.addfile(info, content)
 
@@ -101,8 +106,10 @@ def _write_zip(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
             status = path.lstat()
             is_directory, is_link = stat.S_ISDIR(status.st_mode), stat.S_ISLNK(status.st_mode)
             info = zipfile.ZipInfo(f"{name}/" if is_directory else name, _ZIP_EPOCH)
+            if not is_directory and not is_link:
+                info.date_time = time.gmtime(_time_of_file(path))[:6]
             info.create_system = _UNIX
-            mode = 0o777 if is_link else packed_mode(status.st_mode)
+            mode = 0o777 if is_link else status.st_mode & _PERMISSIONS
             info.external_attr = (stat.S_IFMT(status.st_mode) | mode) << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             if is_directory:
@@ -115,6 +122,10 @@ def _write_zip(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
                     archive.open(info, "w", force_zip64=status.st_size > 2**31) as to,
                 ):
                     shutil.copyfileobj(content, to, 1024 * 1024)
+
+
+def _time_of_file(path: Path) -> int:
+    return time_of(bytes.fromhex(digest_of(path)[0]))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from towline.model.revision import S3_SCHEME, BundleType, RevisionLocation, S3Lo
 def command(directory: Path, target: str, bundle_type: BundleType | None, strict: bool, as_json: bool) -> None:
     """Bundles DIRECTORY and uploads it to s3://BUCKET/KEY, or writes it to a file; the ending tells the type.
 
-    The same content always gives the same bytes: times and owners do not count. `.git` is left out.
+    The same content and permissions always give the same bytes: times and owners do not count. `.git` is left out.
     """
     _check(inspect(directory, strict=strict), directory)
     write = _upload if target.startswith(S3_SCHEME) else _write

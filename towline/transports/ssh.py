@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncssh
+from aiohappyeyeballs import start_connection
 
 from towline.errors import AuthenticationRefused, HostRefused, OurFault, TowlineError, Unreachable
 from towline.model.instance import ProxyJump, SshSettings
@@ -25,6 +26,7 @@ from towline.transports.process import Process, ProcessTransport
 
 CONNECT_SECONDS = 10.0
 LOGIN_SECONDS = 30.0  # from the first byte to the session: a loaded worker shakes many hands at once
+NEXT_ADDRESS_SECONDS = 0.25  # what RFC 8305 recommends
 KEEPALIVE_SECONDS = 5.0
 KEEPALIVE_MISSES = 3  # a line without an answer for some 15 s is broken
 CLOSE_SECONDS = 2.0
@@ -278,36 +280,26 @@ def _jump_of_config(way: Way) -> ProxyJump | None:
 
 
 async def _connected_socket(way: Way) -> socket.socket:
-    """A TCP connection to the host's first address that answers; raises Unreachable."""
+    """A TCP connection to the first of the host's addresses that answers; raises Unreachable.
+
+    The next address is tried a moment after the one before it, which goes on meanwhile: one that swallows packets must
+    not use up the time of the others.
+    """
     loop = asyncio.get_running_loop()
-    port = way.port or 22
-    trouble: OSError | None = None
     try:
         async with asyncio.timeout(way.connect_seconds):
-            for family, kind, protocol, _, address in await loop.getaddrinfo(way.host, port, type=socket.SOCK_STREAM):
-                sock = socket.socket(family, kind, protocol)
-                sock.setblocking(False)
-                try:
-                    await loop.sock_connect(sock, address)
-                except OSError as error:
-                    trouble = error
-                    sock.close()
-                except BaseException:
-                    sock.close()
-                    raise
-                else:
-                    return sock
+            addresses = await loop.getaddrinfo(way.host, way.port or 22, type=socket.SOCK_STREAM)
+            return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
     except TimeoutError as error:
         raise Unreachable(f"{way.text} does not answer within {way.connect_seconds:g} s") from error
     except OSError as error:
-        trouble = error
-    raise Unreachable(f"{way.text} cannot be reached: {_reason(trouble)}") from trouble
+        raise Unreachable(f"{way.text} cannot be reached: {_reason(error)}") from error
 
 
-def _reason(error: OSError | None) -> str:
+def _reason(error: OSError) -> str:
     """An OSError in the system's words; asyncio's own say which address and not why."""
-    if isinstance(error, socket.gaierror) or error is None or error.errno is None:
-        return str(error or "no address")
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error)
     return os.strerror(error.errno)
 
 
