@@ -68,7 +68,7 @@ def test_a_plan_tells_what_would_make_install_fail(host: LocalHost) -> None:
 
 
 def test_an_empty_host_has_an_empty_inventory(host: LocalHost) -> None:
-    assert host.ask("inventory") == {"kind": "inventory", "groups": {}}
+    assert host.ask("inventory")["groups"] == {}
 
 
 def test_inventory_tells_what_is_installed_from_what_succeeded(host: LocalHost) -> None:
@@ -77,6 +77,13 @@ def test_inventory_tells_what_is_installed_from_what_succeeded(host: LocalHost) 
     found = host.ask("inventory")["groups"]["group-1"]
     assert found["installed"]["deployment"] == "d-2" and found["succeeded"]["deployment"] == "d-1"
     assert found["succeeded"]["sha256"] == hashlib.sha256(ONE).hexdigest()
+
+
+def test_one_host_under_two_names_is_told_by_its_machine(host: LocalHost, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(host.root)
+    answers = [host.ask("inventory"), host.ask("check", instance="web-02"), LocalHost(tmp_path / "link").ask("plan")]
+    assert len({answer["machine"] for answer in answers}) == 1
+    assert LocalHost(tmp_path / "other").ask("inventory")["machine"] != answers[0]["machine"]
 
 
 def test_check_says_what_is_missing(host: LocalHost) -> None:

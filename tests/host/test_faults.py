@@ -182,6 +182,18 @@ def test_a_journal_of_another_run_is_refused(host: LocalHost) -> None:
         assert other.finish()["code"] == "JournalOfAnotherRun"
 
 
+def test_one_host_under_two_names_tells_neither_the_other_ones_end(host: LocalHost) -> None:
+    """Whoever attaches, too: one name's run is no news of the other's."""
+    with begin(host) as first, host.call("deploy", "d-1", BUNDLE, plan=PLAN, instance="web-02") as second:
+        refused = second.finish()
+        assert (refused["kind"], refused["code"]) == ("refused", "JournalOfAnotherRun")
+        assert "web-01 and web-02 are one host" in refused["message"]
+        assert not second.kinds("started") and not second.kinds("log")
+        go(host)
+        assert first.finish()["outcome"] == "succeeded"
+    assert host.deploy("d-1", BUNDLE, PLAN, instance="web-02").events[-1]["code"] == "JournalOfAnotherRun"
+
+
 def test_a_start_that_is_known_and_has_no_journal_is_interrupted_for_good(host: LocalHost) -> None:
     for _ in range(2):
         with attach(host, after=7) as call:

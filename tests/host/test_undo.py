@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Any
 
 import pytest
@@ -80,6 +81,31 @@ def test_undo_of_a_deployment_that_changed_nothing_does_nothing(host: LocalHost)
         assert end(call)["outcome"] == "succeeded" and end(call)["nothing_to_do"]
     assert names(host) == ["name.txt", "one.txt"]
     assert "ApplicationStop one" not in said(host)
+
+
+def test_a_host_that_was_emptied_says_what_is_there_now(host: LocalHost) -> None:
+    """Re-imaged between two deployments it is cleaned; re-imaged after the second it knows nothing of it."""
+    host.deploy("d-1", *bundle("one"))
+    shutil.rmtree(host.root)
+    failed = host.deploy("d-2", *bundle("two", fails="AfterInstall")).events[-1]
+    assert failed["now"]["installed"]["deployment"] == "d-2" and failed["now"]["succeeded"] is None
+    empty = {"installed": None, "succeeded": None}
+    cleaned = end(undo(host, "d-2"))
+    assert (cleaned["undone"], cleaned["now"], cleaned["nothing_to_do"]) == ("cleaned", empty, False)
+    assert names(host) == []
+    shutil.rmtree(host.root)
+    unknown = end(undo(host, "d-2", "d-undo-2"))
+    assert (unknown["undone"], unknown["now"], unknown["nothing_to_do"]) == ("unknown", empty, True)
+
+
+def test_an_undo_says_what_it_has_put_back(host: LocalHost) -> None:
+    host.deploy("d-1", *bundle("one"))
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    restored = end(undo(host, "d-2"))
+    assert restored["undone"] == "restored"
+    assert restored["now"]["succeeded"]["sha256"] == host.journal("d-1")[0]["revision"]["sha256"]
+    nothing = end(undo(host, "d-2", "d-undo-2"))
+    assert (nothing["undone"], nothing["now"]) == ("nothing", restored["now"])
 
 
 def test_undo_twice_does_it_once(host: LocalHost) -> None:

@@ -7,6 +7,7 @@ from towline.host.runner.constants import DEFAULT_LOG_BYTES
 from towline.host.runner.errors import Refused
 from towline.host.runner.files import read_bytes, write_synced
 from towline.host.runner.journal import Records
+from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
 from towline.host.runner.preview import preview
 from towline.host.runner.text import as_text
@@ -22,7 +23,7 @@ def inventory(host, order):
     for name in sorted(groups):
         group = Group(host, name)
         found[as_text(name)] = {"installed": group.installed(), "succeeded": group.succeeded()}
-    return {"kind": "inventory", "groups": found}
+    return {"kind": "inventory", "groups": found, "machine": machine_of(host)}
 
 
 def halt(host, order):

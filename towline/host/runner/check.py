@@ -6,6 +6,7 @@ import time
 
 from towline.host.runner.errors import Refused
 from towline.host.runner.files import read_bytes
+from towline.host.runner.machine import machine_of
 from towline.host.runner.text import as_text
 from towline.host.runner.tools import find_tool
 
@@ -38,7 +39,7 @@ def check(host, order):
     missing = missing_tools(order)
     finding("tools", not missing, "missing: " + ", ".join(missing) if missing else "nothing is missing")
     finding("clock", True, "compare `time` with your own")
-    return {"kind": "check", "findings": findings, "time": time.time()}
+    return {"kind": "check", "findings": findings, "time": time.time(), "machine": machine_of(host)}
 
 
 def disk_finding(host, order):

@@ -12,11 +12,10 @@ from towline.host.runner.errors import Refused, cannot_store, why
 from towline.host.runner.files import read_bytes, remove, remove_tree, touch
 from towline.host.runner.follower import Follower
 from towline.host.runner.journal import Records, keep_reserve
-from towline.host.runner.json_binding import dumps
 from towline.host.runner.locks import Lock, take
 from towline.host.runner.places import Group
 from towline.host.runner.preparation import Preparation
-from towline.host.runner.recovery import key_of, recover, write_lost
+from towline.host.runner.recovery import check_key, recover, write_lost
 from towline.host.runner.text import as_text
 
 
@@ -72,7 +71,7 @@ class ConnectedEnd:
     def _own(self, lock):
         """We have the deployment's lock. True once the journal is finished."""
         records = Records(self.host.journal(self.id))
-        self._check_key(records)
+        check_key(records, self.order)
         if not records.finished:
             host_lock = self._host_lock(bool(records.all))
             try:
@@ -86,11 +85,6 @@ class ConnectedEnd:
                 host_lock.close()
         self._tell_attached()
         return self.follower.step()
-
-    def _check_key(self, records):
-        if records.all and records.key != key_of(self.order):
-            message = "%s has a journal of another run here (%s)" % (self.id, dumps(records.key, sort_keys=True))
-            raise Refused("JournalOfAnotherRun", message, "Use a new deployment id.")
 
     def _host_lock(self, began):
         """The right to work, as soon as it is ours; the caller hears whom it waits for."""

@@ -125,9 +125,14 @@ def work(order, host, poke):
     journal = Journal(host.journal(deployment), poke=poke, reserve=host.reserve)
     revision = order.get("revision")
     shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None
-    before = {"installed": group.installed(), "succeeded": group.succeeded()}
     journal.add(
-        "started", key=key_of(order), boot_id=boot_id(), pid=os.getpid(), do=order["do"], revision=shown, before=before
+        "started",
+        key=key_of(order),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        do=order["do"],
+        revision=shown,
+        before=group.now(),
     )
     story = deployment_of(order)(order, host, journal)
     try:

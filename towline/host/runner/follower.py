@@ -5,6 +5,7 @@ import time
 
 from towline.host.runner.files import touch
 from towline.host.runner.journal import Records
+from towline.host.runner.recovery import check_key
 from towline.host.runner.text import as_text
 
 
@@ -20,8 +21,9 @@ class Follower:
         self.interest = 0.0
 
     def step(self):
-        """Tells what is new. True once `finished` is told."""
+        """Tells what is new. True once `finished` is told. Raises Refused where the journal is of another run."""
         self.unsent.extend(self.records.read_more())
+        check_key(self.records, self.order)
         finished = bool(self.records.finished)
         self._log(finished)
         # `finished` is told in any case: after a power cut a caller may know of records that the disk does not

@@ -42,6 +42,7 @@ class Deployment:
     """One deployment on this host, from its first event to its last; in the detached runner, holding both locks."""
 
     ignores_stop_failures = False
+    undone = ""  # what an undo that succeeds has done
 
     def __init__(self, order, host, journal):
         self.order, self.host, self.journal = order, host, journal
@@ -64,13 +65,15 @@ class Deployment:
         try:
             self._events()
             self._succeeded()
+            if self.undone:
+                ended["undone"] = self.undone
         except StepFailed as failed:
             ended.update(outcome="failed", failed_event=self.event, error_code=failed.code)
             ended.update(script_name=failed.script, message=failed.message, log=failed.log)
         except Halted as halted:
             ended.update(outcome="interrupted" if halted.in_script else "stopped", message=halted.message)
             ended.update(failed_event=self.event if halted.in_script else "")
-        self.journal.add("finished", **ended)
+        self.journal.add("finished", now=self.group.now(), **ended)
 
     def _events(self):
         events = list(self.order["events"])

@@ -101,6 +101,10 @@ class Group:
             return describe(directory)
         return None
 
+    def now(self):
+        """What is on the host for this group: `{installed, succeeded}`."""
+        return {"installed": self.installed(), "succeeded": self.succeeded()}
+
     def succeeded_directory(self):
         """The directory of what `succeeded` tells, or None."""
         succeeded = self.succeeded()

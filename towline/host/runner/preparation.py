@@ -33,12 +33,12 @@ class Preparation:
                 self._plan_of(directory)
 
     def _is_only_nothing(self):
-        return self.order.get("undo_kind") == "nothing"
+        return self.order.get("undo_kind") in ("nothing", "unknown")
 
     def _undo(self):
         kind, found = find_undo(self.host, self.order)
         self.order.update(undo_kind=kind, creator="codeDeployRollback", revision=None, plan=None)
-        if kind == "nothing":
+        if kind in ("nothing", "unknown"):
             self.order["nothing"] = found
         elif kind == "install":
             self._plan_of(found)

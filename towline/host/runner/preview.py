@@ -7,6 +7,7 @@ from towline.host.runner.constants import ARCHIVE, HOOK_EVENTS, KEPT_PLAN, OF_LA
 from towline.host.runner.errors import StepFailed
 from towline.host.runner.files import read_json
 from towline.host.runner.install_plan import InstallPlan
+from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.sources import Listed, OnDisk
@@ -18,7 +19,7 @@ def preview(host, order):
     """What a deploy of this order, or an undo of `undo`, would remove, add, change and run. Touches nothing."""
     group = Group(host, order["group"]["id"])
     answer = {"kind": "plan", "removed": [], "added": [], "changed": [], "unchanged": 0, "run": []}
-    answer.update(runs_now=group.installed(), complete=True)
+    answer.update(runs_now=group.installed(), complete=True, machine=machine_of(host))
     if order.get("undo"):
         return preview_undo(host, order, group, answer)
     answer["run"] = preview_scripts(order, group)
@@ -34,7 +35,7 @@ def preview_undo(host, order, group, answer):
     """The same for an undo, from what the host has kept; `back_to` is what would run then. Raises as `find_undo`."""
     kind, found = find_undo(host, order)
     answer["back_to"] = None
-    if kind == "nothing":
+    if kind in ("nothing", "unknown"):
         answer.update(nothing=found, back_to=answer["runs_now"])
         return answer
     restored = [from_json_path(entry["path"]) for entry in Keeper(group, order["undo"]).entries]

@@ -3,8 +3,10 @@
 import time
 
 from towline.host.runner.constants import FAILED_AFTER_RESTART, TERM_TO_KILL
+from towline.host.runner.errors import Refused
 from towline.host.runner.files import read_bytes, remove
 from towline.host.runner.journal import Journal, Records
+from towline.host.runner.json_binding import dumps
 from towline.host.runner.processes import alive, boot_id, family, kill_all, process, send_signal
 from towline.host.runner.quick_signal import signal
 from towline.host.runner.text import is_id
@@ -82,3 +84,16 @@ def write_lost(host, order):
 
 def key_of(order):
     return {name: order.get(name) for name in ("deployment", "run", "instance")}
+
+
+def check_key(records, order):
+    """Raises Refused where the journal is of another run, so that no instance reports what another one did."""
+    own, found = key_of(order), records.key
+    if not records.all or found == own:
+        return
+    if found and dict(found, instance="") == dict(own, instance=""):
+        message = "this host has carried out %s as instance %s: %s and %s are one host"
+        names = (own["deployment"], found["instance"], found["instance"], own["instance"])
+        raise Refused("JournalOfAnotherRun", message % names, "Take one of the two names out of the group.")
+    message = "%s has a journal of another run here (%s)" % (own["deployment"], dumps(found, sort_keys=True))
+    raise Refused("JournalOfAnotherRun", message, "Use a new deployment id.")

@@ -18,11 +18,14 @@ from towline.host.runner.tools import run_tool
 def find_undo(host, order):
     """What an undo has to do here, from the journal of the deployment that it undoes.
 
-    Returns ("nothing", why), ("clean", None) or ("install", directory); raises Refused where the host has moved on.
+    Returns ("nothing", why), ("unknown", why), ("clean", None) or ("install", directory); raises Refused where the host
+    has moved on.
     """
     undone = order["undo"]
     group = Group(host, order["group"]["id"])
     records = Records(host.journal(undone))
+    if not records.all:
+        return "unknown", "%s left no journal here: it was not begun on this host, or the host has lost it" % undone
     if not any(record.get("kind") == "script_started" or is_change(record) for record in records.all):
         return "nothing", "%s changed nothing on this host" % undone
     last = group.last_install()
@@ -78,6 +81,7 @@ class Undo(Deployment):
     """
 
     ignores_stop_failures = True
+    undone = "restored"
 
     def _download_bundle(self):
         if os.path.exists(self.directory + "/" + BUNDLE) and self.order["revision"].get("bundle_type"):
@@ -114,6 +118,7 @@ class CleanAway(Deployment):
     """Undo where nothing ran before: stops what was installed, removes it, brings back what it replaced."""
 
     ignores_stop_failures = True
+    undone = "cleaned"
 
     def _events(self):
         self.order["events"] = [event for event in CLEANED_BY if event in self.order["events"]]
@@ -131,10 +136,11 @@ class CleanAway(Deployment):
 
 
 class NothingToUndo(Deployment):
-    """Undo of what never was: says so."""
+    """Undo of what changed nothing here, or of what this host knows nothing of: says so."""
 
     def run(self):
         ended = {"outcome": "succeeded", "failed_event": "", "error_code": SUCCESS, "script_name": "", "log": ""}
+        ended.update(undone=self.order["undo_kind"], now=self.group.now())
         self.journal.add("finished", message=self.order["nothing"], nothing_to_do=True, **ended)
 
 
@@ -142,4 +148,4 @@ def deployment_of(order):
     """Which story an order is."""
     if order["do"] != "undo":
         return Deployment
-    return {"nothing": NothingToUndo, "clean": CleanAway, "install": Undo}[order["undo_kind"]]
+    return {"nothing": NothingToUndo, "unknown": NothingToUndo, "clean": CleanAway, "install": Undo}[order["undo_kind"]]
