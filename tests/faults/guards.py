@@ -439,9 +439,9 @@ GUARDS = (
     Guard(
         "undo-makes-room",
         4,
-        RUNNER + "connected.py",
-        "                if error.errno not in FULL or not self._make_room():\n",
-        "                if True:\n",
+        RUNNER + "undo.py",
+        "            if not make_room(self.host, self.order):\n",
+        "            if True:\n",
         f"{HOST_FAULTS}::test_a_disk_that_fills_up_during_install_fails_it_and_undo_makes_room_for_what_ran_before",
     ),
     Guard(
@@ -451,6 +451,31 @@ GUARDS = (
         "                if error.errno not in FULL or not give_room(self.reserve):\n",
         "                if True:\n",
         f"{HOST_FAULTS}::test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it",
+    ),
+    Guard(
+        "reserve-keeps-inodes",
+        7,
+        RUNNER + "journal.py",
+        "    for number in range(RESERVE_FILES):\n",
+        "    for number in range(0):\n",
+        f"{HOST_FAULTS}::test_a_hook_that_uses_up_the_inodes_can_be_stopped_and_the_journal_has_its_end",
+    ),
+    Guard(
+        "starts-are-counted",
+        7,
+        RUNNER + "connected.py",
+        "        if self.failed_starts >= STARTS:\n",
+        "        if self.failed_starts >= 100:\n",
+        "tests/host/test_faults.py::"
+        "test_a_runner_that_is_killed_before_its_first_record_is_started_a_few_times_and_then_refused",
+    ),
+    Guard(
+        "attached-callers-key-is-checked",
+        1,
+        RUNNER + "follower.py",
+        "        check_key(self.records, self.order)\n",
+        "",
+        "tests/host/test_faults.py::test_one_host_under_two_names_tells_neither_the_other_ones_end",
     ),
     Guard(
         "full-log-ends-no-hook",

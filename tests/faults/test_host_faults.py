@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -28,13 +29,14 @@ from towline.transports.bootstrap import start_command
 
 
 @pytest.fixture
-def disk(can_box: None, tmp_path: Path) -> Iterator[Callable[[int], LocalHost]]:
-    """Makes the host whose only disk has so many KiB."""
+def disk(can_box: None, tmp_path: Path) -> Iterator[Callable[..., LocalHost]]:
+    """Makes the host whose only disk has so many KiB, and so many inodes if they are given."""
     place = tmp_path / "disk"
     place.mkdir()
 
-    def make(kib: int) -> LocalHost:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)], check=True)
+    def make(kib: int, inodes: int = 0) -> LocalHost:
+        options = f"size={kib}k" + (f",nr_inodes={inodes}" if inodes else "")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
         return LocalHost(place)
 
     yield make
@@ -68,7 +70,7 @@ async def test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_a
 
 @pytest.mark.fleet
 def test_a_disk_that_fills_up_during_install_fails_it_and_undo_makes_room_for_what_ran_before(
-    disk: Callable[[int], LocalHost],
+    disk: Callable[..., LocalHost],
 ) -> None:
     host = disk(1600)
     host.deploy("d-1", SMALL, APP)
@@ -89,7 +91,7 @@ yes a line for which the log has no room | head -c 200000
 
 @pytest.mark.fleet
 def test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_it(
-    disk: Callable[[int], LocalHost],
+    disk: Callable[..., LocalHost],
 ) -> None:
     host = disk(1000)
     archive = tar_of({"fills.sh": FILLS})
@@ -105,6 +107,70 @@ def test_a_hook_that_fills_the_disk_is_followed_to_its_end_and_the_journal_has_i
     assert (refused["kind"], refused["code"]) == ("refused", "CannotStore"), "without room for a journal nothing begins"
     host.path("/full").unlink()
     assert host.deploy("d-3", archive, plan_of()).events[-1]["outcome"] == "succeeded"
+
+
+MANY = tar_of({f"app/{number}": "" for number in range(200)})
+
+
+def use_up_inodes(host: LocalHost, left: int = 0) -> None:
+    """Makes empty files until there is no inode any more, and then removes some."""
+    folder = host.path("/filler")
+    folder.mkdir()
+    number = 0
+    with contextlib.suppress(OSError):
+        while True:
+            (folder / str(number)).touch()
+            number += 1
+    for one in range(number - left, number):
+        (folder / str(one)).unlink()
+
+
+@pytest.mark.fleet
+def test_inodes_that_run_out_during_install_fail_it_and_undo_makes_room(disk: Callable[..., LocalHost]) -> None:
+    host = disk(50_000, inodes=400)
+    host.deploy("d-1", SMALL, APP)
+    end = host.deploy("d-2", MANY, APP).events[-1]
+    assert (end["outcome"], end["failed_event"]) == ("failed", "Install") and NO_ROOM in end["message"]
+    use_up_inodes(host)
+    with host.call("undo", "d-3", undo="d-2") as undo:
+        assert undo.finish()["outcome"] == "succeeded"
+    assert host.path("/srv/app/page").read_text() == "v1"
+
+
+@pytest.mark.fleet
+@pytest.mark.parametrize("left", [0, 1, 3, 6, 12])
+def test_a_host_without_inodes_refuses_with_that_reason_and_keeps_no_process(
+    disk: Callable[..., LocalHost], left: int
+) -> None:
+    host = disk(50_000, inodes=400)
+    host.deploy("d-1", SMALL, APP)
+    for spare in host.state("").glob("reserve*"):
+        spare.unlink()
+    use_up_inodes(host, left)
+    refused = host.deploy("d-2", SMALL, APP).events[-1]
+    assert (refused["kind"], refused["code"]) == ("refused", "CannotStore")
+    assert NO_ROOM in refused["message"] and "df -i" in refused["hint"]
+    with host.call("halt", "d-2", halt="now") as halt:
+        told = halt.finish()
+    assert told["kind"] == "halt" or told["code"] == "CannotStore"
+
+
+@pytest.mark.fleet
+def test_a_hook_that_uses_up_the_inodes_can_be_stopped_and_the_journal_has_its_end(
+    disk: Callable[..., LocalHost],
+) -> None:
+    host = disk(50_000, inodes=400)
+    waits = '#!/bin/sh\ntouch "$TOWLINE_ROOT/begun"\nsleep 1000\n'
+    archive = tar_of({"waits.sh": waits})
+    with host.call("deploy", "d-1", archive, plan=plan_of(hooks={"AfterInstall": [script("waits.sh")]})) as call:
+        call.until("need")
+        call.send(archive)
+        call.until("script_started")
+        eventually(host.path("/begun").exists)
+        use_up_inodes(host)
+        assert host.ask("halt", deployment="d-1", halt="now")["finished"] is False
+        assert call.finish()["outcome"] == "interrupted"
+    assert host.journal("d-1")[-1]["kind"] == "finished"
 
 
 @pytest.mark.fleet
@@ -126,7 +192,7 @@ def test_a_read_only_destination_fails_before_anything_old_is_removed(
 
 
 @pytest.mark.fleet
-def test_a_state_folder_on_a_read_only_disk_refuses_in_clear_words(disk: Callable[[int], LocalHost]) -> None:
+def test_a_state_folder_on_a_read_only_disk_refuses_in_clear_words(disk: Callable[..., LocalHost]) -> None:
     host = disk(1000)
     host.deploy("d-1", SMALL, APP)
     subprocess.run(["mount", "-o", "remount,ro", str(host.root)], check=True)

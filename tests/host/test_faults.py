@@ -293,6 +293,81 @@ def test_a_daemon_that_keeps_the_output_open_lives_on(host: LocalHost) -> None:
     eventually(host.path("/survived").exists)
 
 
+def changed_runner(tmp_path: Path, lines: str, instead: str) -> Path:
+    """A runner in which a fault has been built."""
+    source = RUNNER.read_text()
+    assert source.count(lines) == 1
+    runner = tmp_path / "runner.py"
+    runner.write_text(source.replace(lines, instead))
+    return runner
+
+
+def test_a_runner_that_cannot_write_its_journal_is_refused_with_the_reason(host: LocalHost) -> None:
+    host.ask("check")
+    journals = host.state("journals")
+    journals.rmdir()
+    journals.symlink_to("nowhere")
+    refused = host.deploy("d-1", BUNDLE, PLAN).events[-1]
+    assert (refused["kind"], refused["code"]) == ("refused", "CannotStore")
+    assert "journals/d-1.jsonl cannot be written: No such file or directory" in refused["message"]
+    journals.unlink()
+    journals.mkdir()
+    go(host)
+    assert host.deploy("d-1", BUNDLE, PLAN).events[-1]["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize("folder", ["locks", "asked", "halt"])
+def test_no_folder_of_ours_that_cannot_be_written_ends_in_a_traceback(host: LocalHost, folder: str) -> None:
+    host.ask("check")
+    host.state(folder).rmdir()
+    host.state(folder).touch()
+    if folder == "halt":
+        with host.call("halt", "d-1", halt="now") as call:
+            refused = call.finish()
+    else:
+        refused = host.deploy("d-1", BUNDLE, PLAN).events[-1]
+    assert (refused["kind"], refused["code"]) == ("refused", "CannotStore"), refused
+    assert folder in refused["message"] and refused["hint"]
+
+
+def test_a_runner_that_is_killed_before_its_first_record_is_started_a_few_times_and_then_refused(
+    tmp_path: Path,
+) -> None:
+    count = tmp_path / "starts"
+    dies = f"    poke()\n    open({str(count)!r}, 'a').write('x')\n    os.kill(os.getpid(), 9)\n    deployment = order"
+    runner = changed_runner(tmp_path, "    poke()\n    deployment = order", dies)
+    with LocalHost(tmp_path / "host", runner=runner).call("deploy", "d-1", BUNDLE, plan=PLAN) as call:
+        refused = call.finish(BUNDLE)
+        assert (refused["kind"], refused["code"]) == ("refused", "CannotStart")
+        assert "3 times" in refused["message"] and "signal 9" in refused["message"]
+    assert count.read_text() == "xxx"
+
+
+def test_a_fault_before_the_first_record_is_refused_with_its_name(tmp_path: Path) -> None:
+    runner = changed_runner(
+        tmp_path, "    poke()\n    deployment = order", "    poke()\n    1 / 0\n    deployment = order"
+    )
+    refused = LocalHost(tmp_path / "host", runner=runner).deploy("d-1", BUNDLE, PLAN).events[-1]
+    assert (refused["code"], "ZeroDivisionError" in refused["message"]) == ("CannotStart", True)
+
+
+def test_a_dead_runners_end_that_cannot_be_written_is_told_all_the_same(tmp_path: Path) -> None:
+    """As on a disk that is full to the last byte: the journal stays open, and the next one who comes ends it."""
+    full = "    last = records.all[-1]\n    raise OSError(28, 'No space left on device')\n    base ="
+    runner = changed_runner(tmp_path, "    last = records.all[-1]\n    base =", full)
+    host = LocalHost(tmp_path / "host", runner=runner)
+    with begin(host) as call:
+        os.kill(runner_pid(host), signal.SIGKILL)
+        end = call.finish()
+    assert (end["outcome"], end["failed_event"]) == ("interrupted", "AfterInstall")
+    assert "waits.sh" in end["message"] and "No space left" in end["message"]
+    assert host.journal("d-1")[-1]["kind"] == "script_started"
+    host.runner = RUNNER
+    with attach(host) as again:
+        assert again.finish()["outcome"] == "interrupted"
+    assert runs(host) == 1
+
+
 SCOPE = """#!/bin/sh
 echo "$@" > {said}
 while [ "$1" != -- ]; do shift; done

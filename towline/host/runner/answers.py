@@ -4,9 +4,9 @@ import os
 
 from towline.host.runner.check import check
 from towline.host.runner.constants import DEFAULT_LOG_BYTES
-from towline.host.runner.errors import Refused
+from towline.host.runner.errors import Refused, cannot_store
 from towline.host.runner.files import read_bytes, write_synced
-from towline.host.runner.journal import Records
+from towline.host.runner.journal import Records, with_room
 from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
 from towline.host.runner.preview import preview
@@ -36,11 +36,17 @@ def halt(host, order):
 
 
 def ask_to_halt(host, deployment, word):
-    """`now` is never softened to `boundary`."""
+    """Leaves the request where the runner looks for it; `now` is never softened to `boundary`.
+
+    Raises Refused where the host cannot keep it.
+    """
     if word not in ("boundary", "now"):
         raise Refused("InvalidOrder", "halt is neither `boundary` nor `now`")
     if read_bytes(host.halt(deployment)) != b"now":
-        write_synced(host.halt(deployment), word.encode())
+        try:
+            with_room(host.reserve, write_synced, host.halt(deployment), word.encode())
+        except OSError as error:
+            raise cannot_store("the request to stop, " + host.halt(deployment) + ",", error) from None
 
 
 def logs(host, order):

@@ -1,22 +1,22 @@
 """The connected end: takes the locks, gets the archive, starts the runner, reports what the journal says."""
 
 import os
-import select
+import sys
 import time
 
 from towline.host.runner.answers import ask_to_halt
 from towline.host.runner.check import aws_agent
-from towline.host.runner.constants import ARCHIVE, BETWEEN_MESSAGES, BUNDLE, FULL
+from towline.host.runner.constants import BETWEEN_MESSAGES, BETWEEN_STARTS, FULL, STARTS, VERSION
 from towline.host.runner.detached import start_detached
-from towline.host.runner.errors import Refused, cannot_store, why
-from towline.host.runner.files import read_bytes, remove, remove_tree, touch
+from towline.host.runner.errors import Disconnected, Refused, cannot_store, why
+from towline.host.runner.files import discard, read_bytes, remove, touch
 from towline.host.runner.follower import Follower
-from towline.host.runner.journal import Records, keep_reserve
+from towline.host.runner.journal import Records, keep_reserve, with_room
 from towline.host.runner.locks import Lock, take
-from towline.host.runner.places import Group
 from towline.host.runner.preparation import Preparation
-from towline.host.runner.recovery import check_key, recover, write_lost
+from towline.host.runner.recovery import check_key, end_of_interrupted, recover, write_lost
 from towline.host.runner.text import as_text
+from towline.host.runner.undo import make_room
 
 
 class ConnectedEnd:
@@ -27,29 +27,34 @@ class ConnectedEnd:
         self.id = order["deployment"]
         self.limits = order.get("limits") or {}
         self.told = False  # whether the caller knows that it is attached
+        self.failed_starts = 0  # of runners that ended before their first record
         self.follower = Follower(order, host, wire)
 
     def run(self):
         """Until the journal is finished, or the caller has gone."""
         try:
-            touch(self.host.asked(self.id))
-            Lock(self.host.lock("deployment-" + self.id)).close()
+            with_room(self.host.reserve, touch, self.host.asked(self.id))
+            with_room(self.host.reserve, Lock, self.host.lock("deployment-" + self.id)).close()
+            while not self._round():
+                pass
         except OSError as error:
+            if self.follower.records.all:
+                raise  # work has begun, so this is no refusal: whoever comes next sees further
             raise cannot_store(error.filename or self.host.state, error) from None
-        ended = False
-        while not ended:
-            lock = take(self.host.lock("deployment-" + self.id))
-            if lock is None:
-                ended = self._attach()
-                continue
-            try:
-                ended = self._own(lock)
-            except Refused:
-                remove(self.host.asked(self.id))
-                raise
-            finally:
-                lock.close()
-        remove(self.host.asked(self.id))
+        discard(self.host.asked(self.id))
+
+    def _round(self):
+        """Attaches, or takes the deployment on. Whether its journal is finished."""
+        lock = take(self.host.lock("deployment-" + self.id))
+        if lock is None:
+            return self._attach()
+        try:
+            return self._own(lock)
+        except Refused:
+            discard(self.host.asked(self.id))
+            raise
+        finally:
+            lock.close()
 
     def _attach(self):
         """Somebody works or waits for this deployment: follows until it is finished (True) or nobody is (False)."""
@@ -75,7 +80,8 @@ class ConnectedEnd:
         if not records.finished:
             host_lock = self._host_lock(bool(records.all))
             try:
-                recover(self.host, self.id)
+                if not self._recover(records):
+                    return True
                 records.read_more()
                 if not records.all and not self.order.get("started"):
                     return self._begin(lock, host_lock)
@@ -85,6 +91,27 @@ class ConnectedEnd:
                 host_lock.close()
         self._tell_attached()
         return self.follower.step()
+
+    def _recover(self, records):
+        """Ends what dead runners have left. False where the end of our own journal could only be told, not written."""
+        try:
+            recover(self.host, self.id)
+        except OSError as error:
+            if not records.all:
+                raise
+            last, end = records.all[-1], end_of_interrupted(records)
+            end["message"] += "; this end is not in the journal, which cannot be written: " + why(error)
+            place = {
+                "v": VERSION,
+                "seq": last.get("seq", 0) + 1,
+                "time": time.time(),
+                "offset": last.get("offset") or 0,
+            }
+            self._tell_attached()
+            self.follower.step()
+            self.wire.send(dict(end, kind="finished", **place))
+            return False
+        return True
 
     def _host_lock(self, began):
         """The right to work, as soon as it is ours; the caller hears whom it waits for."""
@@ -116,7 +143,16 @@ class ConnectedEnd:
         if self.wire.source in self.wire.wait(seconds, *others):
             word = (self.wire.line(5) or {}).get("halt")
             if word:
-                ask_to_halt(self.host, self.id, word)
+                self._halt(word)
+
+    def _halt(self, word):
+        try:
+            ask_to_halt(self.host, self.id, word)
+        except Refused as refused:
+            if not self.follower.records.all:
+                raise
+            sys.stderr.write(refused.message + "\n")  # to refuse would say that nothing has begun
+            raise Disconnected() from None
 
     def _begin(self, lock, host_lock):
         """Nothing has been done yet: checks, gets what is missing, starts the runner and follows it."""
@@ -129,22 +165,44 @@ class ConnectedEnd:
             remove(self.host.halt(self.id))
             raise Refused("Stopped", "halted on request, before anything was begun")
         try:
-            reader = start_detached(self.order, self.host, lock, host_lock)
+            runner = start_detached(self.order, self.host, lock, host_lock)
         except OSError as error:
+            if error.filename or error.errno in FULL:
+                raise
             hint = "The host has no room for one more process: see ulimit -u, pids.max and free memory there."
             raise Refused("CannotStart", "the runner cannot be started: %s" % why(error), hint) from None
         try:
             while not self.follower.step():
-                self.wire.rest(BETWEEN_MESSAGES, reader)
-                self._listen(1.0, reader)
-                if select.select([reader], [], [], 0)[0] and not os.read(reader, 4096):
-                    return self.follower.step()
+                self.wire.rest(BETWEEN_MESSAGES, runner.reader)
+                self._listen(1.0, runner.reader)
+                if runner.has_ended():
+                    return self.follower.step() or self._after_death(runner)
             # the runner tidies up after its last record: whoever comes next finds the host free
-            while select.select([reader], [], [], 1.0)[0] and os.read(reader, 4096):
-                pass
+            if runner.has_ended(1.0):
+                runner.reap()
             return True
         finally:
-            os.close(reader)
+            runner.close()
+
+    def _after_death(self, runner):
+        """The runner ended, and its journal did not: False where the next round is to go on.
+
+        A runner that has begun nothing is started again, a few times. Raises Refused where it said why it could not
+        begin, or never gets further.
+        """
+        how = runner.reap()
+        if self.follower.records.all:
+            return False
+        refusal = runner.refusal()
+        if refusal:
+            raise Refused(refusal["code"], refusal["message"], refusal["hint"])
+        self.failed_starts += 1
+        if self.failed_starts >= STARTS:
+            message = "the runner ended before its first step, %d times, the last one %s"
+            hint = "See what ends processes on the host: dmesg (out of memory), ulimit -a, audit logs."
+            raise Refused("CannotStart", message % (self.failed_starts, how), hint)
+        self._listen(BETWEEN_STARTS * self.failed_starts)
+        return False
 
     def _prepare(self):
         """Raises Refused with nothing begun. An undo on a full disk takes the room of what it undoes."""
@@ -152,7 +210,7 @@ class ConnectedEnd:
             try:
                 self._prepare_once()
             except OSError as error:
-                if error.errno not in FULL or not self._make_room():
+                if error.errno not in FULL or self.order["do"] != "undo" or not make_room(self.host, self.order):
                     raise
                 self._prepare_once()
         except OSError as error:
@@ -161,14 +219,3 @@ class ConnectedEnd:
     def _prepare_once(self):
         keep_reserve(self.host.reserve)
         Preparation(self.order, self.host, self.wire).run()
-
-    def _make_room(self):
-        if self.order["do"] != "undo":
-            return False
-        group = Group(self.host, self.order["group"]["id"])
-        undone = self.host.deployment(group.id, self.order["undo"])
-        if undone in (group.last_install(), group.succeeded_directory()):
-            return False  # its scripts are needed
-        remove(undone + "/" + BUNDLE)
-        remove_tree(undone + "/" + ARCHIVE)
-        return True

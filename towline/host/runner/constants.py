@@ -69,4 +69,10 @@ RESERVE_BYTES = 128 * 1024  # kept free, so that a journal has an end also where
 
 RESERVE_PIECE = 8 * 1024  # given up at once: what fills the disk takes what it can get
 
+RESERVE_FILES = 16  # spare empty files: a file system may have room left and no inode
+
+STARTS = 3  # of a runner that ends before its first record and says no reason
+
+BETWEEN_STARTS = 0.5  # seconds, longer each time
+
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -1,11 +1,13 @@
 """The runner out of the connection's reach: in a session or a systemd scope of its own."""
 
 import os
+import select
 import sys
 
 from towline.host.runner.constants import SYSTEMD_RUNS, UNKNOWN_ERROR
+from towline.host.runner.errors import cannot_store
 from towline.host.runner.files import remove, write_synced
-from towline.host.runner.journal import Journal
+from towline.host.runner.journal import Journal, Records, with_room
 from towline.host.runner.json_binding import dumps, loads
 from towline.host.runner.places import Group, Host
 from towline.host.runner.processes import boot_id
@@ -16,22 +18,63 @@ from towline.host.runner.tracebacks import traceback_text
 from towline.host.runner.undo import deployment_of
 
 
+class StartedRunner:
+    """The detached runner as the connected end knows it: a child, and a pipe by which it says that there is news."""
+
+    def __init__(self, pid, reader):
+        self.pid, self.reader = pid, reader
+        self.said = b""
+
+    def has_ended(self, seconds=0):
+        """Whether it has ended, after at most `seconds`; takes what it has said."""
+        while select.select([self.reader], [], [], seconds)[0]:
+            data = os.read(self.reader, 65536)
+            if not data:
+                return True
+            self.said = (self.said + data).lstrip(NEWS)
+            if not seconds:
+                return False
+        return False
+
+    def refusal(self):
+        """Why it could not begin, `{code, message, hint}`, or None where it did not say."""
+        try:
+            return loads(self.said.rstrip(NEWS).decode())
+        except ValueError:
+            return None
+
+    def reap(self):
+        """How a runner that has ended did so, in words."""
+        status = os.waitpid(self.pid, 0)[1]
+        if os.WIFSIGNALED(status):
+            return "ended by signal %d" % os.WTERMSIG(status)
+        return "with exit status %d" % os.WEXITSTATUS(status)
+
+    def close(self):
+        os.close(self.reader)
+
+
+NEWS = b"."
+
+
 def start_detached(order, host, lock, host_lock):
-    """Starts the runner out of the connection's reach. Returns a descriptor that is readable when there is news, and at
-    its end when the runner has ended. Our copies of the locks are closed: they are the runner's now."""
+    """Starts the runner out of the connection's reach. Returns a StartedRunner; raises OSError where nothing started.
+    Our copies of the locks are closed: they are the runner's now."""
     order = {name: value for name, value in order.items() if name != "url"}
-    reader = None
+    started = None
     if os.path.isdir(SYSTEMD_RUNS) and os.path.isfile(os.path.abspath(__file__)):
-        reader = start_in_scope(order, host, lock, host_lock)
-    if reader is None:
+        started = start_in_scope(order, host, lock, host_lock)
+    if started is None:
         reader, writer = os.pipe()
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             os.close(reader)
             be_detached(order, host, writer)
         os.close(writer)
+        started = StartedRunner(pid, reader)
     lock.close()
     host_lock.close()
-    return reader
+    return started
 
 
 # Imported, not run as a script: its compiled form is kept then, and this file is long.
@@ -45,14 +88,11 @@ runner.detached_main(sys.argv[3:])"""
 def start_in_scope(order, host, lock, host_lock):
     """Under systemd a service's end takes all its processes along, and a session's end may: so in a scope of its own.
     None where systemd-run does not do it; nothing has begun then."""
-    import tempfile
-
-    reader, writer = os.pipe()
-    with tempfile.TemporaryFile(dir=host.state) as handover:
-        handover.write(dumps(order).encode())
-        handover.flush()
+    with with_room(host.reserve, handed_over, order, host.state) as handover:
+        reader, writer = os.pipe()
         inherited = (handover.fileno(), writer, lock.fd, host_lock.fd)
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             try:
                 os.setsid()
                 silence_output()
@@ -67,9 +107,24 @@ def start_in_scope(order, host, lock, host_lock):
         os.close(writer)
         # the runner's first sign of life comes before its first step: no sign means that nothing has begun
         if os.read(reader, 1):
-            return reader
+            return StartedRunner(pid, reader)
     os.close(reader)
+    os.waitpid(pid, 0)
     return None
+
+
+def handed_over(order, folder):
+    """A file without a name that holds the order."""
+    import tempfile
+
+    file = tempfile.TemporaryFile(dir=folder)
+    try:
+        file.write(dumps(order).encode())
+        file.flush()
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def detached_main(fds):
@@ -102,16 +157,33 @@ def be_detached(order, host, writer):
         os.set_blocking(writer, False)
         work(order, host, lambda: notify(writer))
         status = 0
-    except BaseException:
+    except BaseException as error:
         write_traceback(host, order)
+        say_why(host, order, writer, error)
     finally:
         os._exit(status)
+
+
+def say_why(host, order, writer, error):
+    """A runner that ends before its first record has begun nothing: the connected end refuses the order with this."""
+    if Records(host.journal(order["deployment"])).all:
+        return
+    if isinstance(error, OSError):
+        refused = cannot_store(error.filename or host.state, error)
+        said = {"code": refused.code, "message": refused.message, "hint": refused.hint}
+    else:
+        message = "the runner cannot begin: %s: %s" % (type(error).__name__, str(error)[:500])
+        said = {"code": "CannotStart", "message": as_text(message), "hint": ""}
+    try:
+        os.write(writer, dumps(said).encode())
+    except OSError:
+        pass
 
 
 def notify(writer):
     """Tells the connected end, if there still is one, that there is news."""
     try:
-        os.write(writer, b".")
+        os.write(writer, NEWS)
     except OSError:
         pass
 
@@ -121,7 +193,7 @@ def work(order, host, poke):
     poke()
     deployment = order["deployment"]
     group = Group(host, order["group"]["id"])
-    write_synced(host.working, deployment.encode())
+    with_room(host.reserve, write_synced, host.working, deployment.encode())
     journal = Journal(host.journal(deployment), poke=poke, reserve=host.reserve)
     revision = order.get("revision")
     shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None

@@ -42,9 +42,9 @@ def why(error):
 def cannot_store(what, error):
     """The refusal of an order for which the host cannot keep what it must."""
     if error.errno in FULL:
-        hint = "Make room on the host (df -h), then deploy again."
+        hint = "Make room on the host (df -h for space, df -i for inodes), then deploy again."
     elif error.errno == errno.EROFS:
         hint = "Its file system is read-only: see `dmesg` and /etc/fstab on the host."
     else:
-        hint = ""
+        hint = "See who may write there on the host: ls -ld, lsattr -d and mount."
     return Refused("CannotStore", "%s cannot be written: %s" % (as_text(what), why(error)), hint)

@@ -33,6 +33,9 @@ def write_synced(path, data, mode=0o600):
     try:
         write_all(fd, data)
         os.fsync(fd)
+    except OSError:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(fd)
     os.rename(temporary, path)
@@ -78,6 +81,14 @@ def remove(path):
     try:
         os.unlink(path)
     except FileNotFoundError:
+        pass
+
+
+def discard(path):
+    """A file away if that can be; what keeps it there is no reason to stop."""
+    try:
+        os.unlink(path)
+    except OSError:
         pass
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from towline.host.runner.constants import FULL, RESERVE_BYTES, RESERVE_PIECE, VERSION
+from towline.host.runner.constants import FULL, RESERVE_BYTES, RESERVE_FILES, RESERVE_PIECE, VERSION
 from towline.host.runner.files import remove, sync_directory, write_all
 from towline.host.runner.json_binding import dumps, loads
 from towline.host.runner.text import as_text
@@ -64,7 +64,7 @@ class Journal:
     def __init__(self, path, seq=0, base=None, poke=None, reserve=None):
         self.reserve = reserve
         new = not os.path.exists(path)
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self.fd = with_room(reserve, os.open, path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._cut_torn_line()
         if new:
             sync_directory(os.path.dirname(path))
@@ -106,26 +106,53 @@ class Journal:
         os.close(self.fd)
 
 
+def with_room(reserve, action, *arguments):
+    """What `action` returns; tried again with pieces of the reserve while the disk is full and there are any."""
+    while True:
+        try:
+            return action(*arguments)
+        except OSError as error:
+            if error.errno not in FULL or not give_room(reserve):
+                raise
+
+
+def spare_files(reserve):
+    """The empty files that keep inodes, some of `reserve.0`, `reserve.1`, …"""
+    folder, name = os.path.split(reserve)
+    return [folder + "/" + found for found in os.listdir(folder) if found.startswith(name + ".")]
+
+
 def give_room(reserve):
-    """Gives up a piece of the reserve. Whether there was one left."""
+    """Gives up a piece of the reserve and a spare file: the error does not say which of the two is lacking.
+
+    Whether there was one left."""
+    if not reserve:
+        return False
+    spare = spare_files(reserve)[:1]
+    for path in spare:
+        remove(path)
     try:
-        left = os.path.getsize(reserve) if reserve else 0
+        left = os.path.getsize(reserve)
         if left:
             os.truncate(reserve, max(0, left - RESERVE_PIECE))
     except FileNotFoundError:
         left = 0
-    return left > 0
+    return left > 0 or bool(spare)
 
 
 def keep_reserve(path):
-    """Takes the room that a journal gets when the disk has filled up; raises OSError where there is none."""
-    if os.path.exists(path) and os.path.getsize(path) == RESERVE_BYTES:
-        return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, RESERVE_BYTES)
-    except OSError:
-        remove(path)
-        raise
-    finally:
-        os.close(fd)
+    """Takes the room and the inodes that a journal gets when the disk is full; raises OSError where there are none."""
+    if not os.path.exists(path) or os.path.getsize(path) != RESERVE_BYTES:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, RESERVE_BYTES)
+        except OSError:
+            remove(path)
+            raise
+        finally:
+            os.close(fd)
+    spare = set(spare_files(path))
+    for number in range(RESERVE_FILES):
+        name = "%s.%d" % (path, number)
+        if name not in spare:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT, 0o600))

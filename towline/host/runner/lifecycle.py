@@ -10,7 +10,6 @@ from towline.host.runner.constants import (
     BUNDLE,
     DEFAULT_LOG_BYTES,
     EVENT_SECONDS,
-    FULL,
     HOOK_EVENTS,
     KEPT_PLAN,
     MAY_BE_IGNORED,
@@ -26,7 +25,7 @@ from towline.host.runner.errors import Halted, StepFailed, why
 from towline.host.runner.files import read_json, write_json, write_synced
 from towline.host.runner.install_plan import InstallPlan
 from towline.host.runner.installer import Installer
-from towline.host.runner.journal import give_room
+from towline.host.runner.journal import with_room
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.retention import prune
@@ -137,19 +136,10 @@ class Deployment:
         record = {"deployment": self.id, "label": revision.get("label") or "", "sha256": revision.get("sha256")}
         if "Install" in self.order["events"]:
             try:
-                self._write_down(self.group.succeeded_file, record)
+                with_room(self.host.reserve, write_json, self.group.succeeded_file, record)
             except OSError as error:
                 message = "every event succeeded, but %s, which undo relies on, cannot be written: %s"
                 raise StepFailed(message % (as_text(self.group.succeeded_file), why(error))) from None
-
-    def _write_down(self, path, value):
-        """Writes a small file for which the disk must have room."""
-        while True:
-            try:
-                return write_json(path, value)
-            except OSError as error:
-                if error.errno not in FULL or not give_room(self.host.reserve):
-                    raise
 
     # -- DownloadBundle and Install
 

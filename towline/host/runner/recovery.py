@@ -62,15 +62,31 @@ def write_interrupted(host, deployment, records):
     journal = Journal(host.journal(deployment), last.get("seq", 0), base, reserve=host.reserve)
     event = records.open_step("event_started", "event_ended")
     name = event["event"] if event else ""
-    message = "the runner or the host died%s; what was under way was not run again" % (" in " + name if name else "")
-    details = {"error_code": FAILED_AFTER_RESTART, "script_name": "", "message": message, "log": ""}
-    script = records.open_step("script_started", "script_ended")
-    if script:
-        details["script_name"] = script["script"]
-    if event:
+    end = end_of_interrupted(records)
+    if name:
+        details = {field: end[field] for field in ("error_code", "script_name", "message", "log")}
         journal.add("event_ended", event=name, status="Failed", noop=False, **details)
-    journal.add("finished", outcome="interrupted", failed_event=name, nothing_to_do=False, **details)
+    journal.add("finished", **end)
     journal.close()
+
+
+def end_of_interrupted(records):
+    """The fields of `finished` of a journal whose runner died."""
+    event = records.open_step("event_started", "event_ended")
+    name = event["event"] if event else ""
+    script = records.open_step("script_started", "script_ended")
+    place = " in " + name if name else ""
+    if script:
+        place = " while %s ran%s" % (script["script"], place)
+    return {
+        "outcome": "interrupted",
+        "failed_event": name,
+        "error_code": FAILED_AFTER_RESTART,
+        "script_name": script["script"] if script else "",
+        "message": "the runner or the host died%s; what was under way was not run again" % place,
+        "log": "",
+        "nothing_to_do": False,
+    }
 
 
 def write_lost(host, order):

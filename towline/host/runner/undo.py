@@ -73,6 +73,18 @@ def revision_kept_in(directory):
     return revision, kept.get("plan") or {}, kept.get("file_exists_behavior")
 
 
+def make_room(host, order):
+    """On a full disk an undo takes the room of the archive that it undoes. Whether there was one to take."""
+    group = Group(host, order["group"]["id"])
+    undone = host.deployment(group.id, order["undo"])
+    if undone in (group.last_install(), group.succeeded_directory()):
+        return False  # its scripts are needed
+    found = os.path.isdir(undone + "/" + ARCHIVE) or os.path.exists(undone + "/" + BUNDLE)
+    remove(undone + "/" + BUNDLE)
+    remove_tree(undone + "/" + ARCHIVE)
+    return found
+
+
 class Undo(Deployment):
     """Puts the revision back that ran before, from its kept archive and plan.
 
@@ -84,6 +96,14 @@ class Undo(Deployment):
     undone = "restored"
 
     def _download_bundle(self):
+        try:
+            self._unpack_kept()
+        except (OSError, StepFailed):  # a full disk, mostly; else it fails again
+            if not make_room(self.host, self.order):
+                raise
+            self._unpack_kept()
+
+    def _unpack_kept(self):
         if os.path.exists(self.directory + "/" + BUNDLE) and self.order["revision"].get("bundle_type"):
             Deployment._download_bundle(self)
             return
