@@ -10,18 +10,24 @@ will not get better by itself, so it is not tried again; a fault of ours or of a
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable, TowlineError, WithProblems
 
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 2.0
+
+EXPECTED = ApplicationErrorCategory.BENIGN
+"""Of errors that are told in words: the SDK leaves out their traces, which are for faults in the program."""
+
+log = logging.getLogger("towline.activities")
 
 Out = TypeVar("Out")
 
@@ -44,10 +50,11 @@ async def patiently(read: Callable[[], Awaitable[Out]]) -> Out:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises an ApplicationError for each of towline's errors; others pass as they are."""
+    """Raises an ApplicationError for each of towline's errors, which is a line in the log; others pass as they are."""
     try:
         yield
     except TowlineError as error:
+        log.warning("%s: %s", error.code, error)
         raise as_application_error(error) from error
 
 
@@ -58,6 +65,7 @@ def as_application_error(error: TowlineError) -> ApplicationError:
         details_of(error),
         type=error.code,
         non_retryable=isinstance(error, InvalidInput | NotFound | Conflict),
+        category=EXPECTED,
     )
 
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.errors import details_of
+from activities.errors import EXPECTED, details_of, log
 from activities.follow import Follower, Log, LogBudget, blocked
 from activities.frozen import Archives, Frozen
 from activities.in_flight import InFlight
@@ -210,7 +210,7 @@ def _detached(follower: Follower) -> ApplicationError:
     a worker shuts down, and no attempt would follow."""
     activity.heartbeat(follower.heartbeat())
     message = f"{follower.target.name}: this attempt detaches, the next one goes on"
-    return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100))
+    return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100), category=EXPECTED)
 
 
 async def _beat(follower: Follower, in_flight: InFlight) -> None:
@@ -251,4 +251,5 @@ def _seconds_left(order: InstanceOrder, now: float) -> float:
 
 def _try_again(error: TowlineError) -> ApplicationError:
     """A fault of ours after the runner was started: it works on, and a later attempt attaches to it."""
-    return ApplicationError(str(error), details_of(error), type=error.code)
+    log.warning("%s: %s", error.code, error)
+    return ApplicationError(str(error), details_of(error), type=error.code, category=EXPECTED)

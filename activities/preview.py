@@ -31,7 +31,7 @@ from towline.model.messages import (
     ReadFleet,
     ReadGroup,
 )
-from towline.model.preview import AskPreview, Preview, estimate, hosts_of
+from towline.model.preview import AskPreview, Preview, estimate, hosts_of, verdict
 from towline.model.questions import fleet_question, group_question, order_of, revision_question
 from towline.model.revision import ReadRevision, ResolvedRevision
 from towline.records import Records
@@ -99,6 +99,7 @@ class PreviewActivities:
             changes=changes,
             estimate_seconds=await self._estimate(memory, len(hosts), slots),
             warnings=(*fleet.warnings, *(revision.warnings if revision else ())),
+            would_fail=verdict(hosts, changes, floor, is_undo=request.undo is not None),
             problem=_refusal(answers)
             if request.undo and hosts
             else _problem(len(hosts), is_impossible(rule, len(hosts)), floor),
@@ -107,7 +108,9 @@ class PreviewActivities:
     async def _revision(self, request: DeployRequest, facts: GroupFacts) -> ResolvedRevision | None:
         if request.revision is None:
             return None
-        return await self._sources.read_revision(revision_question(request.revision, PREVIEW_ID, facts.group))
+        return await self._sources.read_revision(
+            revision_question(request.revision, PREVIEW_ID, facts.group, strict=request.strict)
+        )
 
     async def _fleet(
         self, request: DeployRequest, facts: GroupFacts, order: DeploymentOrder

@@ -27,7 +27,7 @@ from towline.errors import InvalidAppSpec, InvalidBundle, NotFound
 from towline.model.appspec import parse_appspec
 from towline.model.appspec_lint import lint_bundle
 from towline.model.plan import CompiledPlan
-from towline.model.problem import Problem, Severity, is_broken
+from towline.model.problem import Problem, Severity, is_broken, made_strict
 from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
 from towline.sharing import KeptReads
 from towline.store import Store
@@ -80,7 +80,7 @@ class RevisionActivities:
         fetched = self._fetch(request)
         label = fetched.location.label
         bundle = read_archive(fetched.path, fetched.bundle_type, label)
-        plan, warnings = _compiled(bundle, label)
+        plan, warnings = _compiled(bundle, label, strict=request.strict)
         plan_json = plan.model_dump_json(by_alias=True).encode()
         self._store.put(plan_key(plan_json), plan_json)
         self._store.put(listing_key(fetched.sha256), bundle.listing.model_dump_json().encode())
@@ -207,12 +207,14 @@ def _misnamed(fetched: _Fetched) -> Iterator[str]:
         yield f"{fetched.location.label}: it is a {fetched.bundle_type} archive, not {told}, and was read as what it is"
 
 
-def _compiled(bundle: Bundle, label: str) -> tuple[CompiledPlan, Sequence[Problem]]:
-    """The plan and its warnings; raises InvalidAppSpec with every problem where one is an error."""
+def _compiled(bundle: Bundle, label: str, *, strict: bool) -> tuple[CompiledPlan, Sequence[Problem]]:
+    """The plan and its warnings; raises InvalidAppSpec with every problem where one is an error (`strict`: all are)."""
     checked = parse_appspec(bundle.appspec, bundle.appspec_name)
     problems = list(checked.problems)
     if checked.value:
         problems += lint_bundle(checked.value, bundle.listing, checked.lines, for_deployment=True)
+    if strict:
+        problems = list(made_strict(problems))
     if checked.value is None or is_broken(problems):
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

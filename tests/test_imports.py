@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = "towline.model towline.errors"
 MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secrets towline.store towline.bundles"
-MIDDLE += " towline.sharing"
+MIDDLE += " towline.sharing towline.who"
 """Beside the core: how to reach Temporal, AWS and the store."""
 CLIENT = "towline.client towline.catalogue towline.live towline.listing towline.memory towline.records towline.ended"
 ASKING = "towline.asking"

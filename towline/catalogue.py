@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import getpass
-import os
-import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -42,6 +38,7 @@ from towline.model.group import DeploymentGroup
 from towline.model.instance import InstanceRecord
 from towline.sharing import SharedReads
 from towline.temporal import asking, is_absent
+from towline.who import whoami
 
 READ_TIMEOUT = timedelta(seconds=5)
 WRITE_TIMEOUT_SECONDS = 20.0
@@ -273,16 +270,6 @@ def of_kind(records: Mapping[str, Record], kind: Kind, load: Callable[[Any], T])
 def group_key(application: str, group: str) -> str:
     """The key of a deployment group's record."""
     return f"group/{application}/{group}"
-
-
-@functools.cache
-def whoami() -> str:
-    """Who writes: `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _batches(changes: Sequence[Change], by: str) -> Iterable[Batch]:

@@ -38,7 +38,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
 from towline.ended import checked_view, view_from_outside, view_of_failure
-from towline.listing import Listed, active_or_newest, listed, the_only_one, visibility_query
+from towline.listing import Listed, listed, the_only_one, visibility_query
 from towline.model import names
 from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
 from towline.model.revision import shortened
@@ -109,7 +109,7 @@ class Deployments:
             "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
             "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
             "task_timeout": names.TASK_TIMEOUT,
-            "memo": {MEMO_REQUEST: fingerprint(request)},
+            "memo": {MEMO_REQUEST: fingerprint(request), names.MEMO_BY: request.requested_by},
             "static_summary": _summary(request),
             "static_details": steering_page(deployment_id, request.description),
         }
@@ -315,17 +315,14 @@ class Deployments:
         found: list[Listed] = []
         with asking("listing deployments"):
             async for execution in self.temporal.list_workflows(query, limit=limit):
-                found.append(listed(execution))
+                found.append(listed(execution, await execution.memo_value(names.MEMO_BY, "", type_hint=str)))
         return sorted(found, key=lambda one: one.start_time, reverse=True)
 
     async def resolve(self, text: str) -> str:
-        """The id that stands for a person's words: an id, a unique beginning of one, or APP/GROUP.
+        """The id that stands for a person's words: an id, or a unique beginning of one.
 
         Raises `NotFound`, and `Conflict` for a beginning that several have.
         """
-        if "/" in text:
-            application, _, group = text.partition("/")
-            return active_or_newest(text, await self.list(application=application, group=group))
         description = await self._describe(text) if re.match(names.DEPLOYMENT_ID, text) else None
         if description and description.workflow_type == names.DEPLOYMENT:
             return text
@@ -355,9 +352,13 @@ def new_deployment_id() -> str:
 def fingerprint(request: DeployRequest) -> str:
     """Tells whether two requests use the same words: the SHA-256 of the request without what is as by default.
 
+    Who asks, and from where, does not count: a CI job that is run again is another run.
+
     The next version, with one more optional key, tells the same.
     """
-    plain = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    plain = request.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"requested_by", "requested_from"}
+    )
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

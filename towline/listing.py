@@ -25,6 +25,7 @@ class Listed:
     revision: str
     start_time: str
     close_time: str = ""
+    requested_by: str = ""
 
     def as_json(self) -> dict[str, str]:
         """By CodeDeploy's names; what is not known is absent."""
@@ -36,6 +37,7 @@ class Listed:
             "revision": self.revision,
             "startTime": self.start_time,
             "completeTime": self.close_time,
+            "requestedBy": self.requested_by,
         }
         return {key: value for key, value in shown.items() if value}
 
@@ -70,12 +72,11 @@ def the_only_one(text: str, found: list[str]) -> str:
     return text if text in found else found[0]
 
 
-def active_or_newest(text: str, found: list[Listed]) -> str:
-    """The active one: in progress before queued ones and before one that waits for its rollback; else the newest."""
-    if not found:
-        raise errors.NotFound(f"nothing was deployed to {text} as far as is known.", "See: towline list")
+def the_active(found: list[Listed]) -> str:
+    """The active one: in progress before queued ones and before one that waits for its rollback; empty for none."""
     working = [one for one in found if one.is_open and one.status == DeploymentStatus.IN_PROGRESS.value]
-    return (working or [one for one in found if one.is_open] or found)[0].deployment_id
+    active = working or [one for one in found if one.is_open]
+    return active[0].deployment_id if active else ""
 
 
 def _quoted(text: str) -> str:
@@ -85,7 +86,8 @@ def _quoted(text: str) -> str:
     return f"'{text}'"
 
 
-def listed(execution: Any) -> Listed:
+def listed(execution: Any, requested_by: str = "") -> Listed:
+    """An execution of Temporal's list; who asked for it is in its memo."""
     attributes = execution.typed_search_attributes
 
     def value(name: str) -> str:
@@ -99,6 +101,7 @@ def listed(execution: Any) -> Listed:
         revision=value(names.SEARCH_REVISION),
         start_time=_iso(execution.start_time),
         close_time=_iso(execution.close_time),
+        requested_by=requested_by,
     )
 
 

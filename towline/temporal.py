@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,12 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
 from towline.settings import Settings, TemporalSettings
+from towline.who import whoami
 
 CONNECT_SECONDS = 10.0
 
@@ -27,18 +29,19 @@ CONNECT_SECONDS = 10.0
 async def connect_temporal(settings: Settings, *, logs_retries: bool = False) -> Client:
     """A connected Temporal client with towline's data converter. Raises `TemporalUnavailable`, `InvalidInput`.
 
-    `logs_retries`: Temporal's core writes its own warnings to stderr, as a worker's log may have them; commands tell
-    in words what is wrong, and draw on stderr.
+    `logs_retries`: warnings of Temporal's core go to the log, as a worker wants it; commands tell in words what is
+    wrong.
     """
     temporal = settings.temporal()
     options: dict[str, Any] = {
         **_given_options(temporal),
         "target_host": temporal.address,
         "namespace": temporal.namespace,
+        "identity": whoami(),  # of commands; a worker has one of its own
     }
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            runtime = None if logs_retries else _quiet_runtime()
+            runtime = _logging_runtime() if logs_retries else _quiet_runtime()
             return await Client.connect(data_converter=pydantic_data_converter, runtime=runtime, **options)
     except (ValueError, TypeError) as error:
         raise errors.InvalidInput(f"TEMPORAL_ADDRESS={temporal.address}: {error}.", "Write it as HOST:PORT.") from error
@@ -64,6 +67,13 @@ def _given_options(temporal: TemporalSettings) -> Mapping[str, Any]:
 def _quiet_runtime() -> Runtime:
     only_errors = TelemetryFilter(core_level="ERROR", other_level="ERROR")
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=only_errors)))
+
+
+@functools.cache
+def _logging_runtime() -> Runtime:
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=warnings, forwarding=forwarding)))
 
 
 @contextmanager

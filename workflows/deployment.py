@@ -129,7 +129,7 @@ class Deployment:
     async def _read_revision(
         self, location: RevisionLocation, group: DeploymentGroup | None = None
     ) -> ResolvedRevision:
-        question = revision_question(location, self._ledger.deployment_id, group)
+        question = revision_question(location, self._ledger.deployment_id, group, strict=self._request.strict)
         return await self._attempt(call(calls.read_revision, question, READ, summary=shortened(location.label)))
 
     async def _take_turn(self) -> None:
@@ -456,6 +456,7 @@ class Deployment:
             run_id=self._ledger.run_id,
             if_busy=self._request.if_busy,
             handed_over_by=self._handed_over_by(),
+            by=self._request.requested_by,
         )
 
     def _handed_over_by(self) -> str:

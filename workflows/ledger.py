@@ -55,6 +55,7 @@ class Ledger:
         self.floor = 0
         self.slots = 0
         self.behind: tuple[str, ...] = ()
+        self.behind_by = ""
         self.held = ""
         self.report = ""
         self.owed: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ class Ledger:
 
     def wait_behind(self, answer: TurnAnswer) -> None:
         """The group has told who is ahead."""
-        self.behind, self.held = answer.ahead, answer.held
+        self.behind, self.behind_by, self.held = answer.ahead, answer.ahead_by, answer.held
         self.publish()
 
     def open_stage(self, stage: Stage, rollout: Rollout) -> None:
@@ -314,6 +315,9 @@ class Ledger:
             paused=self._pause_word,
             stopping=self._stop is not None and not self.status.is_final,
             behind=self.behind,
+            behind_by=self.behind_by if self.behind else "",
+            requested_by=self.request.requested_by if self.request else "",
+            requested_from=self.request.requested_from if self.request else "",
             blocked=next((progress.blocked for progress in heard if progress.blocked), None),
             zone=self._stage,
             shards=tuple(names.shard_workflow_id(self.deployment_id, book.index) for book in open_books),

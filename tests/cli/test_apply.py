@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -126,12 +127,30 @@ async def test_the_command_shows_asks_for_yes_applies_and_is_then_content(client
     assert looked.returncode == 0
     assert await Catalogue(client).read_all("group") == {}
     done = await run(client, "apply", "-f", "towline.yaml", "--yes", cwd=tmp_path)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "Applied: 16 added.")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-2:] == [
+        "Applied: 16 added.",
+        "Next: towline deploy shop production --revision PATH",
+    ]
     assert "  ~/.ssh/id → /home/w/.ssh/id" in done.stderr
     assert "  /etc/towline/known_hosts is missing" in done.stderr
     again = await run(client, "apply", "-f", "towline.yaml", cwd=tmp_path)
     assert again.returncode == 0
     assert "Nothing to change: 16 records are as declared." in again.stdout
+
+
+async def test_a_group_that_loses_its_members_is_warned_of_and_asked_about_once_more(
+    client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "towline.yaml").write_text(MANIFEST)
+    await run(client, "apply", "-f", "towline.yaml", "--yes", cwd=tmp_path)
+    (tmp_path / "towline.yaml").write_text(MANIFEST.replace("Value: web", "Value: wbe"))
+    for answers, status in (("y\nn\n", 1), ("y\ny\n", 0)):
+        done, screen = await on_a_terminal(client, tmp_path, answers)
+        assert done == status, screen
+        assert "shop/production has no instance: a deployment to it would fail." in screen
+        assert "shop/production loses 12 of its 12 instances, web-[01:12]" in screen
+        assert "Is that meant for shop/production?" in screen
 
 
 async def test_problems_are_told_with_file_and_line_before_temporal_is_asked(client: Client, tmp_path: Path) -> None:
@@ -143,9 +162,8 @@ async def test_problems_are_told_with_file_and_line_before_temporal_is_asked(cli
     assert "b.yaml line 1, owner: must be text" in found.stderr
 
 
-@pytest.mark.parametrize(("answer", "status", "count"), [("y", 0, 13), ("n", 1, 0)])
-async def test_on_a_terminal_it_asks(client: Client, tmp_path: Path, answer: str, status: int, count: int) -> None:
-    (tmp_path / "towline.yaml").write_text(MANIFEST)
+async def on_a_terminal(client: Client, folder: Path, answers: str) -> tuple[int, str]:
+    """Runs `towline apply` with a terminal for its questions; its exit status and what the terminal showed."""
     ours, theirs = pty.openpty()
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from towline.cli.main import main; main()"
     environment = os.environ | {
@@ -154,17 +172,28 @@ async def test_on_a_terminal_it_asks(client: Client, tmp_path: Path, answer: str
     }
     process = subprocess.Popen(
         [sys.executable, "-c", code, "apply", "-f", "towline.yaml"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,
     )
     os.close(theirs)
-    os.write(ours, f"{answer}\n".encode())
+    os.write(ours, answers.encode())
     await asyncio.to_thread(process.communicate, timeout=60)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends that no process has open any more
+        while part := os.read(ours, 65536):
+            shown += part
     os.close(ours)
-    assert process.returncode == status
+    return process.returncode, shown.decode()
+
+
+@pytest.mark.parametrize(("answer", "status", "count"), [("y", 0, 13), ("n", 1, 0)])
+async def test_on_a_terminal_it_asks(client: Client, tmp_path: Path, answer: str, status: int, count: int) -> None:
+    (tmp_path / "towline.yaml").write_text(MANIFEST)
+    done, _ = await on_a_terminal(client, tmp_path, f"{answer}\n")
+    assert done == status
     assert len(await Catalogue(client).instances()) == count
 
 

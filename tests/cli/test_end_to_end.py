@@ -28,6 +28,7 @@ from towline.devserver import free_port
 from towline.model.catalogue import Change
 from towline.settings import read_settings
 from towline.temporal import connect_temporal
+from towline.who import whoami
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -227,10 +228,11 @@ def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -
     assert done.status == 4, done.err
     assert json.loads(done.out)["progress"]["owed"] == ["owed-1"]
     assert "Owed, to be seen to by a person: " in site.run("status", done.deployment_id).out
+    check_that_the_queue_is_held(site)
 
 
-def test_a_held_queue_holds_the_next_deployment_until_it_is_released(site: Site) -> None:
-    """By the group that the test above has left held."""
+def check_that_the_queue_is_held(site: Site) -> None:
+    """The group `owed` begins nothing more until it is released."""
     refused = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--if-busy", "fail")
     assert refused.status == 1 and "towline release shop/owed" in refused.out, refused.out
     next_one = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--detach").deployment_id
@@ -243,6 +245,35 @@ def test_a_held_queue_holds_the_next_deployment_until_it_is_released(site: Site)
     assert site.run("status", next_one, "--watch").status == 0
     assert site.runs("owed-2") == "v3"
     assert "is not held" in site.run("release", "shop/owed").out
+
+
+def test_warnings_come_first_strict_refuses_and_app_group_is_what_touched_something(site: Site) -> None:
+    site.declare("warned", count=1)
+    folder = Path(site.bundle("w1"))
+    spec = folder / "appspec.yml"
+    spec.write_text(spec.read_text() + "  ValidateServices:\n    - location: scripts/after.sh\n")
+    done = site.run("deploy", "shop", "warned", "--revision", str(folder))
+    assert done.status == 0, done.err
+    assert done.err.count("ValidateServices") == 1
+    assert done.err.index("ValidateServices") < done.err.index("Started")
+    by = f"by {whoami()}"
+    assert by in site.run("status", done.deployment_id).out
+    assert whoami() in site.run("list", "--group", "warned").out
+    assert json.loads(site.run("list", "--group", "warned", "--json").out)[0]["requestedBy"] == whoami()
+
+    refused = site.run("deploy", "shop", "warned", "--revision", str(folder), "--strict")
+    assert refused.status == 2, refused.out
+    assert "ValidateServices" in refused.out
+    wrong = site.run("deploy", "shop", "warned", "--revision", str(folder), "--config", "thirds")
+    assert wrong.status == 2
+    assert done.deployment_id in site.run("status", "shop/warned").out
+    back = site.run("rollback", "shop/warned", "--yes")
+    assert back.status == 0, back.err
+    assert site.runs("warned-1") == ""
+
+    log = (site.folder / "data/worker.log").read_text()
+    assert "no deployment configuration thirds" in log
+    assert "Traceback" not in log
 
 
 def test_names_that_nobody_declared_exit_2(site: Site) -> None:

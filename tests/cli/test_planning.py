@@ -11,7 +11,7 @@ from towline.asking import as_towline_error
 from towline.cli.planning import lines
 from towline.model.host_order import HostAnswer
 from towline.model.messages import Fault, FleetMember
-from towline.model.preview import Preview, estimate, hosts_of
+from towline.model.preview import Preview, estimate, hosts_of, verdict
 from towline.model.problem import Problem
 
 NOW = {"deployment": "d-1", "label": "shop.tgz (sha256 aaa)", "sha256": "a"}
@@ -83,6 +83,21 @@ def test_a_rollbacks_plan_names_what_it_takes_back() -> None:
     assert "On web-2, back to nothing of this group:" in text
     assert text[text.index("On web-3, nothing to do:") + 1] == "  d-9 changed nothing on this host"
     assert any(line.endswith("would refuse: d-9 has been followed by d-10") for line in text)
+
+
+VERDICTS = [
+    ("enough can succeed", 2, False, ""),
+    ("too few can", 3, False, "2 of 4 instances cannot be deployed to, and 3 must succeed (web-3: Install would fail"),
+    ("of an undo, all have to", 0, True, "2 of 4 instances cannot be deployed to (web-3"),
+]
+
+
+@pytest.mark.parametrize(("floor", "is_undo", "says"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS])
+def test_a_plan_fails_where_too_many_instances_would(floor: int, is_undo: bool, says: str) -> None:
+    hosts, changes = hosts_of(MEMBERS, ANSWERS)
+    told = verdict(hosts, changes, floor, is_undo=is_undo)
+    assert says in told and bool(says) == bool(told)
+    assert told in "\n".join(lines(preview(would_fail=told)))
 
 
 def test_no_estimate_without_a_report() -> None:

@@ -18,7 +18,7 @@ from towline.cli.rolling_back import undo_request
 from towline.client import fingerprint, new_deployment_id
 from towline.ended import view_from_outside, view_of_failure
 from towline.errors import Conflict, InvalidInput, NotFound
-from towline.listing import Listed, active_or_newest, the_only_one, visibility_query
+from towline.listing import Listed, the_active, the_only_one, visibility_query
 from towline.model.exit_status import exit_status
 from towline.model.messages import DeploymentView, DeployRequest, Progress
 from towline.model.revision import RevisionLocation
@@ -167,13 +167,13 @@ CHOICES = [
         [listed("d-2", "Succeeded", "2", "3"), listed("d-1", "Queued", "1")],
         "d-1",
     ),
-    ("else the newest", [listed("d-2", "Failed", "2", "3"), listed("d-1", "Succeeded", "1", "2")], "d-2"),
+    ("none where all have ended", [listed("d-2", "Failed", "2", "3"), listed("d-1", "Succeeded", "1", "2")], ""),
 ]
 
 
 @pytest.mark.parametrize(("found", "means"), [row[1:] for row in CHOICES], ids=[row[0] for row in CHOICES])
-def test_app_and_group_mean_the_active_else_the_newest(found: list[Listed], means: str) -> None:
-    assert active_or_newest("shop/web", found) == means
+def test_which_deployment_of_a_group_is_the_active_one(found: list[Listed], means: str) -> None:
+    assert the_active(found) == means
 
 
 def test_a_beginning_must_be_unique() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from towline.bundles.members import Collector, Limits
-from towline.errors import InvalidBundle, OurFault
+from towline.errors import InvalidBundle, OurFault, hint_of
 from towline.model.appspec import APPSPEC_NAMES, TEXT_LIMIT_BYTES
 from towline.model.listing import Listing
 from towline.model.revision import BundleType
@@ -231,4 +231,4 @@ def _translated(name: str, kind: str) -> Iterator[None]:
         if error.errno in (None, errno.EINVAL):
             message = f"{name}: not a sound {kind} archive: {error}"
             raise InvalidBundle(message, "Build it anew, with: towline push") from error
-        raise OurFault(f"{name}: {error.strerror}: {error.filename or name}") from error
+        raise OurFault(f"{name}: {error.strerror}: {error.filename or name}", hint_of(error.errno)) from error

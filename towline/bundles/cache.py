@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from towline.bundles.digest import digest_of
-from towline.errors import OurFault
+from towline.errors import OurFault, hint_of
 
 _RECENT_SECONDS = 3600.0
 
@@ -52,12 +52,16 @@ class Cache:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(prefix="fetching-", dir=self._folder)
         except OSError as error:
-            raise OurFault(f"{self._folder}: {error.strerror}", "The worker needs a folder for archives") from error
+            raise OurFault(
+                f"{self._folder}: {error.strerror}", hint_of(error.errno) or "The worker needs a folder for archives"
+            ) from error
         os.close(handle)
         try:
             yield Path(name)
         except OSError as error:
-            raise OurFault(f"{self._folder}: {error.strerror or error}", f"See: df {self._folder}") from error
+            raise OurFault(
+                f"{self._folder}: {error.strerror or error}", hint_of(error.errno) or f"See: df {self._folder}"
+            ) from error
         finally:
             Path(name).unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ from typing import IO, cast
 
 from towline.bundles.archive import walk
 from towline.bundles.digest import digest_of
-from towline.errors import InvalidBundle, OurFault
+from towline.errors import InvalidBundle, OurFault, hint_of
 from towline.model.revision import BundleType
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -57,7 +57,7 @@ def pack(directory: Path, archive: Path, bundle_type: BundleType) -> Packed:
             _WRITERS[bundle_type](file, (e for e in inside if e[0].name != unfinished.name))
         unfinished.replace(archive)
     except OSError as error:
-        raise OurFault(f"{archive}: {error.strerror}: {error.filename}") from error
+        raise OurFault(f"{archive}: {error.strerror}: {error.filename}", hint_of(error.errno)) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return Packed(archive, bundle_type, *digest_of(archive))

@@ -26,6 +26,7 @@ from towline.model.group import DeploymentGroup
 from towline.model.manifest import Manifest, merge, parse_manifest, unknown_references
 from towline.model.paths import CheckPaths, PathFindings, ssh_paths
 from towline.model.problem import Problem, Severity
+from towline.model.selection import Membership
 
 ASK_SECONDS = 10.0
 
@@ -93,12 +94,14 @@ async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: C
         existing = await _existing(catalogue)
         _refuse(unknown_references(manifest, existing))
         changes = diff(manifest.records, existing, manifest.owners, prune=wish.prune)
-        result("\n".join(plan_lines(changes, memberships(changes, existing), colour=has_colour(sys.stdout))))
+        groups = memberships(changes, existing)
+        result("\n".join(plan_lines(changes, groups, colour=has_colour(sys.stdout))))
+        emptied = _tell_losses(groups, changes)
         await _tell_ec2(client, changes)
         await _tell_paths(client, manifest)
         if wish.dry_run or not changes.changes:
             return ExitStatus.SUCCEEDED
-        if not wish.yes and not _is_confirmed():
+        if not wish.yes and not (_is_confirmed() and (not emptied or _are_losses_meant(emptied))):
             return _not_applied()
         try:
             await catalogue.write(change.change for change in changes.changes)
@@ -108,6 +111,8 @@ async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: C
             complain(f"{conflict.message}. This is what is left to do:")
         else:
             say(f"Applied: {_counted(changes)}.")
+            if ready := [group.group for group in groups if group.members]:
+                say(f"Next: towline deploy {ready[0].replace('/', ' ')} --revision PATH")
             return ExitStatus.SUCCEEDED
     raise AssertionError("the second round returns or raises")
 
@@ -165,6 +170,26 @@ def _is_confirmed() -> bool:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise InvalidInput("not applied: there is no terminal to ask on.", "Add --yes, or --dry-run to only look.")
     return click.confirm("Apply these changes?", default=False, err=True)
+
+
+def _tell_losses(groups: Sequence[Membership], changes: Changes) -> list[Membership]:
+    """Warns of groups that lose most of their members, and of empty ones; returns those that lose."""
+    for group in groups:
+        selects_ec2 = DeploymentGroup.model_validate(changes.after[f"group/{group.group}"]).seeks_ec2
+        if not group.members and not selects_ec2:
+            warn(f"{group.group} has no instance: a deployment to it would fail. Compare its tags with the instances'.")
+    losing = [group for group in groups if group.loses_most]
+    for group in losing:
+        before = len(group.members) - len(group.gained) + len(group.lost)
+        warn(
+            f"{group.group} loses {len(group.lost)} of its {before} instances, {shortened(group.lost)}: they go on "
+            "running what they run, and no deployment of this group reaches them any more."
+        )
+    return losing
+
+
+def _are_losses_meant(losing: Sequence[Membership]) -> bool:
+    return click.confirm(f"Is that meant for {', '.join(group.group for group in losing)}?", default=False, err=True)
 
 
 def _not_applied() -> int:

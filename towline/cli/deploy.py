@@ -23,6 +23,7 @@ from towline.model.revision import BundleType
     show_default=True,
     help="When the group is being deployed to: wait in order, fail, or take the place of those that wait.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a revision whose AppSpec has warnings.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would happen, and touch nothing.")
 @click.option("--detach", is_flag=True, help="Print the id and leave.")
 @click.option("--json", "as_json", is_flag=True, help="End with the deployment in CodeDeploy's shapes.")
@@ -49,6 +50,7 @@ def command(
     deployment_id: str | None,
     description: str,
     if_busy: str,
+    strict: bool,
     only_plan: bool,
     detach: bool,
     as_json: bool,
@@ -70,6 +72,7 @@ def command(
         "deployment_config_name": config,
         "description": description,
         "if_busy": if_busy,
+        "strict": strict,
         "ignore_application_stop_failures": ignore_application_stop_failures,
         "file_exists_behavior": file_exists_behavior,
     }

@@ -12,15 +12,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline import errors
+from towline.bundles.archive import Bundle
 from towline.cli.door import Door, talk, view_of_report
 from towline.cli.ending import announce, let_go_on_interrupt, watch_through
-from towline.cli.say import result, result_json, say
+from towline.cli.say import is_news, result, result_json, say, warn
 from towline.client import new_deployment_id
 from towline.model import names
+from towline.model.appspec import parse_appspec
+from towline.model.appspec_lint import lint_bundle
 from towline.model.exit_status import exit_status
 from towline.model.messages import DeployRequest
+from towline.model.problem import Severity
 from towline.model.revision import BundleType, RevisionLocation
+from towline.model.telling import printable
 from towline.store import Store
+from towline.who import who
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def _with_type(location: RevisionLocation, bundle_type: BundleType) -> RevisionL
 def request_of(words: dict[str, Any], location: RevisionLocation | None) -> DeployRequest:
     """The request; without a location its other words are checked all the same. Raises InvalidInput."""
     try:
-        return DeployRequest(**words, revision=location)
+        asking = who()
+        return DeployRequest(**words, revision=location, requested_by=asking.name, requested_from=asking.run)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -117,13 +124,24 @@ async def send(door: Door, path: Path, bundle_type: BundleType | None = None) ->
 def _send(store: Store, path: Path, bundle_type: BundleType | None = None) -> RevisionLocation:
     from towline.bundles.local import as_archive, location_of, read_local, revision_key
 
-    read_local(path, bundle_type)  # a hostile or broken archive stops here
+    tell_warnings(read_local(path, bundle_type))  # a hostile or broken archive stops here
     with tempfile.TemporaryDirectory(prefix="towline-") as folder:
         archive = as_archive(path, Path(folder), bundle_type)
         key = revision_key(archive.sha256, archive.bundle_type)
         if not store.exists(key):
             store.put_file(key, archive.path)
         return location_of(archive, path.resolve().name)
+
+
+def tell_warnings(bundle: Bundle) -> None:
+    """Tells, before anything is started, what the AppSpec of a bundle on this machine is warned of."""
+    checked = parse_appspec(bundle.appspec, bundle.appspec_name)
+    problems = list(checked.problems)
+    if checked.value:
+        problems += lint_bundle(checked.value, bundle.listing, checked.lines, for_deployment=True)
+    for problem in problems:
+        if problem.severity is Severity.WARNING and is_news(str(problem)):
+            warn(f"warning: {printable(str(problem))}")
 
 
 async def _attach_to_record(door: Door, request: DeployRequest, deployment_id: str, wish: Wish) -> int | None:

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from itertools import islice
 from typing import Any, TypeVar
 
 from towline import errors
 from towline.catalogue import Catalogue
 from towline.client import Deployments, connect
-from towline.listing import the_only_one
+from towline.listing import the_active, the_only_one
 from towline.live import Live, LiveFleet, refined
 from towline.model.group import DeploymentGroup
 from towline.model.messages import DeploymentView, Progress
@@ -25,6 +26,8 @@ from towline.store import Store
 T = TypeVar("T")
 
 STORE_LOOKS = 6
+LOOKED_AT = 20
+"""So many of a group's newest deployments are looked at for one that touched an instance."""
 
 BEFORE_THE_END = ("check", "turn", "plan", "roll out")
 
@@ -109,14 +112,39 @@ class Door:
     # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def find(self, text: str) -> str:
-        """The deployment id that a person means: in Temporal, else among the reports."""
+        """The deployment id that a person means, by id, a beginning of one, or APP/GROUP.
+
+        Raises `NotFound`, `Conflict`.
+        """
+        if "/" in text:
+            return await self._find_of_group(text)
         try:
             return await self.deployments.resolve(text)
         except errors.NotFound:
             records = await self.records_if_any()
             if records is None:
                 raise
-            return await asyncio.to_thread(_find_in_records, records, text)
+            return the_only_one(text, await asyncio.to_thread(records.ids_beginning_with, text))
+
+    async def _find_of_group(self, text: str) -> str:
+        """A group's active deployment, else the newest that touched an instance, else the newest.
+
+        A request that was refused or stopped in the queue must not stand before what runs.
+        """
+        application, _, group = text.partition("/")
+        found = await self.deployments.list(application=application, group=group)
+        if active := the_active(found):
+            return active
+        ids = [one.deployment_id for one in found]
+        if records := await self.records_if_any():
+            ids += [one for one in await asyncio.to_thread(_recorded_of, records, text, LOOKED_AT) if one not in ids]
+        if not ids:
+            raise errors.NotFound(f"nothing was deployed to {text} as far as is known.", "See: towline list")
+        for deployment_id in ids[:LOOKED_AT]:
+            progress = (await self.view(deployment_id)).progress
+            if progress.touched or not progress.is_whole:
+                return deployment_id
+        return ids[0]
 
     async def group(self, text: str) -> DeploymentGroup:
         """The declared group that `APP/GROUP` names. Raises `NotFound`, `TemporalUnavailable`."""
@@ -232,14 +260,14 @@ def live_of_report(report: dict[str, Any]) -> dict[str, Live]:
     return found
 
 
-def _find_in_records(records: Records, text: str) -> str:
-    if "/" in text:
-        application, _, group = text.partition("/")
-        for line in records.index():
-            if (line["applicationName"], line["deploymentGroupName"]) == (application, group):
-                return line["deploymentId"]
-        raise errors.NotFound(f"nothing was deployed to {text} as far as is known.", "See: towline list")
-    return the_only_one(text, records.ids_beginning_with(text))
+def _recorded_of(records: Records, text: str, most: int) -> list[str]:
+    """The ids of a group's reports, the newest first."""
+    of_group = (
+        line["deploymentId"]
+        for line in records.index()
+        if f"{line['applicationName']}/{line['deploymentGroupName']}" == text
+    )
+    return list(islice(of_group, most))
 
 
 def _extra(one: Live) -> dict[str, Any]:

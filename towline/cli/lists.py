@@ -8,9 +8,10 @@ from itertools import islice
 from towline.cli import render
 from towline.cli.door import Door
 from towline.listing import Listed
+from towline.model.telling import printable
 from towline.records import Records
 
-HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION")
+HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION", "BY")
 
 
 async def find(door: Door, application: str, group: str, status: str, limit: int) -> list[Listed]:
@@ -33,6 +34,7 @@ def lines(found: list[Listed]) -> list[str]:
             render.day_and_clock(one.start_time),
             render.duration(render.elapsed(one.start_time, one.close_time)) if one.close_time else "",
             one.revision,
+            printable(one.requested_by),
         )
         for one in found
     ]
@@ -49,6 +51,7 @@ def _remembered(records: Records, application: str, group: str, status: str, lim
             revision=line["revision"],
             start_time=line["createTime"],
             close_time=line["completeTime"],
+            requested_by=line.get("requestedBy", ""),
         )
         for line in records.index()
         if application in ("", line["applicationName"])

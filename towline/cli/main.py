@@ -91,7 +91,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
     """Rolls application revisions out over your own hosts, as AWS CodeDeploy does.
 
     A deployment is a Temporal workflow: start a local Temporal and a worker with `towline up`. Wherever a command
-    takes an ID: a deployment id, a unique beginning of one, or APP/GROUP for its active, else its newest one.
+    takes an ID: a deployment id, a unique beginning of one, or APP/GROUP for its active, else its newest one that
+    touched an instance.
     """
     ctx.obj = {"debug": debug}
 

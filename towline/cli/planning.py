@@ -20,7 +20,7 @@ PATHS_SHOWN = 15
 
 
 async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int:
-    """Prints the plan; the exit status is 0, or 2 where the deployment would fail at once."""
+    """Prints the plan; the exit status is 0, or 2 where the deployment would fail."""
     argument = AskPreview(request=request).model_dump(mode="json")
     question = Question(activity="preview", argument=argument, timeout_seconds=ASK_SECONDS, summary="what would happen")
     preview = await ask(door.deployments.temporal, question, Preview)
@@ -30,7 +30,7 @@ async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int
         result(render.joined(lines(preview, undone=request.undo.deployment_id if request.undo else "")))
         for warning in preview.warnings:
             warn(f"warning: {warning}")
-    return int(ExitStatus.BAD_INPUT) if preview.problem else 0
+    return int(ExitStatus.BAD_INPUT) if preview.problem or preview.would_fail else 0
 
 
 def lines(preview: Preview, undone: str = "") -> list[str]:
@@ -48,6 +48,8 @@ def lines(preview: Preview, undone: str = "") -> list[str]:
         hosts = [host.name for host in preview.hosts if host.changes == name]
         out += ["", f"On {_whom(hosts, len(preview.hosts))}{_back(changes) if undone else ''}:"]
         out += [f"  {changes.nothing}"] if changes.nothing else _changes(changes)
+    if preview.would_fail:
+        out += ["", printable(preview.would_fail)]
     return [*out, "", "Nothing was touched."]
 
 

@@ -43,6 +43,10 @@ class ProgressLines:
                 self._told[(whose, name)] = text
                 self._line(f"{name}  {text}")
 
+    def warn(self, text: str) -> None:
+        """Writes a warning."""
+        self._line(f"warning: {text}")
+
     def trouble(self, text: str) -> None:
         """Tells once that sight is lost for the moment."""
         if text != self._reason:

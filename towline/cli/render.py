@@ -11,7 +11,7 @@ import click
 
 from towline.cli.say import has_colour
 from towline.live import Live
-from towline.model.messages import DeploymentView
+from towline.model.messages import DeploymentView, Progress
 from towline.model.status import ErrorCode, Outcome, TargetStatus
 from towline.model.telling import counts, failure_lines, fate_of_fleet, printable, why
 from towline.model.view import label_of
@@ -53,6 +53,8 @@ def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime |
     lines = [headline(view)]
     facts = [info.get("deploymentConfigName", ""), _times(info), info.get("description", "")]
     lines.append("  ".join(fact for fact in facts if fact))
+    if asked := asked_by(progress):
+        lines.append(asked)
     lines += [line for line in (counts(info, progress), "" if _is_final(view) else reason(view)) if line]
     lines += ending_lines(view) if _is_final(view) else next_steps(view)
     shown = _worth_showing(live)
@@ -61,6 +63,12 @@ def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime |
     if len(shown) < len(live):
         lines.append(f"…and {len(live) - len(shown)} more; all of them: towline status {info['deploymentId']} --json")
     return lines
+
+
+def asked_by(progress: Progress) -> str:
+    """Who asked for it, and the CI run from which; empty where that is not known."""
+    parts = [f"by {progress.requested_by}" if progress.requested_by else "", progress.requested_from]
+    return printable("  ".join(part for part in parts if part))
 
 
 def ending_lines(view: DeploymentView) -> list[str]:

@@ -18,6 +18,7 @@ from towline.model.messages import DeploymentView, DeployRequest, Undo
 from towline.model.status import Creator
 from towline.model.telling import names
 from towline.model.view import label_of, rollback_messages
+from towline.who import who
 
 
 def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:
@@ -102,6 +103,7 @@ async def _all_followed(door: Door, view: DeploymentView, others: list[str]) -> 
 def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: str) -> DeployRequest:
     """The request that takes a deployment back, failed instances first, as many at once as it had itself."""
     info = view.info
+    asking = who()
     undo = Undo(
         deployment_id=deployment_id,
         run_id=run_id,
@@ -114,6 +116,8 @@ def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: 
         deployment_config_name=info.get("deploymentConfigName"),
         description=rollback_messages(deployment_id, new_id)[1],
         undo=undo,
+        requested_by=asking.name,
+        requested_from=asking.run,
     )
 
 

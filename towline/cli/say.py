@@ -37,6 +37,16 @@ def warn(message: str) -> None:
     click.echo(line, err=True, color=has_colour(sys.stderr))
 
 
+_told: set[str] = set()
+
+
+def is_news(text: str) -> bool:
+    """Whether this command has not told this yet; from now on it has."""
+    is_new = text not in _told
+    _told.add(text)
+    return is_new
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether colour is wanted there: a terminal, and nobody said NO_COLOR."""
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

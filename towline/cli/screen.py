@@ -39,6 +39,10 @@ class Screen:
         self._trouble = ""
         self._draw(view, live, child)
 
+    def warn(self, text: str) -> None:
+        """Writes a warning above the table."""
+        self._console.print(Text(f"warning: {text}", "yellow"))
+
     def trouble(self, text: str) -> None:
         """Adds that sight is lost for the moment."""
         self._drawing.update(

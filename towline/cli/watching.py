@@ -8,9 +8,10 @@ from typing import Protocol
 
 from towline import errors
 from towline.cli.door import Door
-from towline.cli.say import has_colour
+from towline.cli.say import has_colour, is_news
 from towline.live import Live, LiveFleet, refined
 from towline.model.messages import DeploymentView
+from towline.model.telling import printable
 
 
 class Display(Protocol):
@@ -20,6 +21,9 @@ class Display(Protocol):
 
     def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
         """Shows the newest state; `child` is the rollback that runs, and `live` are then its instances."""
+
+    def warn(self, text: str) -> None:
+        """Tells a warning about the revision or the group."""
 
     def trouble(self, text: str) -> None:
         """Tells that sight is lost for the moment."""
@@ -54,12 +58,15 @@ async def follow(
         async for sight in door.deployments.watch(deployment_id, patience, shown.pace, is_new=is_new):
             if sight.view is None:
                 shown.trouble(sight.trouble)
-            elif sight.has_ended:
+                continue
+            for warning in sight.view.progress.warnings:
+                if is_news(warning):
+                    shown.warn(printable(warning))
+            if sight.has_ended:
                 await _show_end_of_rollback(door, sight.view, shown, fleets)
                 shown.close(sight.view, await _live_or_nothing(door, deployment_id, sight.view, fleets))
                 return sight.view
-            else:
-                await _show(door, sight.view, shown, fleets)
+            await _show(door, sight.view, shown, fleets)
     finally:
         shown.stop()
     raise errors.TemporalUnavailable(f"sight of {deployment_id} was lost.", f"See: towline status {deployment_id}")

@@ -34,7 +34,7 @@ class Undo(ApiShape):
 
 
 class DeployRequest(ApiShape):
-    """CreateDeployment's input, and ours: `ifBusy`, `undo`. The deployment id is the workflow id."""
+    """CreateDeployment's input, and ours: `ifBusy` and what follows it. The deployment id is the workflow id."""
 
     application_name: str = Field(pattern=NAME)
     deployment_group_name: str = Field(pattern=NAME)
@@ -47,6 +47,9 @@ class DeployRequest(ApiShape):
     update_outdated_instances_only: bool = False
     if_busy: Literal["wait", "fail", "supersede"] = "wait"
     undo: Undo | None = None
+    requested_by: str = Field(default="", max_length=200)  # ours: who asks, as `user@host`
+    requested_from: str = Field(default="", max_length=200)  # ours: the address of the CI run that asks
+    strict: bool = False  # ours: warnings about the AppSpec are errors
 
 
 class StopRequest(ApiShape):
@@ -363,6 +366,7 @@ class TurnRequest(Message):
     run_id: str
     if_busy: Literal["wait", "fail", "supersede"] = "wait"
     handed_over_by: str = ""  # a compensation: the deployment that hands its turn over
+    by: str = ""  # who asked for the deployment
 
 
 class TurnAnswer(Message):
@@ -370,6 +374,7 @@ class TurnAnswer(Message):
 
     granted: bool
     ahead: tuple[str, ...] = ()
+    ahead_by: str = ""  # who asked for the first of these
     refused: str = ""  # why it is not even queued
     held: str = ""  # the queue is held until a person says go
 
@@ -496,6 +501,9 @@ class Progress(Message):
     paused: Literal["", "pausing", "paused"] = ""
     stopping: bool = False
     behind: tuple[str, ...] = ()  # deployments ahead in the queue
+    behind_by: str = ""  # who asked for the first of these
+    requested_by: str = ""
+    requested_from: str = ""
     blocked: Fault | None = None
     zone: str = ""
     shards: tuple[str, ...] = ()  # workflow ids of the open ones

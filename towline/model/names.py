@@ -28,6 +28,8 @@ SEARCH_STATUS = "TowlineStatus"
 SEARCH_REVISION = "TowlineRevision"
 SEARCH_ATTRIBUTES = (SEARCH_APPLICATION, SEARCH_GROUP, SEARCH_STATUS, SEARCH_REVISION)
 
+MEMO_BY = "towlineRequestedBy"
+
 TASK_TIMEOUT = timedelta(seconds=5)
 """Of every workflow: after a worker's SIGKILL an update waits this long, and 10 s by Temporal's default."""
 

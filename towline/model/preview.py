@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from towline.model.base import Message
+from towline.model.health import has_succeeded
 from towline.model.host_order import HostAnswer
 from towline.model.messages import DeployRequest, FleetMember
 from towline.model.report import seconds_between
@@ -72,6 +73,7 @@ class Preview(Message):
     estimate_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     problem: str = ""  # why the deployment would end at once
+    would_fail: str = ""  # why it would fail on too many of its instances
 
 
 RANKS = ("owed", "unhealthy", "unknown", "old", "current")
@@ -105,6 +107,34 @@ def hosts_of(
             )
         )
     return tuple(hosts), distinct
+
+
+def verdict(hosts: Iterable[HostPreview], changes: Mapping[str, Changes], floor: int, *, is_undo: bool = False) -> str:
+    """Why a deployment would fail, by what its instances answered; empty where enough of them can succeed.
+
+    An instance that cannot be asked counts as one that fails: a deployment could not reach it either. An undo has
+    succeeded only where every instance has.
+
+    >>> bad = HostPreview(name="web-01", trouble="cannot be asked: no route")
+    >>> verdict([bad, HostPreview(name="web-02")], {}, floor=1)
+    ''
+    >>> verdict([bad], {}, floor=0)
+    'the deployment would fail: 1 of 1 instances cannot be deployed to (web-01: cannot be asked: no route)'
+    """
+    every = list(hosts)
+    reasons = {host.name: host.trouble or _problem_of(changes.get(host.changes)) for host in every}
+    failing = [name for name, reason in reasons.items() if reason]
+    if not failing or (not is_undo and has_succeeded(floor, len(every) - len(failing))):
+        return ""
+    needed = "" if is_undo or not floor else f", and {floor} must succeed"
+    first = f"{failing[0]}: {reasons[failing[0]]}".rstrip(".")
+    return (
+        f"the deployment would fail: {len(failing)} of {len(every)} instances cannot be deployed to{needed} ({first})"
+    )
+
+
+def _problem_of(changes: Changes | None) -> str:
+    return f"Install would fail: {changes.problem}" if changes and changes.problem else ""
 
 
 def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float | None:

@@ -18,7 +18,7 @@ def group_question(request: DeployRequest) -> ReadGroup:
 
 
 def revision_question(
-    location: RevisionLocation, deployment_id: str, group: DeploymentGroup | None = None
+    location: RevisionLocation, deployment_id: str, group: DeploymentGroup | None = None, *, strict: bool = False
 ) -> ReadRevision:
     """For a revision; GitHub's are read by the token and the address of the group."""
     return ReadRevision(
@@ -26,6 +26,7 @@ def revision_question(
         deployment_id=deployment_id,
         git_hub_token=group.git_hub_token if group else None,
         git_hub_url=group.git_hub_url if group else None,
+        strict=strict,
     )
 
 

@@ -51,6 +51,7 @@ def entry(report: Mapping[str, Any]) -> dict[str, str]:
         "revision": label_of(info.get("revision")),
         "createTime": info.get("createTime", ""),
         "completeTime": info.get("completeTime", ""),
+        "requestedBy": report.get("progress", {}).get("requestedBy", ""),
     }
 
 

@@ -194,3 +194,4 @@ class ReadRevision(Message):
     deployment_id: str = ""
     git_hub_token: str | None = None
     git_hub_url: str | None = None
+    strict: bool = False  # warnings are errors

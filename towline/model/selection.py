@@ -66,6 +66,12 @@ class Membership:
     lost: tuple[str, ...] = ()
     is_new: bool = False
 
+    @property
+    def loses_most(self) -> bool:
+        """Whether more than half of those that were members are lost, as by a misspelt tag."""
+        stay = len(self.members) - len(self.gained)
+        return len(self.lost) > stay
+
 
 def membership(group: str, after: Iterable[str], before: Iterable[str] | None) -> Membership:
     """Compares a group's members; `before` None: the group is new."""

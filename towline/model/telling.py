@@ -26,6 +26,8 @@ def why(progress: Progress) -> str:
     'pausing, 2 in flight: web-04, web-05'
     >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
     'waits in the queue behind d-X and 1 more'
+    >>> why(Progress(phase="turn", behind=("d-X",), behind_by="ada@build-7"))
+    'waits in the queue behind d-X (ada@build-7)'
     >>> why(Progress(phase="turn", behind=("d-X",), paused="paused"))
     'paused; waits in the queue behind d-X'
     """
@@ -33,7 +35,9 @@ def why(progress: Progress) -> str:
         return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
     if progress.phase == "turn" and progress.behind:
         paused = "paused; " if progress.paused else ""
-        return f"{paused}waits in the queue behind {names(progress.behind, named=1)}"
+        first = f" ({_one_line(progress.behind_by)})" if progress.behind_by else ""
+        more = f" and {len(progress.behind) - 1} more" if len(progress.behind) > 1 else ""
+        return f"{paused}waits in the queue behind {progress.behind[0]}{first}{more}"
     if progress.stopping:
         return _with_flight("stopping", progress) or "stopping; nothing is in flight"
     if progress.blocked:

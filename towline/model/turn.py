@@ -29,6 +29,7 @@ class Ticket(Message):
 
     deployment_id: str
     run_id: str
+    by: str = ""  # who asked for it
 
 
 class Memory(Message):
@@ -66,7 +67,7 @@ class GroupState(Message):
         Idempotent by deployment id. A compensation takes its parent's turn over in one step, ahead of everybody.
         While the queue is held, a deployment that comes waits in it like those before it.
         """
-        ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id)
+        ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
         if self.holder and self.holder.deployment_id == request.deployment_id:
             return self, TurnAnswer(granted=True), ()
         if self.holder and request.handed_over_by == self.holder.deployment_id:
@@ -188,9 +189,13 @@ class GroupState(Message):
 
     def _answer(self, deployment_id: str) -> TurnAnswer:
         place = [ticket.deployment_id for ticket in self.waiting].index(deployment_id)
-        before = [ticket.deployment_id for ticket in self.waiting[:place]]
-        holder = [self.holder.deployment_id] if self.holder else []
-        return TurnAnswer(granted=False, ahead=(*holder, *before), held=self.held)
+        ahead = [*([self.holder] if self.holder else []), *self.waiting[:place]]
+        return TurnAnswer(
+            granted=False,
+            ahead=tuple(ticket.deployment_id for ticket in ahead),
+            ahead_by=ahead[0].by if ahead else "",
+            held=self.held,
+        )
 
     def _without(self, deployment_id: str) -> GroupState:
         holder = None if self.holder and self.holder.deployment_id == deployment_id else self.holder

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from towline.errors import NotFound, OurFault
+from towline.errors import NotFound, OurFault, hint_of
 from towline.store import check_key
 
 _TEMPORARY = ".tmp-"
@@ -97,7 +97,7 @@ class DirectoryStore:
                 raise OurFault(f"store {self._root}: {error}", "Look at what lies there.") from error
             raise NotFound(f"nothing is stored under {key} in {self._root}") from error
         except OSError as error:
-            hint = f"Check that this user may write there: {self._root}"
+            hint = hint_of(error.errno) or f"Check that this user may write there: {self._root}"
             raise OurFault(f"store {self._root}: {error.strerror or error}", hint) from error
 
 
