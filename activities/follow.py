@@ -302,7 +302,7 @@ class Follower:
     def _outcome(self) -> InstanceOutcome:
         if self._own_fault and self.state.refused and not self.state.was_started:
             return blocked(self.target.name, self._own_fault)
-        return outcome_of(self.state, self.target.name, self.mask, self._seconds)
+        return outcome_of(self.state, self.target.name, self.mask, self._seconds, self.target.expected)
 
     def _failed(self, outcome: Outcome, error: TowlineError, besides: str = "") -> InstanceOutcome:
         return InstanceOutcome(

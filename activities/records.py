@@ -22,6 +22,7 @@ from towline.model.messages import (
     instance_key,
     report_key,
 )
+from towline.model.outcomes import runs_now
 from towline.model.report import entry, index_key, merge
 from towline.model.status import Outcome
 from towline.model.window import FAILURES
@@ -62,7 +63,13 @@ class RecordActivities:
             results[outcome] = (*results.get(outcome, ()), name)
         touched = tuple(name for name in wreck.names if name not in reports or reports[name].outcome.was_touched)
         failures = tuple(report.outcome for report in reports.values() if report.outcome.outcome in FAILURES)
-        return ShardOutcome(index=wreck.index, results=results, touched=touched, failures=failures[:NAMED])
+        return ShardOutcome(
+            index=wreck.index,
+            results=results,
+            touched=touched,
+            failures=failures[:NAMED],
+            now=runs_now(r.outcome for r in reports.values()),
+        )
 
     def write(self, record: DeploymentRecord) -> ReportWritten:
         """The same without Temporal."""

@@ -477,6 +477,7 @@ class Deployment:
             sha256=self._revision.sha256 if self._revision else "",
             is_undo=self._request.undo is not None,
             results=results,
+            now=outcome.now,
         )
 
 

@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
         ShardRequest,
         StopRequest,
     )
+    from towline.model.outcomes import runs_now
     from towline.model.status import Outcome, TargetStatus
     from towline.model.window import FAILURES, Window
     from workflows import calls
@@ -64,6 +65,7 @@ class Shard:
         self._errands: set[asyncio.Task[Any]] = set()  # kept, since the event loop holds tasks only weakly
         self._failures: list[InstanceOutcome] = []
         self._touched: list[str] = []
+        self._told_now: list[InstanceOutcome] = []  # of hosts that said what they run
         self._has_halted = False  # running hooks were told to end
         self._news = asyncio.Event()
         self._sequence = 0
@@ -94,6 +96,7 @@ class Shard:
             touched=tuple(self._touched),
             failures=tuple(self._failures),
             seconds=workflow.time() - started_at,
+            now=runs_now(self._told_now),
         )
 
     def _start_what_may(self) -> None:
@@ -188,6 +191,8 @@ class Shard:
         )
         if outcome.was_touched:
             self._touched.append(outcome.instance)
+        if outcome.now:
+            self._told_now.append(outcome)
         if outcome.outcome in FAILURES:
             self._failures = [*self._failures, outcome][:NAMED]
 

@@ -141,3 +141,35 @@ def test_secrets_are_masked_in_outcome_and_report() -> None:
 def test_tail_never_exceeds_its_limit(text: str, limit: int) -> None:
     assert len(tail(text, limit).encode()) <= limit
     assert text.endswith(tail(text, limit))
+
+
+V1 = {"deployment": "d-1", "label": "shop-1.tgz", "sha256": "a"}
+RUNS_V1, NOTHING = {"succeeded": V1}, {"succeeded": None}
+UNDONE = [
+    ("back to what it ran", {"undone": "restored", "now": RUNS_V1}, "shop-1.tgz", Outcome.SUCCEEDED, "shop-1.tgz"),
+    ("an emptied disk", {"undone": "cleaned", "now": NOTHING}, "shop-1.tgz", Outcome.FAILED, ""),
+    ("no journal any more", {"undone": "unknown", "now": NOTHING}, "shop-1.tgz", Outcome.FAILED, ""),
+    ("never begun there", {"undone": "unknown", "now": RUNS_V1}, "shop-1.tgz", Outcome.SUCCEEDED, "shop-1.tgz"),
+    ("a first deployment", {"undone": "cleaned", "now": NOTHING}, "", Outcome.SUCCEEDED, ""),
+    ("others were there", {"undone": "restored", "now": RUNS_V1}, "shop-0.tgz", Outcome.SUCCEEDED, "shop-1.tgz"),
+    ("a runner that does not say", {}, "shop-1.tgz", Outcome.SUCCEEDED, None),
+    ("nonsense", {"undone": "restored", "now": ["x"]}, "shop-1.tgz", Outcome.SUCCEEDED, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("says", "expected", "outcome", "now"), [row[1:] for row in UNDONE], ids=[row[0] for row in UNDONE]
+)
+def test_what_a_host_says_after_an_undo(says: dict[str, Any], expected: str, outcome: Outcome, now: str | None) -> None:
+    state = folded(journal({**STARTED, "do": "undo"}, {"kind": "finished", "outcome": "succeeded", **says}))
+    told = outcome_of(state, "web-01", expected=expected)
+    assert told.outcome is outcome
+    assert (told.now.label if told.now else None) == now
+    if outcome is Outcome.FAILED:
+        assert "had lost what it ran, shop-1.tgz" in told.message and told.fault and told.was_touched
+
+
+def test_what_runs_is_told_of_what_failed_and_not_of_what_succeeded() -> None:
+    end = {"kind": "finished", "now": NOTHING}
+    assert outcome_of(folded(journal(STARTED, {**end, "outcome": "failed"})), "a").now is not None
+    assert outcome_of(folded(journal(STARTED, {**end, "outcome": "succeeded"})), "a").now is None

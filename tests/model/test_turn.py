@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.messages import HolderEnd, OutcomePage, TurnEnd, TurnRequest
+from towline.model.messages import HolderEnd, OutcomePage, RunsNow, TurnEnd, TurnRequest
 from towline.model.status import DeploymentStatus, Outcome
 from towline.model.turn import TABLE, GroupState
 
@@ -127,6 +127,20 @@ def test_an_instance_that_failed_and_was_taken_back_is_healthy_as_before() -> No
     state = state.remember(page("d-2", {Outcome.FAILED: ("a",)}))
     state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",)}, is_undo=True))
     assert state.state_of("a").is_healthy and state.state_of("a").revision == "rev of d-1"
+
+
+def test_what_a_host_says_that_it_runs_is_the_record() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a", "b", "c")}))
+    state = state.remember(page("d-2", {Outcome.FAILED: ("a", "b", "c")}))
+    assert state.state_of("a").revision == "rev of d-1"
+    told = (
+        RunsNow(label="", sha256="", instances=("a",)),  # its disk was emptied
+        RunsNow(label="by others", sha256="x", instances=("b",)),
+    )
+    back = page("d-back", {Outcome.OWED: ("a",), Outcome.ROLLED_BACK: ("b", "c")}, is_undo=True)
+    state = state.remember(back.model_copy(update={"now": told}))
+    assert [state.state_of(name).revision for name in "abc"] == ["", "by others", "rev of d-1"]
+    assert state.view.owed == ("a",)
 
 
 def test_a_dead_holder_is_dropped_and_its_instances_are_not_taken_for_healthy() -> None:

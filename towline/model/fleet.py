@@ -6,8 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from towline.model.instance import Target
-from towline.model.messages import Fleet, FleetMember, FleetPage, GroupView, InstanceState, ReadFleet, fleet_prefix
+from towline.model.messages import (
+    Fleet,
+    FleetMember,
+    FleetPage,
+    GroupView,
+    InstanceState,
+    ReadFleet,
+    Undo,
+    fleet_prefix,
+)
 from towline.model.order import Rank, Standing, ordered, rank
+from towline.model.status import Outcome
 
 ADDRESSES_BYTES = 1536 * 1024
 """A fleet larger than this goes without its addresses, which are for people: a payload ends at 2 MiB."""
@@ -38,9 +48,19 @@ def freeze(
     for start in range(0, len(names), request.page_size):
         page = names[start : start + request.page_size]
         key = f"{fleet_prefix(request.order.deployment_id)}{start // request.page_size}.json"
-        pages[key] = FleetPage(targets=tuple(targets[name] for name in page))
+        pages[key] = FleetPage(
+            targets=tuple(_expecting(targets[name], states.get(name), request.order.undo) for name in page)
+        )
         members += [_member(targets[name], ranks[name], states.get(name), key) for name in page]
     return FrozenFleet(Fleet(members=_that_fit(members), previous_revision=label, warnings=tuple(warnings)), pages)
+
+
+def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -> Target:
+    """An undo's target, with what the group remembers that it ran before: the host may have lost it since."""
+    if undo is None or state is None:
+        return target
+    went_well = state.deployment_id == undo.deployment_id and state.outcome is Outcome.SUCCEEDED
+    return target.model_copy(update={"expected": state.before if went_well else state.revision})
 
 
 def _runs_it(request: ReadFleet, state: InstanceState | None) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from towline.model.messages import Fault, InstanceOutcome, InstanceReport, LifecycleEventRecord
+from towline.model.messages import Fault, Installed, InstanceOutcome, InstanceReport, LifecycleEventRecord
 from towline.model.status import Outcome
 
 LOG_TAIL_BYTES = 4096
@@ -138,7 +138,7 @@ def _ended(events: tuple[EventState, ...], event: dict[str, Any], offset: float)
 
 
 def outcome_of(
-    state: HostState, instance: str, mask: Callable[[str], str] = str, seconds: float = 0.0
+    state: HostState, instance: str, mask: Callable[[str], str] = str, seconds: float = 0.0, expected: str = ""
 ) -> InstanceOutcome:
     """How an instance's part ended, of a state that is over.
 
@@ -147,12 +147,16 @@ def outcome_of(
         instance: its name.
         mask: hides secrets in what scripts printed.
         seconds: how long it took where the runner does not tell.
+        expected: of an undo, the label of what the host ran before by the group's memory.
     """
     if state.finished is None:
         assert state.refused is not None, "not over yet"
         return _refused(state, instance, seconds)
     end = state.finished
     outcome = _OUTCOMES.get(str(end.get("outcome")), Outcome.FAILED)
+    now = _installed(end)
+    if outcome is Outcome.SUCCEEDED and end.get("undone") and expected and now and not now.label:
+        return _lost(instance, expected, now, float(end.get("offset") or seconds))
     failed = outcome is not Outcome.SUCCEEDED
     return InstanceOutcome(
         instance=instance,
@@ -164,6 +168,36 @@ def outcome_of(
         message=mask(str(end.get("message") or ""))[:MESSAGE_CHARACTERS] if failed else "",
         log_tail=tail(mask(str(end.get("log") or ""))) if failed else "",
         seconds=float(end.get("offset") or seconds),
+        now=now if failed or end.get("undone") else None,
+    )
+
+
+def _installed(end: dict[str, Any]) -> Installed | None:
+    """What the host says that it runs; None where it does not say."""
+    now = end.get("now")
+    if not isinstance(now, dict) or "succeeded" not in now:
+        return None
+    there = now["succeeded"] if isinstance(now["succeeded"], dict) else {}
+    return Installed(
+        label=str(there.get("label") or there.get("deployment") or ""), sha256=str(there.get("sha256") or "")
+    )
+
+
+def _lost(instance: str, expected: str, now: Installed, seconds: float) -> InstanceOutcome:
+    """An undo that found nothing to go back to where the group remembers a revision: the host is not as it was."""
+    message = (
+        f"this host had lost what it ran, {expected}: its disk was emptied or replaced. What the deployment had left "
+        "there is removed, and nothing of this group is installed now"
+    )
+    hint = "Deploy the wanted revision to it: towline deploy APP GROUP --revision …"
+    return InstanceOutcome(
+        instance=instance,
+        outcome=Outcome.FAILED,
+        was_touched=True,
+        message=message[:MESSAGE_CHARACTERS],
+        fault=Fault(code="HostLostState", message=message[:MESSAGE_CHARACTERS], hint=hint),
+        seconds=seconds,
+        now=now,
     )
 
 

@@ -79,6 +79,7 @@ class Target(Message):
     local: LocalSettings | None = None
     fake: FakeSettings | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    expected: str = ""  # of an undo: the label of what it ran before, as far as the group remembers
 
     @property
     def task_queue(self) -> str | None:

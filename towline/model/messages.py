@@ -203,6 +203,13 @@ class Fault(Message):
     hint: str = ""
 
 
+class Installed(Message):
+    """What a host says that it runs of a group: the revision that succeeded there last; both empty for nothing."""
+
+    label: str = ""
+    sha256: str = ""
+
+
 class InstanceOutcome(Message):
     """How one instance's part ended. Compact: a log tail only where something failed (at most 4 KiB, masked)."""
 
@@ -216,6 +223,7 @@ class InstanceOutcome(Message):
     log_tail: str = ""
     fault: Fault | None = None  # of unreachable and blocked ones
     seconds: float = 0.0
+    now: Installed | None = None  # after an undo, or what did not succeed; None: the host has not said
 
 
 class LifecycleEventRecord(Message):
@@ -315,6 +323,14 @@ class ShardProgress(Message):
     failures: tuple[InstanceOutcome, ...] = ()  # at most ten, the last ones
 
 
+class RunsNow(Message):
+    """Instances that all say that they run this revision; an empty label: that they run none."""
+
+    label: str
+    sha256: str
+    instances: tuple[str, ...]
+
+
 class ShardOutcome(Message):
     """A shard's end: who ended how, and the worst ten with their log tails."""
 
@@ -323,6 +339,7 @@ class ShardOutcome(Message):
     touched: tuple[str, ...] = ()
     failures: tuple[InstanceOutcome, ...] = ()
     seconds: float = 0.0
+    now: tuple[RunsNow, ...] = ()  # what hosts said that they run; those that succeeded going forward are left out
 
 
 class ShardWreck(Message):
@@ -429,6 +446,7 @@ class OutcomePage(Message):
     sha256: str = ""
     is_undo: bool = False
     results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+    now: tuple[RunsNow, ...] = ()
 
 
 class InstanceState(Message):
@@ -438,6 +456,7 @@ class InstanceState(Message):
     deployment_id: str
     revision: str = ""  # label of what it runs, as far as known
     sha256: str = ""
+    before: str = ""  # label of what it ran before that
     is_healthy: bool = False
     is_owed: bool = False
 

@@ -135,6 +135,11 @@ class GroupState(Message):
                 memory = _after(instances.get(name), outcome, deployment, revision)
                 if memory:
                     instances[name] = memory
+        for told in page.now:  # what a host says is the record: its disk may have been emptied meanwhile
+            state, runs = state._revision(told.label, told.sha256)
+            for name in told.instances:
+                if name in instances:
+                    instances[name] = instances[name].model_copy(update={"revision": runs})
         return state._with(instances=instances)
 
     def state_of(self, name: str) -> InstanceState:
@@ -146,6 +151,7 @@ class GroupState(Message):
             deployment_id=self.deployments[memory.deployment],
             revision=label,
             sha256=sha256,
+            before=self.revisions[memory.before][0] if memory.before >= 0 else "",
             is_healthy=memory.is_healthy,
             is_owed=memory.outcome is Outcome.OWED,
         )

@@ -1,0 +1,42 @@
+"""The frozen fleet: what an undo expects to find on each host, by the group's memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from towline.model.fleet import freeze
+from towline.model.group import DeploymentGroup
+from towline.model.instance import Target
+from towline.model.messages import DeploymentOrder, InstanceState, ReadFleet, Undo
+from towline.model.status import Creator, Outcome
+
+GROUP = DeploymentGroup(application_name="shop", deployment_group_name="web")
+
+
+def request(undo: Undo | None) -> ReadFleet:
+    order = DeploymentOrder(
+        deployment_id="d-back", run_id="r", application="shop", group="web",
+        group_id=GROUP.deployment_group_id, creator=Creator.ROLLBACK, undo=undo,
+    )  # fmt: skip
+    return ReadFleet(order=order, group=GROUP)
+
+
+def remembered(outcome: Outcome, deployment: str) -> InstanceState:
+    return InstanceState(outcome=outcome, deployment_id=deployment, revision="runs", before="before")
+
+
+EXPECTED = [
+    ("it succeeded there: what ran before", remembered(Outcome.SUCCEEDED, "d-2"), "before"),
+    ("it failed there: what runs was not replaced", remembered(Outcome.FAILED, "d-2"), "runs"),
+    ("it was terminated, and the group has not heard of it", remembered(Outcome.SUCCEEDED, "d-1"), "runs"),
+    ("nothing is known", None, ""),
+]
+
+
+@pytest.mark.parametrize(("state", "expected"), [row[1:] for row in EXPECTED], ids=[row[0] for row in EXPECTED])
+def test_what_an_undo_expects(state: InstanceState | None, expected: str) -> None:
+    targets = {"web-01": Target(name="web-01", transport="fake")}
+    states = {"web-01": state} if state else {}
+    for undo, wanted in ((Undo(deployment_id="d-2"), expected), (None, "")):
+        pages = freeze(request(undo), targets, states, None).pages.values()
+        assert [target.expected for page in pages for target in page.targets] == [wanted]
