@@ -84,6 +84,10 @@ def test_every_event_of_a_life_is_on_the_page(host: LocalHost) -> None:
     ]
     with host.call("undo", "d-4", undo="d-2") as undo:
         undo.finish()
+    kills = tar_of({"stop.sh": "#!/bin/sh\nkill -9 $PPID\n"})
+    plan = plan_of(hooks={"ApplicationStop": [script("stop.sh")]})
+    for deployment in ("d-5", "d-6"):
+        calls.append(host.deploy(deployment, kills, plan, ignore_application_stop_failures=True))
     events = [event for call in [*calls, undo] for event in call.events]
     for event in events:
         check_event(event)

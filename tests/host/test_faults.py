@@ -293,6 +293,87 @@ def test_a_daemon_that_keeps_the_output_open_lives_on(host: LocalHost) -> None:
     eventually(host.path("/survived").exists)
 
 
+KILLS = """#!/bin/sh
+echo "$DEPLOYMENT_ID $PPID" >> "$TOWLINE_ROOT/stops"
+tr '\\0' ' ' < /proc/$PPID/cmdline > "$TOWLINE_ROOT/cmdline"
+cat /proc/$PPID/comm > "$TOWLINE_ROOT/comm"
+kill -9 $PPID
+sleep 1000
+"""
+SELFISH = tar_of({"stop.sh": KILLS, "f.txt": "f", "later.sh": '#!/bin/sh\ntouch "$TOWLINE_ROOT/later"\n'})
+SELFISH_PLAN = plan_of(
+    {"f.txt": "/srv"}, {"ApplicationStop": [script("stop.sh")], "ApplicationStart": [script("later.sh")]}
+)
+
+
+def stops(host: LocalHost) -> list[str]:
+    """The deployments whose stop script has run, each as often as it has."""
+    path = host.path("/stops")
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_stop_script_that_ends_the_runner_is_named_with_the_way_out(host: LocalHost) -> None:
+    host.deploy("d-1", SELFISH, SELFISH_PLAN)
+    end = host.deploy("d-2", SELFISH, SELFISH_PLAN).events[-1]
+    assert (end["outcome"], end["failed_event"], end["script_name"]) == ("interrupted", "ApplicationStop", "stop.sh")
+    assert "stop.sh" in end["message"] and "--ignore-application-stop-failures" in end["message"]
+    assert stops(host) == ["d-2"]
+
+
+def test_a_stop_script_that_ends_the_runner_is_a_failed_one_where_that_is_ignored(host: LocalHost) -> None:
+    host.deploy("d-1", SELFISH, SELFISH_PLAN)
+    host.path("/later").unlink()
+    call = host.deploy("d-2", SELFISH, SELFISH_PLAN, ignore_application_stop_failures=True)
+    assert call.events[-1]["outcome"] == "succeeded"
+    stopped = next(event for event in call.kinds("event_ended") if event["event"] == "ApplicationStop")
+    assert (stopped["status"], stopped["script_name"]) == ("Failed", "stop.sh") and "goes on" in stopped["message"]
+    assert len(call.kinds("resumed")) == 1 and host.path("/later").exists()
+    assert stops(host) == ["d-2"], "no hook twice"
+    seqs = [event["seq"] for event in host.journal("d-2")]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_an_undo_goes_on_behind_a_stop_script_that_ends_the_runner(host: LocalHost) -> None:
+    host.deploy("d-1", tar_of({"f.txt": "one"}), plan_of({"f.txt": "/srv"}))
+    host.deploy("d-2", SELFISH, SELFISH_PLAN)
+    with host.call("undo", "d-3", undo="d-2") as undo:
+        assert undo.finish()["outcome"] == "succeeded"
+    assert host.path("/srv/f.txt").read_text() == "one" and stops(host) == ["d-3"]
+
+
+def test_a_runner_that_keeps_dying_is_not_started_for_ever(tmp_path: Path) -> None:
+    """Where ApplicationStop's failure is ignored, and not the script is what ends it."""
+    dies = '        journal.add("resumed", **process)\n        os.kill(os.getpid(), 9)\n'
+    runner = changed_runner(tmp_path, '        journal.add("resumed", **process)\n', dies)
+    host = LocalHost(tmp_path / "host", runner=runner)
+    host.deploy("d-1", SELFISH, SELFISH_PLAN)
+    call = host.deploy("d-2", SELFISH, SELFISH_PLAN, ignore_application_stop_failures=True)
+    assert call.events[-1]["outcome"] == "interrupted" and len(call.kinds("resumed")) == 3
+    assert stops(host) == ["d-2"]
+
+
+def test_no_pattern_that_a_stop_script_may_use_meets_the_runner(host: LocalHost) -> None:
+    """`pkill NAME` looks at the name, `pkill -f PATTERN` and `ps | grep` at the command line."""
+    host.deploy("d-1", SELFISH, SELFISH_PLAN)
+    archive = tar_of({"f.txt": "2"})
+    with host.call("deploy", "d-2", archive, plan=plan_of()) as call:
+        call.until("need")
+        connected = Path(f"/proc/{call.process.pid}")
+        shown = (connected / "cmdline").read_bytes(), (connected / "comm").read_bytes()
+        call.send(archive)
+        call.finish()
+    assert shown[0].strip(b"\0") == b"towline" and shown[1].strip() == b"towline"
+    assert host.path("/cmdline").read_text().split() == ["towline"]
+    assert host.path("/comm").read_text() == "towline\n"
+
+
+def test_a_signal_that_sudo_passes_on_does_not_end_the_connected_end(host: LocalHost) -> None:
+    with begin(host) as call:
+        call.process.terminate()
+        go(host)
+        assert call.finish()["outcome"] == "succeeded"
+
+
 def changed_runner(tmp_path: Path, lines: str, instead: str) -> Path:
     """A runner in which a fault has been built."""
     source = RUNNER.read_text()

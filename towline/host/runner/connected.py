@@ -14,7 +14,7 @@ from towline.host.runner.follower import Follower
 from towline.host.runner.journal import Records, keep_reserve, with_room
 from towline.host.runner.locks import Lock, take
 from towline.host.runner.preparation import Preparation
-from towline.host.runner.recovery import check_key, end_of_interrupted, recover, write_lost
+from towline.host.runner.recovery import check_key, end_of_interrupted, recover, write_interrupted, write_lost
 from towline.host.runner.text import as_text
 from towline.host.runner.undo import make_room
 
@@ -85,6 +85,8 @@ class ConnectedEnd:
                 records.read_more()
                 if not records.all and not self.order.get("started"):
                     return self._begin(lock, host_lock)
+                if records.all and not records.finished:
+                    return self._go_on(lock, host_lock, records)
                 if not records.all:
                     write_lost(self.host, self.order)
             finally:
@@ -95,7 +97,7 @@ class ConnectedEnd:
     def _recover(self, records):
         """Ends what dead runners have left. False where the end of our own journal could only be told, not written."""
         try:
-            recover(self.host, self.id)
+            recover(self.host, self.id, self.order)
         except OSError as error:
             if not records.all:
                 raise
@@ -160,6 +162,22 @@ class ConnectedEnd:
             hint = "Stop it (systemctl disable --now codedeploy-agent), or allow it for this host."
             raise Refused("AwsAgentRuns", "AWS's CodeDeploy agent runs on this host (process %d)" % aws_agent(), hint)
         self._prepare()
+        return self._start(lock, host_lock)
+
+    def _go_on(self, lock, host_lock, records):
+        """A runner died in an event whose failure does not count: the next one goes on behind that."""
+        self._tell_attached()
+        self.follower.step()
+        try:
+            self._prepare()
+            return self._start(lock, host_lock)
+        except (Refused, OSError) as error:
+            reason = error.message if isinstance(error, Refused) else why(error)
+            write_interrupted(self.host, self.id, records, reason)
+            return self.follower.step()
+
+    def _start(self, lock, host_lock):
+        """Everything is there: starts the runner and follows it."""
         self._listen(0)  # a stop may have come behind the archive
         if os.path.exists(self.host.halt(self.id)):
             remove(self.host.halt(self.id))

@@ -73,6 +73,8 @@ RESERVE_FILES = 16  # spare empty files: a file system may have room left and no
 
 STARTS = 3  # of a runner that ends before its first record and says no reason
 
+RESUMPTIONS = 3  # of one deployment: the events that may fail
+
 BETWEEN_STARTS = 0.5  # seconds, longer each time
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

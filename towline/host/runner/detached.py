@@ -10,9 +10,10 @@ from towline.host.runner.files import remove, write_synced
 from towline.host.runner.journal import Journal, Records, with_room
 from towline.host.runner.json_binding import dumps, loads
 from towline.host.runner.places import Group, Host
+from towline.host.runner.process_name import take_own_name
 from towline.host.runner.processes import boot_id
 from towline.host.runner.quick_signal import signal
-from towline.host.runner.recovery import key_of
+from towline.host.runner.recovery import continued_journal, key_of
 from towline.host.runner.text import as_name, as_text
 from towline.host.runner.tracebacks import traceback_text
 from towline.host.runner.undo import deployment_of
@@ -129,6 +130,7 @@ def handed_over(order, folder):
 
 def detached_main(fds):
     """The runner as systemd-run starts it: order, news and locks come as descriptors."""
+    take_own_name()
     handover, writer, *locks = [int(fd) for fd in fds]
     for fd in (writer, *locks):
         os.set_inheritable(fd, False)  # scripts must not have them
@@ -152,6 +154,7 @@ def be_detached(order, host, writer):
             os.setsid()
         silence_output()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.umask(0o022)  # under systemd-run this process has not been through `serve`
         os.chdir("/")
         os.set_blocking(writer, False)
@@ -192,20 +195,8 @@ def work(order, host, poke):
     """One deployment, from its first journal record to its last."""
     poke()
     deployment = order["deployment"]
-    group = Group(host, order["group"]["id"])
     with_room(host.reserve, write_synced, host.working, deployment.encode())
-    journal = Journal(host.journal(deployment), poke=poke, reserve=host.reserve)
-    revision = order.get("revision")
-    shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None
-    journal.add(
-        "started",
-        key=key_of(order),
-        boot_id=boot_id(),
-        pid=os.getpid(),
-        do=order["do"],
-        revision=shown,
-        before=group.now(),
-    )
+    journal = open_journal(order, host, poke)
     story = deployment_of(order)(order, host, journal)
     try:
         story.run()
@@ -217,6 +208,22 @@ def work(order, host, poke):
         journal.add("finished", outcome="failed", failed_event=event, message=message, **details)
     for path in (host.working, host.halt(deployment), host.asked(deployment)):
         remove(path)
+
+
+def open_journal(order, host, poke):
+    """The journal with its first record, or with one more where a dead runner's work goes on."""
+    records = Records(host.journal(order["deployment"]))
+    process = {"boot_id": boot_id(), "pid": os.getpid()}
+    if records.all:
+        journal = continued_journal(host, order["deployment"], records, poke)
+        journal.add("resumed", **process)
+        return journal
+    journal = Journal(host.journal(order["deployment"]), poke=poke, reserve=host.reserve)
+    revision = order.get("revision")
+    shown = {"label": as_text(revision.get("label") or ""), "sha256": revision.get("sha256")} if revision else None
+    before = Group(host, order["group"]["id"]).now()
+    journal.add("started", key=key_of(order), do=order["do"], revision=shown, before=before, **process)
+    return journal
 
 
 def write_traceback(host, order):

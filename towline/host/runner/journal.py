@@ -63,6 +63,7 @@ class Journal:
 
     def __init__(self, path, seq=0, base=None, poke=None, reserve=None):
         self.reserve = reserve
+        self.earlier = Records(path).all  # of the runner before, whose work goes on
         new = not os.path.exists(path)
         self.fd = with_room(reserve, os.open, path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._cut_torn_line()

@@ -75,7 +75,8 @@ class Deployment:
         self.journal.add("finished", now=self.group.now(), **ended)
 
     def _events(self):
-        events = list(self.order["events"])
+        ended = {record["event"] for record in self.journal.earlier if record.get("kind") == "event_ended"}
+        events = [event for event in self.order["events"] if event not in ended]
         while events:
             self.event = events.pop(0)
             self._boundary(events)

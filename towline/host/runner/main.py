@@ -8,6 +8,8 @@ from towline.host.runner.connected import ConnectedEnd
 from towline.host.runner.constants import REPLY_SECONDS, VERSION
 from towline.host.runner.errors import Disconnected, Refused
 from towline.host.runner.places import Host
+from towline.host.runner.process_name import take_own_name
+from towline.host.runner.quick_signal import signal
 from towline.host.runner.text import as_name, as_text, is_id
 from towline.host.runner.tracebacks import traceback_text
 from towline.host.runner.wire import Wire
@@ -73,6 +75,9 @@ def serve(wire):
 
 def main():
     """Never returns. The exit status is 0 unless the runner itself is broken: what happened is told by events."""
+    take_own_name()
+    # sudo, through which we may have come, still has our arguments, and passes on what a pattern there has met
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     wire = Wire()
     try:
         serve(wire)

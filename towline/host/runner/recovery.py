@@ -2,7 +2,7 @@
 
 import time
 
-from towline.host.runner.constants import FAILED_AFTER_RESTART, TERM_TO_KILL
+from towline.host.runner.constants import FAILED_AFTER_RESTART, MAY_BE_IGNORED, RESUMPTIONS, TERM_TO_KILL
 from towline.host.runner.errors import Refused
 from towline.host.runner.files import read_bytes, remove
 from towline.host.runner.journal import Journal, Records
@@ -12,23 +12,28 @@ from towline.host.runner.quick_signal import signal
 from towline.host.runner.text import is_id
 
 
-def recover(host, own):
-    """Ends what a runner that died has left. Whoever has just taken the host lock calls this first.
+def recover(host, own, order):
+    """Ends what a runner that died has left; called first by each that has just taken the host lock.
 
-    `own` is looked at in any case: a journal that lost its end would else be followed for ever."""
+    The journal of `own`, the deployment of `order`, is looked at in any case: one that lost its end would else be
+    followed for ever. It stays open where the deployment goes on (see `may_go_on`).
+    """
     named = (read_bytes(host.working) or b"").decode("utf-8", "replace").strip()
     for deployment in filter(is_id, (named, own)):
         records = Records(host.journal(deployment))
         if records.all and not records.finished:
             end_open_script(records)
-            write_interrupted(host, deployment, records)
+            if deployment == own and may_go_on(records, order):
+                write_failed_event(host, deployment, records)
+            else:
+                write_interrupted(host, deployment, records)
     remove(host.working)
 
 
 def end_open_script(records):
     """The processes of a script that has no end in the journal: TERM, then KILL; checked by boot and start time."""
     script = records.open_step("script_started", "script_ended")
-    started = next((record for record in records.all if record.get("kind") == "started"), {})
+    started = next((record for record in reversed(records.all) if record.get("kind") in ("started", "resumed")), {})
     if not script or started.get("boot_id") != boot_id():
         return
     leader = process(script["pid"])
@@ -55,22 +60,53 @@ def end_open_script(records):
         time.sleep(0.02)
 
 
-def write_interrupted(host, deployment, records):
-    """Ends a journal whose runner died: nothing of it is run again, and nothing of it counts as done."""
+def may_go_on(records, order):
+    """Whether the deployment of a dead runner goes on behind the event in which that died.
+
+    A runner that dies in ApplicationStop, whose script may be what ended it, is a failed ApplicationStop: an undo goes
+    on, and so does a deployment that ignores such failures. Nothing is run twice: what has begun counts as ended.
+    """
+    if order["do"] != "undo" and not order.get("ignore_application_stop_failures"):
+        return False
+    begun = [record.get("event") for record in records.all if record.get("kind") == "event_started"]
+    resumed = [record for record in records.all if record.get("kind") == "resumed"]
+    return all(event in MAY_BE_IGNORED for event in begun) and len(resumed) < RESUMPTIONS
+
+
+def continued_journal(host, deployment, records, poke=None):
+    """The journal of a dead runner, open for more: numbers and times go on."""
     last = records.all[-1]
     base = time.monotonic() - (last.get("offset") or 0)
-    journal = Journal(host.journal(deployment), last.get("seq", 0), base, reserve=host.reserve)
-    event = records.open_step("event_started", "event_ended")
-    name = event["event"] if event else ""
-    end = end_of_interrupted(records)
-    if name:
+    return Journal(host.journal(deployment), last.get("seq", 0), base, poke=poke, reserve=host.reserve)
+
+
+def write_failed_event(host, deployment, records):
+    """Ends the event in which a runner died, as failed; the deployment goes on."""
+    journal = continued_journal(host, deployment, records)
+    add_failed_event(journal, end_of_interrupted(records, goes_on=True))
+    journal.close()
+
+
+def add_failed_event(journal, end):
+    if end["failed_event"]:
         details = {field: end[field] for field in ("error_code", "script_name", "message", "log")}
-        journal.add("event_ended", event=name, status="Failed", noop=False, **details)
+        journal.add("event_ended", event=end["failed_event"], status="Failed", noop=False, **details)
+
+
+def write_interrupted(host, deployment, records, besides=""):
+    """Ends a journal whose runner died: nothing of it is run again, and nothing of it counts as done.
+
+    `besides` says why it does not go on where it might have.
+    """
+    end = end_of_interrupted(records)
+    end["message"] += "; it cannot go on: " + besides if besides else ""
+    journal = continued_journal(host, deployment, records)
+    add_failed_event(journal, end)
     journal.add("finished", **end)
     journal.close()
 
 
-def end_of_interrupted(records):
+def end_of_interrupted(records, goes_on=False):
     """The fields of `finished` of a journal whose runner died."""
     event = records.open_step("event_started", "event_ended")
     name = event["event"] if event else ""
@@ -78,12 +114,17 @@ def end_of_interrupted(records):
     place = " in " + name if name else ""
     if script:
         place = " while %s ran%s" % (script["script"], place)
+    then = "what was under way was not run again"
+    if goes_on:
+        then = "%s counts as failed, and the deployment goes on" % name
+    elif name in MAY_BE_IGNORED:
+        then += "; if the script ended the runner, deploy with --ignore-application-stop-failures"
     return {
         "outcome": "interrupted",
         "failed_event": name,
         "error_code": FAILED_AFTER_RESTART,
         "script_name": script["script"] if script else "",
-        "message": "the runner or the host died%s; what was under way was not run again" % place,
+        "message": "the runner or the host died%s; %s" % (place, then),
         "log": "",
         "nothing_to_do": False,
     }
