@@ -220,7 +220,8 @@ class Follower:
                 case "url":
                     await transport.send({"reply": "url", "url": await self._url(anew=True)})
                 case "plan":
-                    await transport.send(_plan_reply(need))
+                    # in a thread: what a host sends may take long to read
+                    await transport.send(await asyncio.to_thread(_plan_reply, need))
                 case other:
                     await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
         except Unreachable:
@@ -328,7 +329,7 @@ def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
 def _plan_reply(need: Event) -> Event:
     """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
     name = str(need.get("name") or "appspec.yml")
-    checked = parse_appspec(str(need.get("appspec") or ""), name)
+    checked = parse_appspec(str(need.get("appspec") or ""), name, is_deployed=True)
     if checked.value:
         return {"reply": "plan", "plan": checked.value.model_dump(mode="json", by_alias=True)}
     about = f"{name} of {need.get('deployment')}, which AWS's agent deployed there"

@@ -27,7 +27,7 @@ from towline.errors import InvalidAppSpec, InvalidBundle, NotFound
 from towline.model.appspec import parse_appspec
 from towline.model.appspec_lint import lint_bundle
 from towline.model.plan import CompiledPlan
-from towline.model.problem import Problem, Severity, is_broken, made_strict
+from towline.model.problem import Problem, Severity, bounded, is_broken, made_strict
 from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
 from towline.sharing import KeptReads
 from towline.store import Store
@@ -210,11 +210,9 @@ def _misnamed(fetched: _Fetched) -> Iterator[str]:
 def _compiled(bundle: Bundle, label: str, *, strict: bool) -> tuple[CompiledPlan, Sequence[Problem]]:
     """The plan and its warnings; raises InvalidAppSpec with every problem where one is an error (`strict`: all are)."""
     checked = parse_appspec(bundle.appspec, bundle.appspec_name)
-    problems = list(checked.problems)
-    if checked.value:
-        problems += lint_bundle(checked.value, bundle.listing, checked.lines, for_deployment=True)
+    problems = bounded([*checked.problems, *lint_bundle(checked, bundle.listing)])
     if strict:
-        problems = list(made_strict(problems))
+        problems = made_strict(problems)
     if checked.value is None or is_broken(problems):
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

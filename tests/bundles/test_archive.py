@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -245,7 +246,7 @@ LINKS_OUT = {
     "climbing": ([link("app/l", "../../etc")], ["app/l"]),
     "through another link": ([link("s", "."), link("t", "s/../x")], ["t"]),
     "through one that leaves": ([link("a", "/opt"), link("b", "a/tool")], ["a", "b"]),
-    "a circle": ([link("s", "t"), link("t", "s")], ["s", "t"]),
+    "a circle": ([link("s", "t"), link("t", "s")], []),
     "inside": ([link("s", "app/x"), member("app/x", b"x"), link("app/y", "../s")], []),
     "to nothing, inside": ([link("s", "gone")], []),
 }
@@ -257,6 +258,14 @@ def test_links_that_lead_out_are_let_pass_and_told(case: str, tmp_path: Path) ->
     listing = read_archive(tar(tmp_path / "b.tgz", *members), "tgz").listing
     assert [member.path for member in listing.links_out] == told
     assert all(listing.find(path) is None for path in told)
+
+
+def test_links_in_a_circle_are_not_taken_for_links_that_lead_out(tmp_path: Path) -> None:
+    links = [link("s", "t"), link("t", "s"), link("d", "gone"), link("app/up", "..")]
+    listing = read_archive(tar(tmp_path / "b.tgz", member("app/x", b"x"), *links), "tgz").listing
+    assert [member.path for member in listing.links_in_circles] == ["s", "t"]
+    assert listing.find("s") is None
+    assert listing.find_link("s") and listing.find_link("d") and not listing.find_link("gone")
 
 
 def test_a_link_out_of_a_zip_and_one_out_of_a_surrounding_directory(tmp_path: Path) -> None:
@@ -284,7 +293,7 @@ def test_the_error_for_a_missing_appspec_says_what_there_is(tmp_path: Path) -> N
     path = tar(tmp_path / "b.tgz", member("x", b""), member("deploy/appspec.yml", APPSPEC), appspec="")
     with pytest.raises(InvalidBundle) as caught:
         read_archive(path, "tgz")
-    assert "There is deploy/appspec.yml; it must be called appspec.yml and lie at the top" in str(caught.value)
+    assert "There is deploy/appspec.yml: it must lie at the top of the bundle" in str(caught.value)
 
 
 def test_a_directory_is_read_by_the_same_rules(tmp_path: Path) -> None:
@@ -306,3 +315,33 @@ def test_a_directory_is_read_by_the_same_rules(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_not_the_bundles_fault(tmp_path: Path) -> None:
     with pytest.raises(OurFault):
         read_archive(tmp_path / "absent.tgz", "tgz")
+
+
+MISNAMED = {
+    "an ending too many": (["appspec.yml.txt", "._appspec.yml"], "There is appspec.yml.txt: call it appspec.yml"),
+    "what macOS keeps": (["._appspec.yml", "x"], "._appspec.yml is what macOS keeps beside a file, not the AppSpec"),
+    "deeper, and macOS": (["._appspec.yml", "a/b/appspec.yml"], "There is a/b/appspec.yml: it must lie at the top"),
+    "nothing like it": (["x"], "It must be called appspec.yml and lie at the top"),
+}
+
+
+@pytest.mark.parametrize("case", MISNAMED)
+def test_the_file_that_was_meant_as_the_appspec_is_named(case: str, tmp_path: Path) -> None:
+    names, hint = MISNAMED[case]
+    for name in names:
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_text("x")
+    with pytest.raises(InvalidBundle) as caught:
+        read_directory(tmp_path / "d")
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_thousand_nested_directories_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "appspec.yml").write_text("version: 0.0\nos: linux\n")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.undo()
+    assert len(read_directory(tmp_path).listing.members) == 1101
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # pytest's own clean-up is recursive

@@ -59,12 +59,13 @@ def test_push_needs_to_know_which_kind_to_make(app: Path, capsys: pytest.Capture
 
 def test_warnings_are_told_and_strict_makes_errors_of_them(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (app / "appspec.yml").write_text(
-        APPSPEC.replace("AfterInstall", "AfterInstal").replace("source: app", "source: ap")
+        APPSPEC.replace("AfterInstall", "AfterInstal").replace("destination: /", "destination: ")
     )
     assert run(["validate", str(app)]) == 0
     out, err = capsys.readouterr()
     assert out == (
-        f"{app}/appspec.yml:4: warning: files[0].source: there is no ap in the bundle. Did you mean app?\n"
+        f"{app}/appspec.yml:5: warning: files[0].destination: 'srv/app' is not absolute: it is taken from the agent's "
+        "working directory, /. Write 'destination: /srv/app' if that is meant\n"
         f"{app}/appspec.yml:7: warning: hooks.AfterInstal: no such lifecycle event: its scripts never run. "
         "Did you mean AfterInstall?\n"
     )
@@ -84,16 +85,26 @@ def test_errors_are_exit_status_2(app: Path, capsys: pytest.CaptureFixture[str])
     assert run(["validate", str(app / "absent.tgz")]) == 2
 
 
+def test_what_is_wrong_with_the_bundle_is_told_beside_errors_of_the_appspec(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (app / "appspec.yml").write_text(APPSPEC.replace("0.0", "'0.0'").replace("after.sh", "gone.sh"))
+    assert run(["validate", str(app)]) == 2
+    out = capsys.readouterr().out
+    assert "version: must be the number 0.0" in out
+    assert "there is no gone.sh in the bundle" in out
+
+
 def test_an_appspec_alone_says_that_it_was_alone(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (app / "after.sh").unlink()
     assert run(["validate", str(app / "appspec.yml")]) == 0
     assert "the AppSpec alone" in capsys.readouterr().err
-    assert run(["validate", str(app), "--json"]) == 0
+    assert run(["validate", str(app), "--json"]) == 2
     answer = json.loads(capsys.readouterr().out)
-    assert answer["valid"] is True
+    assert answer["valid"] is False
     assert answer["events"] == ["AfterInstall"]
     assert answer["problems"][0]["key"] == "hooks.AfterInstall[0].location"
-    assert "a deployment is refused" in answer["problems"][0]["rule"]
+    assert "there is no" in answer["problems"][0]["rule"]
 
 
 def test_push_to_a_file_is_reproducible(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,8 +119,8 @@ GUARDS = (
         "revision-is-checked",
         3,
         "activities/revisions.py",
-        "    if checked.value:\n        problems +=",
-        "    if False:\n        problems +=",
+        "*lint_bundle(checked, bundle.listing)",
+        "",
         "tests/activities/test_revisions.py::test_a_missing_hook_file_ends_it_and_a_typo_is_told",
     ),
     Guard(

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.appspec import parse_appspec
+from towline.model.appspec import TEXT_LIMIT_BYTES, parse_appspec
 from towline.model.plan import PLAN_LIMIT_BYTES
 from towline.model.problem import is_broken
 
@@ -49,9 +49,14 @@ def test_a_deep_document_is_an_error_and_not_a_crash() -> None:
 
 
 def test_a_plan_over_its_limit_is_an_error() -> None:
-    entry = "  - source: app/some/file\n    destination: /srv/app/some/place\n"
-    text = "version: 0.0\nos: linux\nfiles:\n" + entry * (PLAN_LIMIT_BYTES // 40)
+    text = "version: 0.0\nos: linux\npermissions:\n" + "- object: /a\n" * (PLAN_LIMIT_BYTES // 60)
+    assert len(text) < TEXT_LIMIT_BYTES, "the AppSpec itself is small enough"
     assert "is the limit" in parse_appspec(text).problems[0].rule
+
+
+def test_a_plan_of_a_thousand_files_is_none_too_large() -> None:
+    entry = "  - source: app/some/file\n    destination: /srv/app/some/place\n"
+    assert parse_appspec("version: 0.0\nos: linux\nfiles:\n" + entry * 5000).value
 
 
 def test_lines_are_known_for_problems_that_are_found_later() -> None:

@@ -77,18 +77,19 @@ def walk(root: Path) -> Iterator[tuple[Path, str]]:
 
     `.git` at the top is left out.
     """
-    names = sorted((path.name for path in root.iterdir()), key=os.fsencode)
-    for name in names:
+    todo = _entries(root, "")[::-1]
+    while todo:
+        path, name = todo.pop()
         if name == ".git":
             continue
-        yield from _walk_below(root / name, name)
+        yield path, name
+        if path.is_dir() and not path.is_symlink():
+            todo += _entries(path, f"{name}/")[::-1]
 
 
-def _walk_below(path: Path, name: str) -> Iterator[tuple[Path, str]]:
-    yield path, name
-    if path.is_dir() and not path.is_symlink():
-        for child in sorted((entry.name for entry in path.iterdir()), key=os.fsencode):
-            yield from _walk_below(path / child, f"{name}/{child}")
+def _entries(directory: Path, prefix: str) -> list[tuple[Path, str]]:
+    names = sorted((entry.name for entry in directory.iterdir()), key=os.fsencode)
+    return [(directory / name, prefix + name) for name in names]
 
 
 def take_entry(collector: Collector, path: Path, name: str) -> None:
@@ -110,14 +111,22 @@ def find_appspec(listing: Listing, name: str) -> tuple[str, str]:
         member = listing.find(candidate)
         if member and member.type == "file":
             return candidate, member.path
-    top = [member.path for member in listing.children.get("", [])]
+    raise InvalidBundle(f"{name}: no appspec.yml (or appspec.yaml) at the top of the bundle", _where_it_may_be(listing))
+
+
+def _where_it_may_be(listing: Listing) -> str:
+    """The next step: which file of the bundle was meant as its AppSpec."""
+    deeper = [path for one in APPSPEC_NAMES for path in listing.by_name.get(one, ()) if "/" in path]
+    top = [member.path for member in listing.children.get("", []) if member.type == "file"]
     alike = [path for path in top if "appspec" in path.casefold()]
-    deeper = [m.path for m in listing.members if m.path.rpartition("/")[2] in APPSPEC_NAMES]
-    seen = f"There is {(alike or deeper)[0]}; " if alike or deeper else ""
-    raise InvalidBundle(
-        f"{name}: no appspec.yml (or appspec.yaml) at the top of the bundle",
-        f"{seen}it must be called appspec.yml and lie at the top",
-    )
+    meant = sorted((path for path in alike if not path.startswith("._")), key=len)
+    if meant:
+        return f"There is {meant[0]}: call it appspec.yml"
+    if deeper:
+        return f"There is {min(deeper, key=len)}: it must lie at the top of the bundle"
+    if alike:
+        return f"{alike[0]} is what macOS keeps beside a file, not the AppSpec: put appspec.yml into the bundle"
+    return "It must be called appspec.yml and lie at the top"
 
 
 def _read_tar(path: Path, bundle_type: BundleType, collector: Collector) -> None:

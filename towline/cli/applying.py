@@ -15,6 +15,7 @@ from towline.asking import ask
 from towline.catalogue import Catalogue, CatalogueConflict
 from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
+from towline.cli.input_files import read_input
 from towline.cli.plan_lines import plan_lines
 from towline.cli.say import complain, has_colour, result, say, warn
 from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
@@ -29,6 +30,7 @@ from towline.model.problem import Problem, Severity
 from towline.model.selection import Membership
 
 ASK_SECONDS = 10.0
+MANIFEST_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def read_files(files: tuple[Path, ...]) -> Manifest:
 
 def _read_file(file: Path) -> Manifest:
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        text = sys.stdin.read() if str(file) == "-" else read_input(file, MANIFEST_LIMIT_BYTES).decode()
     except OSError as error:
         raise InvalidInput(f"{file}: {error.strerror}.", "Name a file: towline apply -f towline.yaml") from error
     except UnicodeDecodeError as error:

@@ -22,7 +22,7 @@ from towline.model.appspec import parse_appspec
 from towline.model.appspec_lint import lint_bundle
 from towline.model.exit_status import exit_status
 from towline.model.messages import DeployRequest
-from towline.model.problem import Severity
+from towline.model.problem import Severity, bounded
 from towline.model.revision import BundleType, RevisionLocation
 from towline.model.telling import printable
 from towline.store import Store
@@ -136,10 +136,7 @@ def _send(store: Store, path: Path, bundle_type: BundleType | None = None) -> Re
 def tell_warnings(bundle: Bundle) -> None:
     """Tells, before anything is started, what the AppSpec of a bundle on this machine is warned of."""
     checked = parse_appspec(bundle.appspec, bundle.appspec_name)
-    problems = list(checked.problems)
-    if checked.value:
-        problems += lint_bundle(checked.value, bundle.listing, checked.lines, for_deployment=True)
-    for problem in problems:
+    for problem in bounded([*checked.problems, *lint_bundle(checked, bundle.listing)]):
         if problem.severity is Severity.WARNING and is_news(str(problem)):
             warn(f"warning: {printable(str(problem))}")
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from towline.bundles.archive import read_archive, read_directory
 from towline.bundles.kind import kind_of
 from towline.bundles.local import type_on_disk
+from towline.cli.input_files import read_input
 from towline.errors import NotFound, OurFault
-from towline.model.appspec import parse_appspec
+from towline.model.appspec import TEXT_LIMIT_BYTES, parse_appspec
 from towline.model.appspec_lint import lint_bundle
 from towline.model.listing import Listing
 from towline.model.plan import CompiledPlan
-from towline.model.problem import Problem, made_strict
+from towline.model.problem import Problem, bounded, made_strict
 from towline.model.revision import bundle_type_of
 
 
@@ -47,20 +48,22 @@ def inspect(path: Path, *, strict: bool) -> Findings:
         file, name, text = str(path), "appspec.yml", _bytes_of(path)
     checked = parse_appspec(text, name)
     problems = list(checked.problems)
-    if checked.value and listing:
-        problems += lint_bundle(checked.value, listing, checked.lines)
-    problems.sort(key=lambda problem: problem.line)
+    if listing:
+        problems += lint_bundle(checked, listing)
+    problems = list(bounded(problems))
     return Findings(file, checked.value, listing, made_strict(problems) if strict else problems)
 
 
 def _is_archive(path: Path) -> bool:
     with _translated(path):
+        if path.exists() and not path.is_file():
+            return False  # a pipe: what was read to tell its kind would be gone
         return bundle_type_of(path.name) is not None or kind_of(path) is not None
 
 
 def _bytes_of(path: Path) -> bytes:
     with _translated(path):
-        return path.read_bytes()
+        return read_input(path, TEXT_LIMIT_BYTES)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
@@ -12,6 +13,11 @@ from towline.model.base import Message
 MemberType = Literal["file", "directory", "symlink"]
 Mark = Literal["bom", "crlf", "setid"]
 _MOST_LINKS = 40  # as Linux has it
+# What is a directory on every Linux host; `..` and so on are those around the unpacked bundle.
+_DIRECTORY = re.compile(
+    r"\.\.(/\.\.){0,2}|/|/(bin|dev|etc|home|lib|opt|proc|root|run|sbin|srv|sys|tmp|usr|var)|"
+    r"/usr/(bin|lib|local|sbin|share|local/bin|local/lib)|/var/(cache|lib|log|spool|tmp)"
+)
 
 
 class Member(Message):
@@ -59,24 +65,70 @@ class Listing(Message):
             return None
         return self.by_path.get(found) if found else Member(path="", type="directory", mode="0755")
 
+    def find_link(self, path: str) -> Member | None:
+        """The member at a path, where the path's last part may be a link that leads nowhere; None: there is none."""
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if name in ("", ".", ".."):
+            return self.find(path)
+        try:
+            return self.by_path.get(posixpath.join(follow(self.by_path, folder), name))
+        except LeavesBundle:
+            return None
+
     def leads_out(self, path: str) -> bool:
-        """Whether a path leads out of the bundle through a symbolic link (or round in a circle)."""
+        """Whether a path leads out of the bundle through a symbolic link."""
         if ".." in relative(path).split("/"):
             return False  # by itself, then
-        try:
-            follow(self.by_path, path)
-        except LeavesBundle:
-            return True
-        return False
+        leaves = self._leaves(path)
+        return leaves is not None and not leaves.is_circle
+
+    def leads_to_directory_outside(self, member: Member) -> bool:
+        """Whether a link leads to what is a directory on every host, outside of the bundle: `/etc`, `../..`."""
+        leaves = self._leaves(member.path)
+        if leaves is None or leaves.is_circle:
+            return False
+        return bool(_DIRECTORY.fullmatch(posixpath.normpath(leaves.rest)))
 
     @cached_property
     def links_out(self) -> tuple[Member, ...]:
-        """The symbolic links that lead out of the bundle, or round in a circle."""
-        return tuple(member for member in self.members if member.type == "symlink" and self.leads_out(member.path))
+        """The symbolic links that lead out of the bundle."""
+        return tuple(member for member in self._links if self.leads_out(member.path))
+
+    @cached_property
+    def links_in_circles(self) -> tuple[Member, ...]:
+        """The symbolic links that lead to each other and nowhere else."""
+        return tuple(link for link in self._links if (leaves := self._leaves(link.path)) and leaves.is_circle)
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """The paths of all members by their last part, in small letters."""
+        found: dict[str, list[str]] = {}
+        for member in self.members:
+            found.setdefault(posixpath.basename(member.path).casefold(), []).append(member.path)
+        return found
+
+    @cached_property
+    def _links(self) -> tuple[Member, ...]:
+        return tuple(member for member in self.members if member.type == "symlink")
+
+    def _leaves(self, path: str) -> LeavesBundle | None:
+        try:
+            follow(self.by_path, path)
+        except LeavesBundle as leaves:
+            return leaves
+        return None
 
 
 class LeavesBundle(Exception):
-    """A path that leads out of the bundle, or round in a circle."""
+    """A path that leads out of the bundle, or round in a circle.
+
+    `rest` is where it leads outside, absolute or from the top of the unpacked bundle (`..`).
+    """
+
+    def __init__(self, path: str, rest: str = "", *, is_circle: bool = False) -> None:
+        super().__init__(path)
+        self.rest = rest
+        self.is_circle = is_circle
 
 
 def follow(members: Mapping[str, Member], path: str) -> str:
@@ -92,7 +144,7 @@ def follow(members: Mapping[str, Member], path: str) -> str:
             continue
         if part == "..":
             if not at:
-                raise LeavesBundle(path)
+                raise LeavesBundle(path, "/".join(["..", *todo[::-1]]))
             at = posixpath.dirname(at)
             continue
         member = members.get(posixpath.join(at, part))
@@ -100,8 +152,10 @@ def follow(members: Mapping[str, Member], path: str) -> str:
             at = posixpath.join(at, part)
             continue
         links += 1
-        if links > _MOST_LINKS or member.target.startswith("/"):
-            raise LeavesBundle(path)
+        if links > _MOST_LINKS:
+            raise LeavesBundle(path, is_circle=True)
+        if member.target.startswith("/"):
+            raise LeavesBundle(path, "/".join([member.target, *todo[::-1]]))
         todo += member.target.split("/")[::-1]
     return at
 

@@ -1,4 +1,4 @@
-"""The plan: an AppSpec compiled on the control side, so that a host needs no YAML. At most 64 KiB as JSON.
+"""The plan: an AppSpec compiled on the control side, so that a host needs no YAML.
 
 Field names are the host protocol's (docs/host-protocol.md); `towline/model/appspec.py` makes it.
 """
@@ -11,7 +11,8 @@ from pydantic import Field
 
 from towline.model.base import Message
 
-PLAN_LIMIT_BYTES = 64 * 1024
+PLAN_LIMIT_BYTES = 4 * 1024 * 1024
+"""As JSON, with defaults, as hosts get it. It lies in the store and goes to hosts; Temporal only knows its key."""
 
 FileExistsBehavior = Literal["DISALLOW", "OVERWRITE", "RETAIN"]
 

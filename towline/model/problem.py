@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from towline.model.visible import visible
+
+MOST_PROBLEMS = 100
+_LONGEST_WORD, _MOST_WORDS = 200, 1000  # comparing takes their product
 
 
 class Severity(StrEnum):
@@ -17,7 +23,10 @@ class Severity(StrEnum):
 
 
 class Problem(BaseModel):
-    """One finding. `line` counts from 1, 0: no line; `key` is a path such as `hooks.AfterInstall[0].timeout`."""
+    """One finding. `line` counts from 1, 0: no line; `key` is a path such as `hooks.AfterInstall[0].timeout`.
+
+    What cannot be seen in a text, or is endless, is made visible and short here, for every reader.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,6 +35,11 @@ class Problem(BaseModel):
     rule: str
     hint: str = ""
     severity: Severity = Severity.ERROR
+
+    @field_validator("key", "rule", "hint")
+    @classmethod
+    def _make_visible(cls, text: str) -> str:
+        return visible(text)
 
     def __str__(self) -> str:
         """`line 12, hooks.AfterInstal: no such event. Did you mean AfterInstall?`"""
@@ -46,7 +60,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zebra", ["BeforeInstall"])
     ''
     """
-    by_folded = {name.casefold(): name for name in known}
+    if len(word) > _LONGEST_WORD:
+        return ""
+    by_folded = {name.casefold(): name for name in itertools.islice(known, _MOST_WORDS)}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     near = near or [name for name in by_folded if name.endswith(f".{word.casefold()}")]
     near = near or _begun(word.casefold(), by_folded)
@@ -62,6 +78,20 @@ def _begun(word: str, known: Iterable[str]) -> list[str]:
 def is_broken(problems: Iterable[Problem]) -> bool:
     """Whether one of them is an error."""
     return any(problem.severity is Severity.ERROR for problem in problems)
+
+
+def bounded(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The first hundred problems by line, errors before warnings where there are more, and how many were left out."""
+    ordered = sorted(problems, key=lambda problem: problem.line)
+    if len(ordered) <= MOST_PROBLEMS:
+        return tuple(ordered)
+    kept = sorted(ordered, key=lambda problem: problem.severity is Severity.WARNING)[:MOST_PROBLEMS]
+    rule = f"{len(ordered) - len(kept)} more problems are not shown"
+    hint, severity = "Mend these first", Severity.ERROR if is_broken(kept) else Severity.WARNING
+    return (
+        *sorted(kept, key=lambda problem: problem.line),
+        Problem(line=0, key="", rule=rule, hint=hint, severity=severity),
+    )
 
 
 def made_strict(problems: Iterable[Problem]) -> tuple[Problem, ...]:

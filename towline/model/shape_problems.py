@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from towline.model.problem import Problem, did_you_mean
+from towline.model.problem import MOST_PROBLEMS, Problem, did_you_mean
 from towline.model.yaml_document import Document, Location, spell
 
 NAME_RULE = "1 to 100 characters of A-Z a-z 0-9 + = , . @ _ -"
@@ -33,11 +33,15 @@ _TYPES = {
 def shape_problems(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
     """One problem per place, in the order of lines."""
     found: dict[str, Problem] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details[:MOST_PROBLEMS]:
         place = _existing(document, detail["loc"], detail["type"])
         key = spell(place)
         rule, hint = _words(detail, model, place)
         found.setdefault(key, Problem(line=document.line(place), key=key, rule=rule, hint=hint))
+    if len(details) > MOST_PROBLEMS:
+        rule = f"{len(details) - MOST_PROBLEMS} more problems are not shown"
+        found[""] = Problem(line=0, key="", rule=rule, hint="Mend these first")
     return sorted(found.values(), key=lambda problem: problem.line)
 
 

@@ -12,12 +12,14 @@ import base64
 import binascii
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from towline.model.problem import Problem, Severity
+from towline.model.yaml_mends import syntax_problem
 
 # libyaml where PyYAML has it, as in its wheels: PyYAML's own scanner refuses tabs that libyaml accepts.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -31,11 +33,12 @@ _DATE = re.compile(r"\d{4}-(?:1[012]|0\d|\d)-(?:[12]\d|3[01]|0\d|\d)", re.ASCII)
 _BASE_60 = re.compile(r"([-+]?[0-9][0-9_]*(?::[0-5]?[0-9]){1,2})(\.[0-9_]*)?")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_,]*)?\.[0-9]*(?:[eE][+-][0-9]+)?")
 _INTEGERS = (
-    (2, re.compile(r"[-+]?0b[01_,]*[01][01_,]*")),
-    (8, re.compile(r"[-+]?0[0-7_,]*[0-7][0-7_,]*")),
+    (2, re.compile(r"[-+]?0b[_,]*[01][01_,]*")),
+    (8, re.compile(r"[-+]?0[_,]*[0-7][0-7_,]*")),
     (10, re.compile(r"[-+]?(?:0|[1-9](?:[0-9]|,[0-9]|_[0-9])*)")),
-    (16, re.compile(r"[-+]?0x[0-9a-fA-F_,]*[0-9a-fA-F][0-9a-fA-F_,]*")),
+    (16, re.compile(r"[-+]?0x[_,]*[0-9a-fA-F][0-9a-fA-F_,]*")),
 )
+_LONGEST_NUMBER = _MOST_PROBLEMS = 1000
 _CONSTANTS = {"~": None, "null": None, "yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _STRING_TAGS = ("!", "!str", "tag:yaml.org,2002:str")
 _REFUSED_TAGS = ("!ruby/", "!struct:", "!map:", "tag:yaml.org,2002:set", "tag:yaml.org,2002:omap", "tag:ruby.yaml.org")
@@ -55,7 +58,14 @@ class Date:
     text: str
 
 
-Value = str | int | float | bool | None | Symbol | Date
+@dataclass(frozen=True)
+class Alias:
+    """A `*name`, which the agent refuses; what it stands for is not looked up."""
+
+    name: str
+
+
+Value = str | int | float | bool | None | Symbol | Date | Alias
 
 
 @dataclass(frozen=True)
@@ -109,12 +119,8 @@ def read_document(text: str) -> Document:
         for event in yaml.parse(text, Loader=_LOADER):
             if not builder.take(event):
                 break
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        builder.problem(mark.line + 1 if mark else 0, f"not YAML: {_reason(error)}", _syntax_hint(error, text, mark))
-        return Document(None, tuple(builder.problems))
     except (yaml.YAMLError, UnicodeError) as error:
-        builder.problem(0, f"not YAML: {' '.join(str(error).split())}", "Save it as plain UTF-8 text")
+        builder.problems.append(syntax_problem(error, text, builder.torn_quote))
         return Document(None, tuple(builder.problems))
     return Document(builder.root, tuple(builder.problems))
 
@@ -127,6 +133,8 @@ def plain_value(text: str) -> Value:
     """
     if not text:
         return None
+    if len(text) > _LONGEST_NUMBER:
+        return text  # no number, date or word that a field of an AppSpec could be
     if _WORD.match(text) or "\n" in text:
         return _CONSTANTS.get(text.lower(), text) if len(text) <= 5 else text
     if _TIME.fullmatch(text) or _DATE.fullmatch(text):
@@ -146,10 +154,7 @@ def _number(text: str) -> Value:
         return float(text.replace(",", "").replace("_", ""))
     for base, form in _INTEGERS:
         if form.fullmatch(text):
-            try:
-                return int(text.replace(",", "").replace("_", ""), base)
-            except ValueError:  # thousands of digits: nothing that a field of an AppSpec could be
-                return text
+            return int(text.replace(",", "").replace("_", ""), base)
     return text
 
 
@@ -168,10 +173,14 @@ class _Builder:
         self.problems: list[Problem] = []
         self._open: list[tuple[int, bool, list[Node]]] = []
         self._has_root = False
+        self._counts: Counter[Severity] = Counter()
+        self.torn_quote = (0, 0)  # first and last line of the last quoted text over several lines
 
     def problem(self, line: int, rule: str, hint: str = "", key: str = "", *, warning: bool = False) -> None:
         severity = Severity.WARNING if warning else Severity.ERROR
-        self.problems.append(Problem(line=line, key=key, rule=rule, hint=hint, severity=severity))
+        self._counts[severity] += 1
+        if self._counts[severity] <= _MOST_PROBLEMS:
+            self.problems.append(Problem(line=line, key=key, rule=rule, hint=hint, severity=severity))
 
     def take(self, event: yaml.Event) -> bool:
         """Takes one event; False where the rest of the text is of no interest to the agent."""
@@ -190,10 +199,13 @@ class _Builder:
             start, is_map, children = self._open.pop()
             self._add(self._entries(start, children) if is_map else Items(start, tuple(children)))
         elif isinstance(event, yaml.ScalarEvent):
+            ends = event.end_mark.line + 1 if event.end_mark else line
+            if event.style in ("'", '"') and ends > line:
+                self.torn_quote = (line, ends)
             self._add(self._scalar(event, line))
         elif isinstance(event, yaml.AliasEvent):
             self.problem(line, f"alias *{event.anchor} is refused by the agent", "Write the value out")
-            self._add(Scalar(line, None, f"*{event.anchor}", True))
+            self._add(Scalar(line, Alias(str(event.anchor)), f"*{event.anchor}", True))
         return True
 
     def _add(self, node: Node) -> None:
@@ -246,19 +258,3 @@ def _decoded(text: str) -> str:
         return base64.b64decode(text).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return ""
-
-
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    return " ".join(part for part in (error.problem, error.context) if part)
-
-
-def _syntax_hint(error: yaml.MarkedYAMLError, text: str, mark: Any) -> str:
-    lines = text.splitlines()
-    line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "Indent with blanks, not with tabs"
-    if re.search(r":\s+\*|-\s+\*", line):
-        return 'Put the star in quotes: "**"'
-    if error.problem and "mapping values" in error.problem:
-        return "Put a value that has ': ' in it in quotes, and check the indentation"
-    return "Check indentation and quotes"

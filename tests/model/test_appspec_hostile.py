@@ -1,0 +1,94 @@
+"""No archive and no AppSpec decides how long a worker is busy: no recursion, no powers, no squares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from towline.model import install_preview
+from towline.model.appspec import parse_appspec
+from towline.model.appspec_lint import lint_bundle
+from towline.model.glob import glob_matches
+from towline.model.listing import Listing, Member
+from towline.model.problem import Problem, bounded
+from towline.model.yaml_nodes import plain_value
+
+TOP = "version: 0.0\nos: linux\nfiles:\n  - {source: /, destination: /srv}\n"
+
+
+def _problems(text: str, members: list[Member]) -> list[Problem]:
+    return lint_bundle(parse_appspec(text), Listing(members=tuple(sorted(members, key=lambda one: one.path))))
+
+
+def _directories(names: list[str]) -> list[Member]:
+    return [Member(path="/".join(names[: depth + 1]), type="directory") for depth in range(len(names))]
+
+
+def test_a_thousand_nested_directories_are_walked_through() -> None:
+    assert _problems(TOP, [*_directories(["d"] * 1900), Member(path="x", type="file")]) == []
+
+
+def test_links_that_multiply_directories_end_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install_preview, "MOST_STEPS", 20_000)
+    members = [Member(path="d40", type="directory"), Member(path="d40/x", type="file")]
+    for level in range(40):
+        members.append(Member(path=f"d{level}", type="directory"))
+        members += [
+            Member(path=f"d{level}/{side}", type="symlink", target=f"../d{level + 1}") for side in ("left", "right")
+        ]
+    assert any("files would be installed" in problem.rule for problem in _problems(TOP, members))
+
+
+def test_very_many_permissions_of_very_many_files_are_not_all_compared() -> None:
+    members = [Member(path=f"f{number}", type="file") for number in range(20_000)]
+    text = TOP + "permissions:\n" + "".join(f"- {{object: /srv, pattern: x{number}}}\n" for number in range(2000))
+    assert any("too many permissions" in problem.rule for problem in _problems(text, members))
+
+
+def test_very_many_problems_are_counted() -> None:
+    text = "version: 0.0\nos: linux\nhooks:\n  AfterInstall:\n" + "    - {timeout: x}\n" * 5000
+    told = bounded(parse_appspec(text).problems)
+    assert len(told) == 101
+    assert told[-1].rule.endswith("more problems are not shown")
+    text = "version: 0.0\nos: linux\n" + "a: *b\n" * 50_000
+    assert len(parse_appspec(text).problems) < 3000
+
+
+def _seconds(work: Callable[[str], object], text: str) -> float:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work(text)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _as_value(text: str) -> object:
+    return parse_appspec(f"version: 0.0\nos: linux\nhooks: {{AfterInstall: [{{location: a, timeout: {text}}}]}}\n")
+
+
+@pytest.mark.parametrize("unit", ["0b0", "0x_", "1:", "1_", "00", "1.", "$a", "%a", "`a", "${", "a ", "-", "\\", "_A_"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        plain_value,
+        _as_value,
+        lambda text: parse_appspec(f"version: 0.0\nos: linux\nfiles:\n- source: '{text}x'\n  destination: '/{text}'\n"),
+        lambda text: parse_appspec(f"version: 0.0\nos: linux\npermissions:\n- object: /x\n  mode: '{text}'\n"),
+        lambda text: parse_appspec(f"{text}: x\n  y: [\n"),
+    ],
+    ids=["word", "timeout", "paths", "mode", "syntax error"],
+)
+def test_reading_takes_time_in_proportion_to_length(work: Callable[[str], object], unit: str) -> None:
+    short, long = _seconds(work, unit * 4000), _seconds(work, unit * 32_000)
+    assert long < 0.005 or long / short < 32, "8 times as long a text: 8 if it is linear, 64 if it is quadratic"
+
+
+def test_globs_take_time_in_proportion_to_length() -> None:
+    def match(name: str) -> bool:
+        return glob_matches(name, "*a" * 100 + "*b")
+
+    short, long = _seconds(match, "a" * 20_000), _seconds(match, "a" * 160_000)
+    assert long < 0.005 or long / short < 32
