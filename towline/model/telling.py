@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from towline.model.causes import by_cause, failure_of
 from towline.model.messages import DeploymentView, InstanceOutcome, Progress
-from towline.model.status import DeploymentStatus, Outcome
+from towline.model.status import DeploymentStatus
 from towline.model.view import label_of
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
@@ -77,7 +78,7 @@ def summary(view: DeploymentView) -> str:
         lines += ["", _escape(message)]
     if progress.phase == "ended" and (fate := fate_of_fleet(view)):
         lines += ["", f"**{_escape(fate)}**"]
-    causes = _by_cause(progress.failures, tail=10)
+    causes = by_cause(progress.failures, failure_of)
     for first, *others in causes[:3]:
         lines += ["", f"- {_escape(failure_line(first))}"]
         if first.log_tail:
@@ -165,7 +166,7 @@ def failure_line(outcome: InstanceOutcome) -> str:
 
 def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
     """Failures for people, each with the last lines of its log; those of one cause together."""
-    alike = _by_cause(failures, tail)
+    alike = by_cause(failures, failure_of)
     lines: list[str] = []
     for together in alike[:told]:
         lines.append(failure_line(together[0]))
@@ -177,19 +178,6 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
     if len(alike) > told:
         lines.append(f"…and {len(alike) - told} other causes")
     return lines
-
-
-def _by_cause(failures: Sequence[InstanceOutcome], tail: int) -> list[list[InstanceOutcome]]:
-    """Failures grouped by what failed, how, and the last `tail` lines that it wrote; in the order of the first ones."""
-    alike: dict[tuple[str, ...], list[InstanceOutcome]] = {}
-    for failure in failures:
-        end = last_lines(failure.log_tail, tail)
-        message = failure.message
-        if failure.outcome is Outcome.UNREACHABLE and failure.fault:  # else each host has its own, with its address
-            message = f"{failure.fault.code} {failure.was_touched}"
-        cause = (failure.outcome, failure.failed_event, failure.script, message, end)
-        alike.setdefault(cause, []).append(failure)
-    return list(alike.values())
 
 
 def counts(info: Mapping[str, Any], progress: Progress) -> str:
