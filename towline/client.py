@@ -43,7 +43,7 @@ from towline.model import names
 from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
 from towline.model.revision import shortened
 from towline.model.status import DeploymentStatus
-from towline.model.telling import steering_page
+from towline.model.web_ui import steering_page
 from towline.settings import Settings, read_settings
 from towline.temporal import asking, connect_temporal, is_absent, is_no_worker
 
@@ -363,7 +363,7 @@ def fingerprint(request: DeployRequest) -> str:
 
 
 def _summary(request: DeployRequest) -> str:
-    what = f"takes back {request.undo.deployment_id}" if request.undo else "no revision"
+    what = names.rollback_label(request.undo.deployment_id) if request.undo else "no revision"
     if request.revision:
         what = shortened(request.revision.label)
     return f"{request.application_name}/{request.deployment_group_name} · {what}"

@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from towline import errors
 from towline.model import names
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
+from towline.model.rollout import slots_in_use
 from towline.model.status import Creator, Outcome, TargetStatus
 from towline.model.telling import why
 from towline.temporal import asking, is_absent
@@ -158,14 +159,17 @@ def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
         "Ready": 0,
     }
     overview["Pending"] = max(0, progress.total - sum(overview.values()))
-    # A failed instance keeps its slot, except in a rollback, where a failure stops nothing.
-    kept = 0 if view.info.get("creator") == Creator.ROLLBACK else overview["Failed"]
     newer = progress.model_copy(
         update={
             "in_flight": flying[:10],
             "in_flight_count": len(flying),
             "waiting": overview["Pending"],
-            "slots_in_use": min(progress.slots, len(flying) + kept) if progress.slots else 0,
+            "slots_in_use": slots_in_use(
+                progress.slots,
+                len(flying),
+                overview["Failed"],
+                tolerates_failures=view.info.get("creator") == Creator.ROLLBACK,
+            ),
         }
     )
     newer = newer.model_copy(update={"text": why(newer)})

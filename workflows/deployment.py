@@ -240,17 +240,17 @@ class Deployment:
             failed=tuple(name for name in ledger.touched if name in set(ledger.failed_names)),
             slots=ledger.slots,
         )
-        ours, theirs = rollback_messages(ledger.deployment_id, self._child)
+        ours, _ = rollback_messages(ledger.deployment_id, self._child)
         ledger.rolls_back_by(self._child, ours)
         request = DeployRequest(
             application_name=self._group.application_name,
             deployment_group_name=self._group.deployment_group_name,
             deployment_config_name=self._config.deployment_config_name,
-            description=theirs[:256],
+            description=names.rollback_label(ledger.deployment_id).capitalize(),
             undo=undo,
         )
         try:
-            await workflow.execute_child_workflow(
+            view: DeploymentView = await workflow.execute_child_workflow(
                 names.DEPLOYMENT,
                 request.model_dump(mode="json", by_alias=True, exclude_none=True),
                 id=self._child,
@@ -258,9 +258,9 @@ class Deployment:
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 task_timeout=names.TASK_TIMEOUT,
                 result_type=DeploymentView,
-                static_summary=f"takes back {ledger.deployment_id}",
+                static_summary=names.rollback_label(ledger.deployment_id),
             )
-            ledger.is_whole = True
+            ledger.take_rollback(view)
         except ChildWorkflowError as error:
             ledger.take_owed(error)
         await self._record()

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
+    from towline.model.ending import end_message
     from towline.model.messages import (
         DeploymentRecord,
         DeploymentView,
@@ -24,15 +25,18 @@ with workflow.unsafe.imports_passed_through():
         InstanceOutcome,
         PauseAnswer,
         Progress,
+        RollbackEnd,
         ShardOutcome,
         StopRequest,
         TurnAnswer,
     )
     from towline.model.revision import ResolvedRevision, shortened
-    from towline.model.rollout import Rollout, ShardBook
+    from towline.model.rollout import Rollout, ShardBook, slots_in_use
+    from towline.model.selection import described
     from towline.model.status import Creator, DeploymentStatus, Outcome
-    from towline.model.telling import end_message, held_text, summary, why
+    from towline.model.telling import held_text, why
     from towline.model.view import deployment_info, rollback_messages
+    from towline.model.web_ui import summary
     from towline.model.window import FAILURES
     from towline.model.zones import Stage
 
@@ -69,6 +73,7 @@ class Ledger:
         self._error = ("", "")
         self._child = ""
         self._rollback_message = ""
+        self._rollback: RollbackEnd | None = None
         self._warnings: list[str] = []
         self._created = workflow.info().start_time
         self._started: datetime | None = None
@@ -79,11 +84,14 @@ class Ledger:
     def take_request(self, request: DeployRequest) -> None:
         """The request was read."""
         self.request = request
+        pairs = [
+            (names.SEARCH_APPLICATION, request.application_name),
+            (names.SEARCH_GROUP, request.deployment_group_name),
+        ]
         if request.undo:
             _, self._rollback_message = rollback_messages(request.undo.deployment_id, self.deployment_id)
-        self._upsert(
-            (names.SEARCH_APPLICATION, request.application_name), (names.SEARCH_GROUP, request.deployment_group_name)
-        )
+            pairs.append((names.SEARCH_REVISION, names.rollback_label(request.undo.deployment_id)))
+        self._upsert(*pairs)
         self.publish()
 
     def take_group(self, facts: GroupFacts) -> None:
@@ -144,6 +152,7 @@ class Ledger:
         self._completed = workflow.now()
         if self.request and self.request.undo:
             self.owed = tuple(name for name in self._names if name not in self._succeeded_names)
+        self.phase = "record"
         self._set_status(status)
         self.publish()
 
@@ -152,14 +161,33 @@ class Ledger:
         self._child, self._rollback_message = child, message
         self.publish()
 
+    def take_rollback(self, view: DeploymentView) -> None:
+        """The rollback has brought every instance back."""
+        self.is_whole = True
+        self._rollback = self._end_of_rollback(view)
+        self.publish()
+
     def take_owed(self, error: ChildWorkflowError) -> None:
         """A compensation did not bring everything back: its view tells what is owed."""
-        view = error.cause.details[0] if isinstance(error.cause, ApplicationError) and error.cause.details else None
-        if view:
-            self.owed = DeploymentView.model_validate(view).progress.owed
+        told = error.cause.details[0] if isinstance(error.cause, ApplicationError) and error.cause.details else None
+        if told:
+            view = DeploymentView.model_validate(told)
+            self.owed = view.progress.owed
+            self._rollback = self._end_of_rollback(view)
         else:  # it was ended from outside and could not tell
             self.owed = self.touched
+            self._rollback = RollbackEnd(deployment_id=self._child, status=DeploymentStatus.STOPPED)
         self.publish()
+
+    def _end_of_rollback(self, view: DeploymentView) -> RollbackEnd:
+        info = view.info
+        return RollbackEnd(
+            deployment_id=self._child,
+            status=DeploymentStatus(info.get("status", DeploymentStatus.FAILED)),
+            complete_time=info.get("completeTime", ""),
+            succeeded=(info.get("deploymentOverview") or {}).get("Succeeded", 0),
+            total=view.progress.total,
+        )
 
     # ── what it tells ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -307,7 +335,9 @@ class Ledger:
             phase=self.phase,
             total=len(self.fleet.members),
             slots=self.slots,
-            slots_in_use=self._in_flight + failed,
+            slots_in_use=slots_in_use(
+                self.slots, self._in_flight, failed, tolerates_failures=bool(self.request and self.request.undo)
+            ),
             in_flight=flying,
             in_flight_count=self._in_flight,
             waiting=overview.get("Pending", 0),
@@ -327,6 +357,8 @@ class Ledger:
             failures=self._failures(),
             warnings=tuple(self._warnings[:NAMED]),
             report=self.report,
+            rollback=self._rollback,
+            selects=described(self.group.group) if self.group and not self.fleet.members else "",
         )
 
     @property
@@ -362,8 +394,14 @@ class Ledger:
 
     def _set_status(self, status: DeploymentStatus) -> None:
         if status is not self.status or self.phase == "check":
-            self._upsert((names.SEARCH_STATUS, status.value))
+            self._upsert((names.SEARCH_STATUS, status.value), *self._revision_asked_for(status))
         self.status = status
+
+    def _revision_asked_for(self, status: DeploymentStatus) -> list[tuple[str, str]]:
+        """At the end, of a revision that could not be used. One asked for in no group of ours has none in lists."""
+        is_unread = status.is_final and self.group is not None and self.revision is None
+        location = self.request.revision if self.request and is_unread else None
+        return [(names.SEARCH_REVISION, shortened(location.label))] if location else []
 
     @staticmethod
     def _upsert(*pairs: tuple[str, str]) -> None:

@@ -13,7 +13,6 @@ from towline.cli.screen import Screen
 from towline.live import Live, in_rollout_order, refined
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
 from towline.model.status import Outcome, TargetStatus
-from towline.model.view import rollback_messages
 
 NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
 START = "2025-01-01T10:00:00+00:00"
@@ -119,7 +118,7 @@ def drawn(live: dict[str, Live], height: int = 30, **progress: object) -> str:
 def test_the_table_shows_each_instance() -> None:
     shown = drawn(FLEET, in_flight=("web-03",), slots_in_use=2)
     assert "shop/web" in shown
-    assert "waits for web-03; 2 of 2 slots in use" in shown
+    assert "in flight: web-03; 2 of 2 slots in use" in shown
     for words in ("web-01", "succeeded", "exit code 3", "scripts/after.sh", "waiting"):
         assert words in shown
 
@@ -141,8 +140,8 @@ def test_a_fleet_higher_than_the_screen_is_summarised() -> None:
 
 
 def test_status_says_why_and_shows_each_instance() -> None:
-    text = "\n".join(render.status_lines(view(text="waits for web-03; 2 of 2 slots in use"), FLEET, NOW))
-    assert "waits for web-03; 2 of 2 slots in use" in text
+    text = "\n".join(render.status_lines(view(text="in flight: web-03; 2 of 2 slots in use"), FLEET, NOW))
+    assert "in flight: web-03; 2 of 2 slots in use" in text
     assert "1 of 4 succeeded, 1 failed, 1 in flight, 1 waiting" in text
     assert "web-03  in progress  AfterInstall  5.0 s  scripts/after.sh" in text
 
@@ -152,12 +151,12 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
         instance="web-02", outcome=Outcome.FAILED, failed_event="AfterInstall", script="a.sh", log_tail="x\ndisk full\n"
     )
     ending = view("Failed", phase="ended", failures=(failure,), owed=("web-02",), report="/s/report.html")
-    ending.info["rollbackInfo"] = {"rollbackMessage": rollback_messages("d-1", "d-2")[0]}
+    ending.info["rollbackInfo"] = {"rollbackDeploymentId": "d-2", "rollbackMessage": "CodeDeploy's sentence"}
     text = "\n".join(render.ending_lines(ending))
     for words in (
         "web-02: AfterInstall failed in a.sh",
         "    disk full",
-        "DeploymentId d-2",
+        "Rollback d-2 has begun",
         "Owed, to be seen to",
         "/s/report.html",
     ):
@@ -167,7 +166,7 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
 def test_the_shards_know_better_than_the_deployment() -> None:
     newer = refined(view(in_flight=("web-01",), slots_in_use=1), FLEET)
     assert newer.progress.in_flight == ("web-03",)
-    assert newer.progress.text == "waits for web-03; 2 of 2 slots in use, 1 kept by failed instances"
+    assert newer.progress.text == "in flight: web-03; 2 of 2 slots in use, 1 kept by failed instances"
     assert newer.info["deploymentOverview"]["Pending"] == 1
 
 

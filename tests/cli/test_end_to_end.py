@@ -288,7 +288,7 @@ def test_names_that_nobody_declared_exit_2(site: Site) -> None:
 def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     site.declare("slow", count=3, config="OneAtATime", seconds=60)
     process = site.start("deploy", "shop", "slow", "--revision", site.bundle("v1"), "--id", "d-SLOW")
-    until(lambda: "waits for slow-" in site.run("status", "d-SLOW").out)
+    until(lambda: "in flight: slow-" in site.run("status", "d-SLOW").out)
     paused = site.run("pause", "d-SLOW")
     assert paused.status == 0
     assert "slow-1" in site.run("status", "shop/slow").out
@@ -321,7 +321,7 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
 def test_the_status_of_an_open_deployment_has_every_instance(site: Site) -> None:
     site.declare("many", count=300, config="OneAtATime", seconds=60)  # more than a shard holds
     site.run("deploy", "shop", "many", "--revision", site.bundle("v1"), "--id", "d-MANY", "--detach")
-    until(lambda: "waits for many-1;" in site.run("status", "d-MANY").out)
+    until(lambda: "in flight: many-1;" in site.run("status", "d-MANY").out)
     targets = [
         one["instanceTarget"] for one in json.loads(site.run("status", "d-MANY", "--json").out)["deploymentTargets"]
     ]
@@ -469,7 +469,7 @@ def test_temporal_that_goes_away_is_told_in_words_alone(site: Site, tmp_path: Pa
     watcher = other.start(
         "deploy", "shop", "gone", "--revision", other.bundle("v1"), "--id", "d-GONE", "--patience", "1"
     )
-    until(lambda: "waits for gone-1" in other.run("status", "d-GONE").out)
+    until(lambda: "in flight: gone-1" in other.run("status", "d-GONE").out)
     up.send_signal(signal.SIGTERM)
     up.communicate(timeout=60)
     _, err = watcher.communicate(timeout=60)

@@ -198,7 +198,7 @@ def test_an_undo_names_run_slots_and_who_failed() -> None:
     asked = undo_request(DeploymentView(info=info, progress=Progress(slots=3)), "d-1", "run-1", "d-2")
     assert asked.undo and (asked.undo.deployment_id, asked.undo.run_id, asked.undo.slots) == ("d-1", "run-1", 3)
     assert asked.deployment_config_name == "three"
-    assert asked.description == "Deployment d-2 is triggered to roll back deployment d-1."
+    assert asked.description == "Rollback of d-1"
 
 
 def test_durations_and_times_for_people() -> None:

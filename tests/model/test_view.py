@@ -2,6 +2,7 @@
 
 import pytest
 
+from towline.model.ending import end_message, fate_of_fleet
 from towline.model.messages import (
     DeploymentView,
     DeployRequest,
@@ -14,8 +15,9 @@ from towline.model.messages import (
 )
 from towline.model.revision import RevisionLocation
 from towline.model.status import Creator, DeploymentStatus, Outcome
-from towline.model.telling import counts, end_message, failure_lines, fate_of_fleet, steering_page, summary, why
+from towline.model.telling import counts, failure_lines, why
 from towline.model.view import deployment_info, document, ended_target, live_target, plain_target, rollback_messages
+from towline.model.web_ui import steering_page, summary
 
 REQUEST = DeployRequest(
     application_name="shop",
@@ -40,14 +42,14 @@ REASONS = [
     (
         "slots",
         Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=3),
-        "waits for web-07; 3 of 4 slots in use, 2 kept by failed instances",
+        "in flight: web-07; 3 of 4 slots in use, 2 kept by failed instances",
     ),
     (
         "many in flight",
         Progress(
             phase="roll out", in_flight=tuple("abcdefghij"), in_flight_count=40, slots=50, slots_in_use=40, waiting=9
         ),
-        "waits for a, b, c and 37 more; 40 of 50 slots in use",
+        "in flight: a, b, c and 37 more; 40 of 50 slots in use",
     ),
     (
         "pausing",
@@ -224,7 +226,7 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
 
 def test_the_summary_of_a_rollback_names_what_it_takes_back() -> None:
     info = {"status": "InProgress", "rollbackInfo": {"rollbackTriggeringDeploymentId": "d-1"}}
-    assert "· InProgress · takes back `d-1`" in summary(DeploymentView(info=info, progress=Progress()))
+    assert "· InProgress · `rollback of d-1`" in summary(DeploymentView(info=info, progress=Progress()))
 
 
 def test_the_page_that_does_not_change_says_how_to_steer() -> None:

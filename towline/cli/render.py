@@ -11,10 +11,11 @@ import click
 
 from towline.cli.say import has_colour
 from towline.live import Live
+from towline.model.ending import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
 from towline.model.messages import DeploymentView, Progress
 from towline.model.status import ErrorCode, Outcome, TargetStatus
-from towline.model.telling import counts, failure_lines, fate_of_fleet, printable, why
-from towline.model.view import label_of
+from towline.model.telling import counts, failure_lines, printable, why
+from towline.model.view import subject_of
 
 COLOURS = {
     "Succeeded": "green",
@@ -39,7 +40,7 @@ def headline(view: DeploymentView) -> str:
     info = view.info
     where = f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}"
     parts = [info.get("deploymentId", ""), where, coloured(info.get("status", ""))]
-    return "  ".join(part for part in (*parts, label_of(info.get("revision"))) if part)
+    return "  ".join(part for part in (*parts, subject_of(info)) if part)
 
 
 def reason(view: DeploymentView) -> str:
@@ -76,13 +77,13 @@ def ending_lines(view: DeploymentView) -> list[str]:
     info, progress = view.info, view.progress
     lines = []
     if error := info.get("errorInformation"):
-        lines.append(f"{error.get('code', '')}: {printable(error.get('message', ''))}  {hint(view)}".rstrip())
+        lines.append(f"{error.get('code', '')}: {why_it_ended(view)}  {hint(view)}".rstrip())
     lines += failure_lines(progress.failures)
-    if progress.failures:
+    if any(failure.was_touched or failure.log_tail for failure in progress.failures):  # else there is no log
         lines.append(f"all of what they wrote: towline logs {info.get('deploymentId', '')} --failed")
-    message = (info.get("rollbackInfo") or {}).get("rollbackMessage")
-    if message and message != info.get("description"):
-        lines.append(message)
+    lines += ways_out(view)
+    if sentence := rollback_sentence(view):
+        lines.append(sentence)
     if fate := fate_of_fleet(view):
         lines.append(fate)
     lines += [f"warning: {printable(warning)}" for warning in progress.warnings]

@@ -15,9 +15,10 @@ from towline.cli.say import say
 from towline.client import new_deployment_id
 from towline.memory import read_memory
 from towline.model.messages import DeploymentView, DeployRequest, Undo
+from towline.model.names import rollback_label
 from towline.model.status import Creator
 from towline.model.telling import names
-from towline.model.view import label_of, rollback_messages
+from towline.model.view import label_of
 from towline.who import who
 
 
@@ -114,7 +115,7 @@ def undo_request(view: DeploymentView, deployment_id: str, run_id: str, new_id: 
         application_name=info["applicationName"],
         deployment_group_name=info["deploymentGroupName"],
         deployment_config_name=info.get("deploymentConfigName"),
-        description=rollback_messages(deployment_id, new_id)[1],
+        description=rollback_label(deployment_id).capitalize(),
         undo=undo,
         requested_by=asking.name,
         requested_from=asking.run,

@@ -16,7 +16,7 @@ from towline.live import Live
 from towline.model.messages import DeploymentView
 from towline.model.status import Outcome, TargetStatus
 from towline.model.telling import counts
-from towline.model.view import label_of
+from towline.model.view import subject_of
 
 ABOVE = 7
 """Lines that the header takes."""
@@ -71,7 +71,7 @@ def _header(view: DeploymentView) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold")
     text.append(f"  {info.get('status', '')}", render.COLOURS.get(info.get("status", ""), "bold"))
-    text.append(f"  {label_of(info.get('revision')) or 'rollback'}")
+    text.append(f"  {subject_of(info)}")
     text.append(f"  {info.get('deploymentConfigName', '')}  {info.get('deploymentId', '')}", "dim")
     return text
 

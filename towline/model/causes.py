@@ -9,12 +9,12 @@ statuses, line numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from towline.model.messages import InstanceOutcome
-from towline.model.status import Outcome
+from towline.model.status import Outcome, TargetStatus
 
 LAST_LINES = 5
 """Lines at the end of a log that count: above them lies what went well."""
@@ -68,6 +68,44 @@ def by_cause(items: Iterable[Item], failure: Callable[[Item], Failure]) -> list[
     return list(alike.values())
 
 
+def causes_of(targets: Iterable[Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Why instances failed, as JSON, what hit most of them first: InstanceTargets, with what is known besides by name.
+
+    Of an instance that a rollback took back since, this tells how the deployment itself ended on it.
+    """
+    failed = [
+        (target["targetId"], _failure_of_target(target, extras.get(target["targetId"], {})))
+        for target in targets
+        if target.get("status") == TargetStatus.FAILED
+    ]
+    together = by_cause(failed, lambda item: item[1])
+    return [
+        {
+            "instances": [name for name, _ in alike],
+            "outcome": alike[0][1].outcome,
+            "event": alike[0][1].event,
+            "script": alike[0][1].script,
+            "message": alike[0][1].message,
+            "logTail": alike[0][1].log,
+        }
+        for alike in sorted(together, key=len, reverse=True)
+    ]
+
+
+def _failure_of_target(target: Mapping[str, Any], extra: Mapping[str, Any]) -> Failure:
+    events: Iterable[Mapping[str, Any]] = target.get("lifecycleEvents", ())
+    event = next((event for event in events if event.get("status") == TargetStatus.FAILED), {})
+    told = event.get("diagnostics", {})
+    return Failure(
+        outcome=extra.get("outcomeBeforeRollback") or extra.get("outcome") or str(target.get("status", "")).lower(),
+        event=event.get("lifecycleEventName", ""),
+        script=told.get("scriptName", ""),
+        message=extra.get("fault") or told.get("message") or extra.get("message", ""),
+        log=told.get("logTail", ""),
+        own_names=(str(target["targetId"]), str(extra.get("address", "")).partition(":")[0]),
+    )
+
+
 def normalized(text: str, own_names: Iterable[str] = ()) -> str:
     """A text without what differs from host to host. Linear time.
 
@@ -103,7 +141,7 @@ _DIFFERS = re.compile(
     r"|(?P<deployment>\bd-[0-9A-Z]{9}\b)"
     r"|(?P<TEMPORARY>\btmp\.?[A-Za-z0-9_]{6,})"
     r"|(?P<hex>\b0[xX][0-9a-fA-F]+\b|\b(?=[a-f]{0,64}[0-9])[0-9a-f]{7,}\b)"
-    r"|(?P<number>(?<![\w.])\d+(?:[.,:]\d+)*(?:(?!\w)|(?=(?:ms|[smhB%]|[kKMG]i?B?)\b)))"
+    r"|(?P<number>(?<![\w.])\d+(?:[.,:]\d+){0,8}(?:(?!\w)|(?=(?:ms|[smhB%]|[kKMG]i?B?)\b)))"
 )
 
 

@@ -505,11 +505,21 @@ class ReportWritten(Message):
 # ── the view ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class RollbackEnd(Message):
+    """How the rollback of a deployment ended; times are ISO 8601. `total` 0: it was ended from outside."""
+
+    deployment_id: str
+    status: DeploymentStatus
+    complete_time: str = ""
+    succeeded: int = 0
+    total: int = 0
+
+
 class Progress(Message):
     """Ours: why a rollout is where it is. Part of `status --json` as `progress`, in camelCase there."""
 
     phase: str = "check"  # check, turn, plan, roll out, compensate, record, ended
-    text: str = ""  # one sentence: "waits for web-07; 3 of 4 slots in use"
+    text: str = ""  # one sentence: "in flight: web-07; 3 of 4 slots in use"
     total: int = 0
     slots: int = 0
     slots_in_use: int = 0
@@ -532,6 +542,8 @@ class Progress(Message):
     failures: tuple[InstanceOutcome, ...] = ()
     warnings: tuple[str, ...] = ()
     report: str = ""
+    rollback: RollbackEnd | None = None
+    selects: str = ""  # which instances the group selects, where it selects none
 
 
 class DeploymentView(Message):

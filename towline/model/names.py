@@ -36,6 +36,8 @@ TASK_TIMEOUT = timedelta(seconds=5)
 DEPLOYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a deployment id looks like; checked here and on every host, since it becomes a path."""
 
+ROLLBACK_OF = "rollback of "
+
 CATALOGUE_PARTS = 4
 """For good: the part of a record is told by its key. Few, since each deployment asks every part for its instances; four
 hold more instances than one deployment can carry."""
@@ -49,6 +51,15 @@ def local_task_queue(host: str) -> str:
 def group_workflow_id(group_id: str) -> str:
     """The id of the workflow that holds a deployment group's turn."""
     return f"towline-group-{group_id}"
+
+
+def rollback_label(deployment_id: str) -> str:
+    """What a rollback shows in lists where others show their revision.
+
+    >>> rollback_label("d-1")
+    'rollback of d-1'
+    """
+    return f"{ROLLBACK_OF}{deployment_id}"
 
 
 def shard_workflow_id(deployment_id: str, index: int) -> str:

@@ -49,6 +49,8 @@ def entry(report: Mapping[str, Any]) -> dict[str, str]:
         "deploymentGroupName": info.get("deploymentGroupName", ""),
         "status": info.get("status", ""),
         "revision": label_of(info.get("revision")),
+        "rollbackOf": (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId", ""),
+        "errorCode": (info.get("errorInformation") or {}).get("code", ""),
         "createTime": info.get("createTime", ""),
         "completeTime": info.get("completeTime", ""),
         "requestedBy": report.get("progress", {}).get("requestedBy", ""),
@@ -155,9 +157,12 @@ def _extra(outcome: Outcome | None, report: InstanceReport | None) -> dict[str, 
             "endTime": report.end_time,
             "attempts": report.attempts,
             "message": report.outcome.message or (report.outcome.fault.message if report.outcome.fault else ""),
+            "fault": report.outcome.fault.message if report.outcome.fault else "",
             "warnings": list(report.warnings),
         }
     if outcome:
+        if report and outcome in (Outcome.ROLLED_BACK, Outcome.OWED) and report.outcome.outcome is not outcome:
+            extra["outcomeBeforeRollback"] = report.outcome.outcome.value
         extra["outcome"] = outcome.value
     return {key: value for key, value in extra.items() if value not in ("", [])}
 

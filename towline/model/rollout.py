@@ -17,6 +17,17 @@ from towline.model.status import Outcome
 from towline.model.window import FAILURES
 
 
+def slots_in_use(slots: int, in_flight: int, failed: int, *, tolerates_failures: bool) -> int:
+    """How many of the slots are held: by instances in flight, and by failed ones, except in a rollback.
+
+    >>> slots_in_use(4, in_flight=1, failed=2, tolerates_failures=False)
+    3
+    >>> slots_in_use(1, in_flight=1, failed=3, tolerates_failures=True)
+    1
+    """
+    return min(slots, in_flight + (0 if tolerates_failures else failed))
+
+
 class Verdict(Enum):
     """What a rollout is to do next."""
 

@@ -83,3 +83,36 @@ def membership(group: str, after: Iterable[str], before: Iterable[str] | None) -
         lost=tuple(sorted(then - now, key=natural)),
         is_new=before is None,
     )
+
+
+def described(group: DeploymentGroup) -> str:
+    """Which instances a group selects, in words.
+
+    >>> described(DeploymentGroup.model_validate({"applicationName": "a", "deploymentGroupName": "g",
+    ...     "onPremisesInstanceTagFilters": [{"Key": "role", "Value": "web"}], "where": {"zone": "a"}}))
+    'declared instances with role=web; all with zone=a'
+    """
+    declared = _lists(group.on_premises_instance_tag_filters, group.on_premises_tag_set, "on_premises_tag_set_list")
+    on_ec2 = _lists(group.ec2_tag_filters, group.ec2_tag_set, "ec2_tag_set_list")
+    parts = [
+        f"declared instances with {declared}" if declared else "",
+        f"EC2 instances with {on_ec2}" if on_ec2 else "",
+        f"Auto Scaling groups {', '.join(group.auto_scaling_groups)}" if group.auto_scaling_groups else "",
+    ]
+    chosen = ", and ".join(part for part in parts if part) or "nothing, since it has no filter"
+    where = ", ".join(f"{key}={value}" for key, value in sorted(group.where.items()))
+    return f"{chosen}; all with {where}" if where else chosen
+
+
+def _lists(filters: tuple[TagFilter, ...], tag_set: object, name: str) -> str:
+    lists = [one for one in (filters, *getattr(tag_set, name, ())) if one]
+    every = [" or ".join(_shown(tag_filter) for tag_filter in one) for one in lists]
+    return " and ".join(f"({one})" if len(every) > 1 and " or " in one else one for one in every)
+
+
+def _shown(tag_filter: TagFilter) -> str:
+    if tag_filter.type == "KEY_ONLY":
+        return f"the tag {tag_filter.key}"
+    if tag_filter.type == "VALUE_ONLY":
+        return f"any tag of value {tag_filter.value}"
+    return f"{tag_filter.key}={tag_filter.value or ''}"

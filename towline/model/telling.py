@@ -1,7 +1,7 @@
-"""What a deployment comes to in words: why it is where it is, the Web UI's summary, how it ended. Pure.
+"""What a deployment comes to in words: why it is where it is, its counts, its failures. Pure.
 
-What hosts and people wrote is told without control characters, and in Markdown as text: a log must neither steer a
-terminal nor write the page.
+How it ended is told by `ending.py`, the Web UI's page by `web_ui.py`. What hosts and people wrote is told without
+control characters: a log must not steer a terminal.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.model.causes import by_cause, failure_of
-from towline.model.messages import DeploymentView, InstanceOutcome, Progress
-from towline.model.status import DeploymentStatus
-from towline.model.view import label_of
+from towline.model.messages import InstanceOutcome, Progress
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
 
@@ -22,7 +20,7 @@ def why(progress: Progress) -> str:
     """Why the deployment is where it is, in one sentence for people.
 
     >>> why(Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=1))
-    'waits for web-07; 1 of 4 slots in use'
+    'in flight: web-07; 1 of 4 slots in use'
     >>> why(Progress(phase="roll out", in_flight=("web-04", "web-05"), paused="pausing"))
     'pausing, 2 in flight: web-04, web-05'
     >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
@@ -36,14 +34,14 @@ def why(progress: Progress) -> str:
         return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
     if progress.phase == "turn" and progress.behind:
         paused = "paused; " if progress.paused else ""
-        first = f" ({_one_line(progress.behind_by)})" if progress.behind_by else ""
+        first = f" ({one_line(progress.behind_by)})" if progress.behind_by else ""
         more = f" and {len(progress.behind) - 1} more" if len(progress.behind) > 1 else ""
         return f"{paused}waits in the queue behind {progress.behind[0]}{first}{more}"
     if progress.stopping:
         return _with_flight("stopping", progress) or "stopping; nothing is in flight"
     if progress.blocked:
-        hint = f" ({_one_line(progress.blocked.hint)})" if progress.blocked.hint else ""
-        return f"held by a fault on our side: {_one_line(progress.blocked.message)}{hint}"
+        hint = f" ({one_line(progress.blocked.hint)})" if progress.blocked.hint else ""
+        return f"held by a fault on our side: {one_line(progress.blocked.message)}{hint}"
     if progress.paused == "pausing":
         return _with_flight("pausing", progress) or "pausing"
     if progress.paused == "paused":
@@ -60,94 +58,6 @@ def held_text(held: str, application: str, group: str) -> str:
     return f"{held}. See to it, then let the queue go on: towline release {application}/{group}"
 
 
-def summary(view: DeploymentView) -> str:
-    """The Markdown of the Web UI: what it is, how far, why, and what failed with its last lines."""
-    info, progress = view.info, view.progress
-    where = f"{_escape(info.get('applicationName', '?'))} / {_escape(info.get('deploymentGroupName', '?'))}"
-    lines = [
-        f"**{where}** · {info.get('status', '')} · {_what(info)}",
-        "",
-        counts(info, progress),
-    ]
-    if progress.phase != "ended":
-        lines += ["", _escape(progress.text or why(progress))]
-    if error := info.get("errorInformation"):
-        lines += ["", f"**{error.get('code', '')}**: {_escape(_one_line(error.get('message', '')))}"]
-    rollback = info.get("rollbackInfo") or {}
-    if message := rollback.get("rollbackMessage"):
-        lines += ["", _escape(message)]
-    if progress.phase == "ended" and (fate := fate_of_fleet(view)):
-        lines += ["", f"**{_escape(fate)}**"]
-    causes = by_cause(progress.failures, failure_of)
-    for first, *others in causes[:3]:
-        lines += ["", f"- {_escape(failure_line(first))}"]
-        if first.log_tail:
-            lines += ["", _fenced(last_lines(first.log_tail, 10))]
-        if others:
-            lines += ["", _escape(f"the same on {names([other.instance for other in others], named=10)}")]
-    if len(causes) > 3:
-        lines += ["", f"…and {len(causes) - 3} other causes"]
-    if progress.report:
-        lines += ["", f"Report: {_code(progress.report)}"]
-    lines += [f"\n> {_escape(_one_line(warning))}" for warning in progress.warnings[:5]]
-    return "\n".join(lines)
-
-
-def _what(info: Mapping[str, Any]) -> str:
-    """The revision, or the deployment that is taken back."""
-    undone = (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
-    return f"takes back {_code(undone)}" if undone else _code(label_of(info.get("revision")) or "no revision")
-
-
-def steering_page(deployment_id: str, description: str) -> str:
-    """The Markdown of the Web UI that does not change: what it was started for, and how to look and steer."""
-    verbs = {
-        "watch": f"status {deployment_id} --watch",
-        "pause": f"pause {deployment_id}",
-        "stop": f"stop {deployment_id}",
-        "what hooks wrote": f"logs {deployment_id}",
-    }
-    lines = [f"- {what}: {_code('towline ' + command)}" for what, command in verbs.items()]
-    ours = "Temporal's own cancel stops it in order; terminate leaves hosts as they are, and compensates nothing."
-    return "\n".join([*([_escape(_one_line(description)), ""] if description else []), *lines, "", ours])
-
-
-def end_message(view: DeploymentView) -> str:
-    """How it ended, in words: what failed, on which instance, with its last lines, and what became of the fleet."""
-    info, progress = view.info, view.progress
-    error = info.get("errorInformation") or {}
-    head = f"{info.get('status', '')}: {info.get('applicationName', '')}/{info.get('deploymentGroupName', '')}"
-    lines = [f"{head} {info.get('deploymentId', '')}"]
-    if error:
-        lines[0] += f" ({error.get('code', '')}): {error.get('message', '')}"
-    lines += failure_lines(progress.failures)
-    if sentence := (info.get("rollbackInfo") or {}).get("rollbackMessage"):
-        lines.append(sentence)
-    if fate := fate_of_fleet(view):
-        lines.append(fate)
-    return "\n".join(lines)
-
-
-def fate_of_fleet(view: DeploymentView) -> str:
-    """What became of the hosts of a deployment that did not succeed; empty for one that did, or has not ended.
-
-    >>> fate_of_fleet(DeploymentView(info={"status": "Failed"}, progress=Progress(owed=("web-01",))))
-    'Owed, to be seen to by a person: web-01.'
-    """
-    progress = view.progress
-    if progress.owed:
-        return f"Owed, to be seen to by a person: {names(progress.owed, named=10)}."
-    if view.info.get("status") not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
-        return ""
-    if not progress.touched:
-        return "No instance was touched."
-    if progress.is_whole:
-        return "The fleet is whole: every touched instance is back where it was."
-    undo = f"towline rollback {view.info.get('deploymentId', 'ID')}"
-    who = "1 touched instance stays as it is. Take it" if progress.touched == 1 else ""
-    return f"{who or f'{progress.touched} touched instances stay as they are. Take them'} back with: {undo}"
-
-
 def failure_line(outcome: InstanceOutcome) -> str:
     """`web-03: AfterInstall failed in scripts/start.sh: exit 1`.
 
@@ -161,7 +71,7 @@ def failure_line(outcome: InstanceOutcome) -> str:
     if outcome.script:
         what += f" in {outcome.script}"
     message = outcome.message or (outcome.fault.message if outcome.fault else "")
-    return f"{outcome.instance}: {what}" + (f": {_one_line(message)}" if message else "")
+    return f"{outcome.instance}: {what}" + (f": {one_line(message)}" if message else "")
 
 
 def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
@@ -172,7 +82,7 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
         lines.append(failure_line(together[0]))
         lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
         if together[0].fault and together[0].fault.hint:
-            lines.append(f"    {_one_line(together[0].fault.hint)}")
+            lines.append(f"    {one_line(together[0].fault.hint)}")
         if others := [failure.instance for failure in together[1:]]:
             lines.append(f"the same on {names(others, named=10)}")
     if len(alike) > told:
@@ -222,6 +132,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text.replace("\t", "    "))
 
 
+def one_line(text: str) -> str:
+    """Text on one line, printable."""
+    return printable(" ".join(text.split()))
+
+
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -242,10 +157,11 @@ def _why_rolling(progress: Progress) -> str:
     slots = f"{progress.slots_in_use} of {progress.slots} slots in use" if progress.slots else ""
     if kept and slots:
         slots += f", {kept} kept by failed instances"
-    waits = f"waits for {names(progress.in_flight, flying) or f'{flying} in flight'}" if flying else ""
-    if not waits:
-        waits = f"{progress.waiting} to go" if progress.waiting else "about to end"
-    return where + "; ".join(part for part in (waits, slots) if part)
+    named = names(progress.in_flight, flying)
+    work = (f"in flight: {named}" if named else f"{flying} in flight") if flying else ""
+    if not work:
+        work = f"{progress.waiting} to go" if progress.waiting else "about to end"
+    return where + "; ".join(part for part in (work, slots) if part)
 
 
 def _with_flight(word: str, progress: Progress) -> str:
@@ -256,22 +172,3 @@ def _with_flight(word: str, progress: Progress) -> str:
 
 def _flight_count(progress: Progress) -> int:
     return max(progress.in_flight_count, len(progress.in_flight))
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
-
-
-def _escape(text: str) -> str:
-    """Markdown that shows the text as it is, so that a log or a description cannot write the page."""
-    return re.sub(r"([\\`*_\[\]<>#|~!])", r"\\\1", text)
-
-
-def _code(text: str) -> str:
-    return f"`{printable(text).replace('`', chr(39))}`"
-
-
-def _fenced(text: str) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"

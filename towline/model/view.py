@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from towline.model.causes import causes_of
 from towline.model.messages import (
     DeploymentView,
     DeployRequest,
@@ -16,6 +17,7 @@ from towline.model.messages import (
     InstanceReport,
     LifecycleEventRecord,
 )
+from towline.model.names import rollback_label
 from towline.model.revision import RevisionLocation
 from towline.model.status import (
     IN_PLACE_EVENTS,
@@ -201,11 +203,13 @@ def document(
 ) -> dict[str, Any]:
     """What `status --json` prints: the first two in CodeDeploy's shapes, `progress` ours.
 
-    `instances` (ours, by name) is what CodeDeploy's shapes have no place for: outcome, address, note.
+    `instances` (ours, by name) is what CodeDeploy's shapes have no place for: outcome, address, note. `causes` tells
+    why instances failed, each cause once.
     """
     progress = _camel(view.progress.model_dump(mode="json"))
     if instances is not None:
         progress["instances"] = dict(instances)
+        progress["causes"] = causes_of(targets, instances)
     return {
         "deploymentInfo": view.info,
         "deploymentTargets": [
@@ -223,6 +227,12 @@ def label_of(revision: Mapping[str, Any] | None) -> str:
         return RevisionLocation.model_validate(revision).label
     except ValueError:
         return ""
+
+
+def subject_of(info: Mapping[str, Any]) -> str:
+    """What a deployment brings, in lists and headlines: its revision's label, or `rollback of d-1`."""
+    undone = (info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
+    return rollback_label(undone) if undone else label_of(info.get("revision"))
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
