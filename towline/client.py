@@ -308,10 +308,19 @@ class Deployments:
     # ── find ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def list(
-        self, *, application: str = "", group: str = "", status: str = "", prefix: str = "", limit: int = 50
+        self,
+        *,
+        application: str = "",
+        group: str = "",
+        status: str = "",
+        prefix: str = "",
+        limit: int = 50,
+        with_refused: bool = False,
     ) -> list[Listed]:
         """Deployments that Temporal knows, the newest first."""
-        query = visibility_query(application=application, group=group, status=status, prefix=prefix)
+        query = visibility_query(
+            application=application, group=group, status=status, prefix=prefix, with_refused=with_refused
+        )
         found: list[Listed] = []
         with asking("listing deployments"):
             async for execution in self.temporal.list_workflows(query, limit=limit):
@@ -326,7 +335,7 @@ class Deployments:
         description = await self._describe(text) if re.match(names.DEPLOYMENT_ID, text) else None
         if description and description.workflow_type == names.DEPLOYMENT:
             return text
-        found = await self.list(prefix=text) if text else []
+        found = await self.list(prefix=text, with_refused=True) if text else []
         return the_only_one(text, [one.deployment_id for one in found])
 
     async def _describe(self, deployment_id: str) -> WorkflowExecutionDescription | None:

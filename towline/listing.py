@@ -26,6 +26,7 @@ class Listed:
     start_time: str
     close_time: str = ""
     requested_by: str = ""
+    rollback_of: str = ""  # deployment id; then it has no revision of its own
 
     def as_json(self) -> dict[str, str]:
         """By CodeDeploy's names; what is not known is absent."""
@@ -35,6 +36,7 @@ class Listed:
             "deploymentGroupName": self.group,
             "status": self.status,
             "revision": self.revision,
+            "rollbackOf": self.rollback_of,
             "startTime": self.start_time,
             "completeTime": self.close_time,
             "requestedBy": self.requested_by,
@@ -42,14 +44,26 @@ class Listed:
         return {key: value for key, value in shown.items() if value}
 
     @property
+    def subject(self) -> str:
+        """What it brings, for people: the revision, or whose rollback it is."""
+        return names.rollback_label(self.rollback_of) if self.rollback_of else self.revision
+
+    @property
     def is_open(self) -> bool:
         """Whether it may still change."""
         return self.close_time == ""
 
 
-def visibility_query(*, application: str = "", group: str = "", status: str = "", prefix: str = "") -> str:
-    """Temporal's query for deployments. Raises InvalidInput for a text that cannot be searched for."""
+def visibility_query(
+    *, application: str = "", group: str = "", status: str = "", prefix: str = "", with_refused: bool = False
+) -> str:
+    """Temporal's query for deployments. Raises InvalidInput for a text that cannot be searched for.
+
+    Requests that named no group of ours are left out unless `with_refused`: they have ended, and brought nothing.
+    """
     clauses = [f"WorkflowType = '{names.DEPLOYMENT}'"]
+    if not with_refused:
+        clauses.append(f"({names.SEARCH_REVISION} IS NOT NULL OR ExecutionStatus != 'Failed')")
     for attribute, value in (
         (names.SEARCH_APPLICATION, application),
         (names.SEARCH_GROUP, group),
@@ -93,12 +107,15 @@ def listed(execution: Any, requested_by: str = "") -> Listed:
     def value(name: str) -> str:
         return attributes.get(SearchAttributeKey.for_keyword(name)) or ""
 
+    revision = value(names.SEARCH_REVISION)
+    is_rollback = revision.startswith(names.ROLLBACK_OF)
     return Listed(
         deployment_id=execution.id,
         application=value(names.SEARCH_APPLICATION),
         group=value(names.SEARCH_GROUP),
         status=_status(execution.status, value(names.SEARCH_STATUS)),
-        revision=value(names.SEARCH_REVISION),
+        revision="" if is_rollback else revision,
+        rollback_of=revision.removeprefix(names.ROLLBACK_OF) if is_rollback else "",
         start_time=_iso(execution.start_time),
         close_time=_iso(execution.close_time),
         requested_by=requested_by,

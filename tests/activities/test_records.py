@@ -6,13 +6,15 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from activities.records import RecordActivities
 from tests.support.reports import HOSTILE, invented
-from towline.model.messages import instance_key, report_key
+from towline.model.messages import RollbackEnd, instance_key, report_key
 from towline.model.report import merge
+from towline.model.status import DeploymentStatus, Outcome
 from towline.report import render
 from towline.store import open_store
 
@@ -59,9 +61,8 @@ def test_what_a_log_says_is_only_text() -> None:
     page = render(merge(record.model_copy(update={"info": hostile}), reports))
     seen = Tags(page)
     assert not {"script", "img", "iframe", "link", "form", "object", "base"} & set(seen.tags)
-    assert not {name for name in seen.attributes if name.startswith("on")} | (
-        {"style", "src", "href"} & seen.attributes
-    )
+    assert not {name for name in seen.attributes if name.startswith("on")} | ({"style", "src"} & seen.attributes)
+    assert re.findall(r'href="([^"]*)"', page) == ["../d-ROLLBACK1/report.html"]  # the rollback's, beside this one
     assert "no space left on device" in page
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", page)
 
@@ -88,3 +89,51 @@ def test_each_cause_is_told_once_and_the_commonest_first() -> None:
     page = render(merge(record, reports))
     assert "<strong>web-011, web-012</strong>" in page
     assert page.index("web-011, web-012") < page.index("<strong>web-010</strong>")
+
+
+def after_its_rollback(owed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The report of a failed rollout of nine, of which three failed, once its rollback has ended."""
+    record, reports = invented(12, failed=3, skipped=3)
+    back = tuple(name for name in reports if name not in owed)
+    results = {Outcome.ROLLED_BACK: back, Outcome.OWED: owed, Outcome.SKIPPED: record.results[Outcome.SKIPPED]}
+    end = RollbackEnd(
+        deployment_id="d-ROLLBACK1",
+        status=DeploymentStatus.FAILED if owed else DeploymentStatus.SUCCEEDED,
+        complete_time="2025-01-01T10:01:00+00:00",
+        succeeded=len(back),
+        total=9,
+    )
+    progress = {**record.progress, "rollback": end.model_dump(mode="json"), "owed": list(owed), "is_whole": not owed}
+    return merge(record.model_copy(update={"results": results, "progress": progress}), reports)
+
+
+def test_the_page_tells_what_failed_and_what_the_rollback_came_to() -> None:
+    report = after_its_rollback()
+    assert [one["outcome"] for one in report["progress"]["causes"]] == ["failed"]
+    page = render(report)
+    shown = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page[page.index("<main") :]))
+    assert "3 failed 3 skipped then 9 rolled back" in shown
+    assert "Rollback d-ROLLBACK1 Succeeded: 9 of 9 instances are back." in shown
+    assert 'class="pill failed"' in page
+    assert "pill rolled-back" not in page
+    assert "Ended, before its rollback" in shown
+    assert "Rollback ended 2025-01-01 10:01:00 UTC" in shown
+    assert "3 of 12 instances failed, and CodeDeployDefault.HalfAtATime wants 8 to stay healthy" in shown
+
+
+def test_the_page_of_a_rollback_that_left_hosts_owed_names_them() -> None:
+    page = render(after_its_rollback(owed=("web-001",)))
+    assert "Rollback d-ROLLBACK1 Failed: 8 of 9 instances are back." in page
+    assert "Owed, to be seen to by a person: web-001." in page
+
+
+def test_many_causes_do_not_hide_the_timeline() -> None:
+    record, reports = invented(12, failed=0)
+    words = ("apple", "pear", "plum", "fig", "nut", "lemon", "quince", "berry")
+    for name, word in zip(list(reports), words, strict=False):
+        bad = reports[name].events[4].model_copy(update={"status": "Failed", "message": f"no {word} there"})
+        outcome = reports[name].outcome.model_copy(update={"outcome": Outcome.FAILED})
+        reports[name] = reports[name].model_copy(update={"outcome": outcome, "events": (bad,)})
+    results = {Outcome.FAILED: tuple(list(reports)[:8]), Outcome.SUCCEEDED: tuple(list(reports)[8:])}
+    page = render(merge(record.model_copy(update={"results": results}), reports))
+    assert page.index("no plum there") < page.index("5 other causes") < page.index("no fig there")

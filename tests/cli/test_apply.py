@@ -24,7 +24,7 @@ import towline
 from tests.support.temporal import TemporalServer, running_worker
 from towline.catalogue import Catalogue, CatalogueConflict
 from towline.cli.applying import Apply, apply
-from towline.cli.instance_table import plain_lines, read_rows
+from towline.cli.instance_table import read_rows, table_lines
 from towline.errors import Conflict, InvalidManifest, NotFound
 from towline.model import names
 from towline.model.catalogue import Change
@@ -295,7 +295,7 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
         task_queue=names.TASK_QUEUE,
         task_timeout=timedelta(seconds=5),
     )
-    lines = [line.split("  ") for line in plain_lines(await read_rows(client))]
+    lines = [line.split("  ") for line in table_lines(await read_rows(client))]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table[1:] == [
         ["gone-1", "shop/production", "owed", "s3://b/app.tgz", "d-1", "owed, no longer in the group"],

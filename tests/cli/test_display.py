@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
 from towline.cli import render
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
 from towline.live import Live, in_rollout_order, refined
+from towline.model.ending import why_it_ended
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
 from towline.model.status import Outcome, TargetStatus
 
@@ -64,27 +66,58 @@ def test_one_line_for_each_change_and_none_for_what_is_as_before() -> None:
     told.lines.show(view(), FLEET)
     told.lines.show(view(), FLEET)
     assert told.said == [
-        "InProgress: rolls out",
+        "InProgress: 1 of 4 succeeded, 1 failed, 1 in flight, 1 waiting",
         "web-01  succeeded in 4.0 s",
         "web-02  failed in 4.0 s: exit code 3",
         "web-03  AfterInstall  scripts/after.sh",
     ]
 
 
-def test_the_end_tells_those_that_ended_between_two_looks() -> None:
+def test_the_end_tells_those_that_ended_between_two_looks_and_then_what_it_comes_to() -> None:
     told = Lines()
     told.lines.show(view(), FLEET)
     told.said.clear()
     # Of a shard that has ended, Temporal keeps no times of single instances.
     last = fleet(*(Live(n, TargetStatus.SUCCEEDED, Outcome.SUCCEEDED) for n in ("web-01", "web-03", "web-04")))
-    told.lines.close(view("Succeeded", phase="ended"), last)
-    assert told.said == ["web-03  succeeded", "web-04  succeeded"]
+    told.lines.show(view("Succeeded", phase="record"), {})
+    ending = view("Succeeded", phase="ended")
+    ending.info["completeTime"] = "2025-01-01T10:00:09+00:00"
+    ending.info["deploymentOverview"] = {"Succeeded": 4}
+    told.lines.close(ending, last)
+    assert told.said == ["web-03  succeeded", "web-04  succeeded", "Succeeded: 4 of 4 succeeded; took 9.0 s"]
+
+
+def test_counts_are_told_on_the_way_and_not_at_each_instance() -> None:
+    told = Lines()
+    for done in range(101):
+        going = view(total=100)
+        going.info["deploymentOverview"] = {"Succeeded": done, "Pending": 100 - done}
+        told.lines.show(going, {})
+    assert [line for line in told.said if "30 of 100" in line] == ["InProgress: 30 of 100 succeeded, 70 waiting"]
+    assert len(told.said) == 11
+
+
+def test_a_rollback_comes_after_what_failed_and_its_lines_are_marked() -> None:
+    told = Lines()
+    ending = view("Failed", phase="compensate")
+    ending.info["errorInformation"] = {"code": "HEALTH_CONSTRAINTS", "message": "too many"}
+    told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED), ended("web-02", Outcome.FAILED)))
+    child = view(deployment_id="d-2")
+    told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED)), child)
+    assert told.said == [
+        "web-01  succeeded in 4.0 s",
+        "web-02  failed in 4.0 s",
+        f"Failed: HEALTH_CONSTRAINTS: {why_it_ended(ending)}",
+        "rollback d-2 begins",
+        "rollback  web-01  succeeded in 4.0 s",
+        "rollback  InProgress: 1 of 4 succeeded, 1 failed, 1 in flight, 1 waiting",
+    ]
 
 
 def test_large_fleets_tell_ends_only() -> None:
     told = Lines()
     told.lines.show(view(), fleet(*(flying(f"w-{n}", "Install") for n in range(200)), ended("w-x", Outcome.SUCCEEDED)))
-    assert told.said == ["InProgress: rolls out", "w-x  succeeded in 4.0 s"]
+    assert told.said[1:] == ["w-x  succeeded in 4.0 s"]
 
 
 def test_pause_and_lost_sight_are_told_once() -> None:
@@ -95,20 +128,14 @@ def test_pause_and_lost_sight_are_told_once() -> None:
     assert told.said == ["InProgress: paused; 1 waiting", "no worker answers.  Waiting; the rollout itself goes on."]
 
 
-def test_a_rollback_is_told_as_one() -> None:
-    told = Lines()
-    told.lines.show(view("Failed", phase="compensate"), FLEET, view(deployment_id="d-2"))
-    assert told.said[:2] == ["rollback d-2 begins", "InProgress: rolls out"]
-
-
 def test_a_log_line_cannot_steer_the_terminal() -> None:
     told = Lines()
     told.lines.show(view(), fleet(ended("web-01", Outcome.FAILED, "\x1b[2J\rgone")))
     assert told.said[-1] == "web-01  failed in 4.0 s: [2Jgone"
 
 
-def drawn(live: dict[str, Live], height: int = 30, **progress: object) -> str:
-    console = Console(file=io.StringIO(), width=100, height=height, force_terminal=True, color_system=None)
+def drawn(live: dict[str, Live], height: int = 30, width: int = 100, **progress: object) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     screen = Screen(console)
     screen.show(view(**progress), live)
     screen.stop()
@@ -137,6 +164,41 @@ def test_a_fleet_higher_than_the_screen_is_summarised() -> None:
     assert "300 succeeded" in shown
     assert "100 waiting" in shown
     assert len({line for line in shown.splitlines() if line.strip()}) <= 24
+
+
+LONG = "The connection was refused; it was tried for 120 s and nothing was begun there, " * 4
+
+
+@pytest.mark.parametrize(("width", "name"), [(80, "node-{:02d}"), (80, "{:a>25}"), (140, "{:a>25}")])
+def test_a_long_failure_costs_no_name_no_state_and_no_event(width: int, name: str) -> None:
+    names = [name.format(n) for n in range(12)]
+    every = fleet(
+        ended(names[0], Outcome.UNREACHABLE, LONG),
+        *(flying(one, "ApplicationStart", "scripts/application_start.sh", LONG) for one in names[1:11]),
+        Live(names[11], TargetStatus.PENDING),
+    )
+    for text in (
+        drawn(every, height=24, width=width),
+        "\n".join(render.status_lines(view(), every, NOW, width=width, height=24)),
+    ):
+        for one in names[:8]:
+            line = next(line for line in text.splitlines() if one in line)
+            assert "unreachable" in line or ("in progress" in line and "ApplicationStart" in line)
+            assert len(line.rstrip()) <= width
+
+
+def test_status_of_many_leaves_its_summary_on_the_screen() -> None:
+    many = fleet(
+        *(ended(f"ok-{n:02d}", Outcome.SUCCEEDED) for n in range(40)),
+        *(flying(f"fly-{n:02d}", "Install") for n in range(18)),
+        ended("bad-1", Outcome.FAILED, "no space"),
+    )
+    lines = render.status_lines(view(), many, NOW, width=80, height=24)
+    assert len(lines) < 24
+    assert "shop/web" in lines[0]
+    assert any("bad-1" in line for line in lines)
+    assert any(line.startswith("not shown: 40 succeeded") for line in lines)
+    assert len([line for line in render.status_lines(view(), many, NOW) if line.startswith(("ok", "fly", "bad"))]) == 59
 
 
 def test_status_says_why_and_shows_each_instance() -> None:
@@ -191,7 +253,7 @@ def test_an_outcome_is_told_once_although_its_time_is_forgotten_when_the_shard_h
     child = view("InProgress", "d-undo")
     lines.lines.show(view(), fleet(ended("web-01", Outcome.SUCCEEDED)), child)
     before = list(lines.said)
-    assert "web-01  succeeded in 4.0 s" in before
+    assert "rollback  web-01  succeeded in 4.0 s" in before
     timeless = Live("web-01", TargetStatus.SUCCEEDED, Outcome.SUCCEEDED)
     lines.lines.show(view(), fleet(timeless), child)
     assert lines.said == before

@@ -188,7 +188,10 @@ def test_a_beginning_must_be_unique() -> None:
 def test_a_quote_does_not_get_into_the_query() -> None:
     with pytest.raises(InvalidInput):
         visibility_query(application="x' OR WorkflowType = 'y")
-    assert visibility_query(application="shop") == "WorkflowType = 'Deployment' AND TowlineApplication = 'shop'"
+    assert (
+        visibility_query(application="shop", with_refused=True)
+        == "WorkflowType = 'Deployment' AND TowlineApplication = 'shop'"
+    )
 
 
 def test_an_undo_names_run_slots_and_who_failed() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from towline import errors
 from towline.bundles.archive import Bundle
-from towline.cli.door import Door, talk, view_of_report
+from towline.cli.door import Door, talk
 from towline.cli.ending import announce, let_go_on_interrupt, watch_through
 from towline.cli.say import is_news, result, result_json, say, warn
 from towline.client import new_deployment_id
@@ -23,6 +23,7 @@ from towline.model.appspec_lint import lint_bundle
 from towline.model.exit_status import exit_status
 from towline.model.messages import DeployRequest
 from towline.model.problem import Severity, bounded
+from towline.model.report import view_of_report
 from towline.model.revision import BundleType, RevisionLocation
 from towline.model.telling import printable
 from towline.store import Store

@@ -15,8 +15,9 @@ from towline.client import Deployments, connect
 from towline.listing import the_active, the_only_one
 from towline.live import Live, LiveFleet, refined
 from towline.model.group import DeploymentGroup
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages import DeploymentView
 from towline.model.problem import did_you_mean
+from towline.model.report import view_of_report
 from towline.model.status import Outcome, TargetStatus
 from towline.model.view import document, ended_target, live_target, plain_target
 from towline.records import Records, open_for_client
@@ -233,15 +234,6 @@ class Door:
         return await asyncio.to_thread(records.report, deployment_id) if records else None
 
 
-def view_of_report(report: dict[str, Any]) -> DeploymentView:
-    """The view that a report was made of: its keys are camelCase there."""
-    progress = {_snake(key): value for key, value in report.get("progress", {}).items() if key != "instances"}
-    progress["failures"] = [
-        {_snake(key): value for key, value in failure.items()} for failure in progress.get("failures", [])
-    ]
-    return DeploymentView(info=report["deploymentInfo"], progress=Progress.model_validate(progress))
-
-
 def live_of_report(report: dict[str, Any]) -> dict[str, Live]:
     """The instances of a report, as far as a table shows them."""
     extras = report["progress"].get("instances", {})
@@ -282,7 +274,3 @@ def _extra(one: Live) -> dict[str, Any]:
         "note": beat.note if beat else "",
     }
     return {key: value for key, value in extra.items() if value}
-
-
-def _snake(word: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in word)

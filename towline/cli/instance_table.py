@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import click
 from temporalio.client import Client
 
 from towline.catalogue import Catalogue, of_kind
+from towline.cli import render
+from towline.cli.columns import width_of
 from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
-from towline.cli.say import result, result_json, say, warn
+from towline.cli.say import has_colour, result, result_json, say, warn
 from towline.errors import NotFound
 from towline.memory import read_memory
 from towline.model.ec2_members import Ec2Members
@@ -26,6 +29,8 @@ from towline.model.selection import candidate, selects
 from towline.model.targets import NamedSshSettings, target_of
 from towline.model.window import FAILURES
 
+FLEXIBLE = (5, 3, 2, 1)
+"""Columns that may be cut: revision, address, zone, group."""
 HEADERS = ("INSTANCE", "GROUP", "ZONE", "ADDRESS", "LAST OUTCOME", "REVISION", "DEPLOYMENT", "")
 
 
@@ -97,10 +102,8 @@ def show(group: str, *, as_json: bool) -> None:
         result_json([row.as_json() for row in rows])
     elif not rows:
         say("No instances. Declare some: towline apply -f towline.yaml")
-    elif sys.stdout.isatty():
-        _print_table(rows)
     else:
-        result("\n".join(plain_lines(rows)))
+        result("\n".join(table_lines(rows, width_of(sys.stdout))))
 
 
 async def read_rows(client: Client, wanted: str = "") -> list[Row]:
@@ -177,29 +180,15 @@ def _row(
     return Row(record.instance_name, group, record.zone, address, state, is_member)
 
 
-def plain_lines(rows: list[Row]) -> list[str]:
-    """Columns of equal width, without colour or frame: for files, pipes and logs."""
-    table = [HEADERS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADERS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+def table_lines(rows: list[Row], width: int | None = None) -> list[str]:
+    """The table: on a screen that is too narrow revision and address are cut, and never a name or an id."""
+    lines = render.table([row.cells() for row in rows], HEADERS, width, FLEXIBLE)
+    if not has_colour(sys.stdout):
+        return lines
+    return [click.style(lines[0], bold=True), *(_styled(line, row) for line, row in zip(lines[1:], rows, strict=True))]
 
 
-def _print_table(rows: list[Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in HEADERS:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row.cells()), style=_style(row))
-    Console().print(table)
-
-
-def _style(row: Row) -> str:
+def _styled(line: str, row: Row) -> str:
     if row.state is None or row.is_member is False:
-        return "dim"
-    if row.state.is_owed:
-        return "bold red"
-    return "" if row.state.is_healthy else "red"
+        return click.style(line, dim=True)
+    return line if row.state.is_healthy else click.style(line, fg="red", bold=row.state.is_owed)

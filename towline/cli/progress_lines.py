@@ -8,40 +8,37 @@ from datetime import datetime
 from towline.cli import render
 from towline.cli.say import say
 from towline.live import Live
+from towline.model.ending import rollback_sentence, why_it_ended
 from towline.model.messages import DeploymentView
-from towline.model.status import Outcome, TargetStatus
-from towline.model.telling import printable
+from towline.model.status import DeploymentStatus, Outcome, TargetStatus
+from towline.model.telling import counts, printable
 
 EVENTS_UP_TO = 100
 """In larger fleets only how instances end is told, not each of their events."""
+STEPS = 10
+"""How often the counts are told on the way."""
 
 
 class ProgressLines:
-    """Tells what has changed since it was last asked."""
+    """Tells what has changed since it was last asked; the lines of a rollback begin with its name for it."""
 
     pace = 1.0
 
     def __init__(self, write: Callable[[str], None] = say) -> None:
         self._write = write
         self._told: dict[tuple[str, str], str] = {}
-        self._reason = ""
 
     def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
-        """Writes a line for the deployment and for each instance whose state is another than last time."""
-        shown = child or view
-        whose = shown.info.get("deploymentId", "")
-        if child and (whose, "") not in self._told:
-            self._told[(whose, "")] = "begun"
+        """Writes a line for each instance whose state is another than last time, and for the deployment."""
+        if child is None:
+            self._show(view, live, "")
+            return
+        whose = child.info.get("deploymentId", "")
+        if (whose, "begun") not in self._told:
+            self._stand(view, "")
+            self._told[(whose, "begun")] = "told"
             self._line(f"rollback {whose} begins")
-        reason = f"{shown.info.get('status', '')}: {_without_names(shown)}"
-        if reason != self._reason:
-            self._reason = reason
-            self._line(reason)
-        for name, one in live.items():
-            text = _state(one, with_events=len(live) <= EVENTS_UP_TO)
-            if text and self._is_news((whose, name), one, text):
-                self._told[(whose, name)] = text
-                self._line(f"{name}  {text}")
+        self._show(child, live, "rollback  ")
 
     def warn(self, text: str) -> None:
         """Writes a warning."""
@@ -49,27 +46,57 @@ class ProgressLines:
 
     def trouble(self, text: str) -> None:
         """Tells once that sight is lost for the moment."""
-        if text != self._reason:
-            self._reason = text
-            self._line(f"{text}  Waiting; the rollout itself goes on.")
+        self._news(("", "trouble"), text, f"{text}  Waiting; the rollout itself goes on.")
 
     def close(self, view: DeploymentView, live: Mapping[str, Live]) -> None:
-        """Tells what has changed with the end."""
-        whose = view.info.get("deploymentId", "")
-        for name, one in live.items():
-            text = _state(one, with_events=False)
-            if one.outcome and text and self._is_news((whose, name), one, text):
-                self._line(f"{name}  {text}")
-        if skipped := sum(one.status is TargetStatus.SKIPPED for one in live.values()):
-            self._line(f"{skipped} skipped: never begun")
+        """Tells what has changed with the end, and what it comes to."""
+        self._instances(view, live, "", with_events=False)
+        info = view.info
+        code = (info.get("errorInformation") or {}).get("code", "")
+        took = render.duration(render.elapsed(info.get("startTime", ""), info.get("completeTime", "")))
+        facts = [counts(info, view.progress), f"took {took}" if took else "", rollback_sentence(view).rstrip(".")]
+        head = f"{info.get('status', '')} ({code})" if code else info.get("status", "")
+        self._line(f"{head}: {'; '.join(fact for fact in facts if fact)}".rstrip(": "))
 
     def stop(self) -> None:
         """Nothing to give back."""
 
-    def _is_news(self, whose: tuple[str, str], one: Live, text: str) -> bool:
-        """Of a shard that has ended there are no times of single instances: then only another outcome is news."""
-        told = self._told.get(whose, "")
-        return told != text and not (one.outcome and told.startswith(one.outcome.value))
+    def _show(self, view: DeploymentView, live: Mapping[str, Live], mark: str) -> None:
+        is_over = view.info.get("status") in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED) or mark
+        if not is_over:
+            self._stand(view, mark)
+        self._instances(view, live, mark, with_events=len(live) <= EVENTS_UP_TO)
+        if is_over:  # what the instances came to is why it stands there
+            self._stand(view, mark)
+
+    def _instances(self, view: DeploymentView, live: Mapping[str, Live], mark: str, *, with_events: bool) -> None:
+        whose = view.info.get("deploymentId", "")
+        for name, one in live.items():
+            text = _state(one, with_events=with_events)
+            told = self._told.get((whose, name), "")
+            # Of a shard that has ended there are no times of single instances: then only another outcome is news.
+            if text and not (one.outcome and told.startswith(one.outcome.value)):
+                self._news((whose, name), text, f"{mark}{name}  {text}")
+
+    def _stand(self, view: DeploymentView, mark: str) -> None:
+        """How the deployment stands: why it waits, or its counts, from time to time; its end is told by `close`."""
+        info, progress = view.info, view.progress
+        status = info.get("status", "")
+        key = (info.get("deploymentId", ""), "")
+        if status == DeploymentStatus.SUCCEEDED and not mark:
+            return
+        text = f"{mark}{status}: {_reason(view)}"
+        if _rolls_out(view):
+            overview = info.get("deploymentOverview") or {}
+            ended = overview.get("Succeeded", 0) + overview.get("Failed", 0)
+            self._news(key, f"{status} {ended * STEPS // max(1, progress.total)}", text)
+        else:
+            self._news(key, text, text)
+
+    def _news(self, key: tuple[str, str], told: str, text: str) -> None:
+        if self._told.get(key) != told:
+            self._told[key] = told
+            self._line(text)
 
     def _line(self, text: str) -> None:
         self._write(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
@@ -86,10 +113,14 @@ def _state(one: Live, *, with_events: bool) -> str:
     return "  ".join(printable(part) for part in (beat.phase, beat.script, beat.note) if part)
 
 
-def _without_names(view: DeploymentView) -> str:
-    """The reason where it is news; while it rolls out, the lines of the instances tell it."""
+def _rolls_out(view: DeploymentView) -> bool:
     progress = view.progress
+    return progress.phase == "roll out" and not (progress.paused or progress.stopping or progress.blocked)
+
+
+def _reason(view: DeploymentView) -> str:
+    """Why it is where it is; while it rolls out its counts, since the lines of the instances tell the rest."""
     if error := view.info.get("errorInformation"):
-        return str(error.get("code", ""))
-    is_usual = progress.phase == "roll out" and not (progress.paused or progress.stopping or progress.blocked)
-    return "rolls out" if is_usual else render.reason(view)
+        return f"{error.get('code', '')}: {why_it_ended(view)}"
+    is_told_by_counts = _rolls_out(view) or view.info.get("status") == DeploymentStatus.SUCCEEDED
+    return counts(view.info, view.progress) if is_told_by_counts else render.reason(view)

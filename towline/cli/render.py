@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from towline.cli.columns import GAP, cells, fitted
 from towline.cli.say import has_colour
 from towline.live import Live
 from towline.model.ending import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
@@ -32,7 +34,9 @@ COLOURS = {
     "in progress": "cyan",
 }
 SHOWN = 60
-"""Instances in a status: of a larger fleet those in flight and those that failed."""
+"""Instances in a status that goes to no terminal: of a larger fleet those in flight and those that failed."""
+LEAST_SHOWN = 5
+"""Instances in a status, however low the screen is."""
 
 
 def headline(view: DeploymentView) -> str:
@@ -48,8 +52,15 @@ def reason(view: DeploymentView) -> str:
     return view.progress.text or why(view.progress)
 
 
-def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime | None = None) -> list[str]:
-    """The whole of `towline status`."""
+def status_lines(
+    view: DeploymentView,
+    live: Mapping[str, Live],
+    now: datetime | None = None,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+) -> list[str]:
+    """The whole of `towline status`: what it comes to, then the instances, as many as the screen has room for."""
     info, progress = view.info, view.progress
     lines = [headline(view)]
     facts = [info.get("deploymentConfigName", ""), _times(info), info.get("description", "")]
@@ -58,11 +69,16 @@ def status_lines(view: DeploymentView, live: Mapping[str, Live], now: datetime |
         lines.append(asked)
     lines += [line for line in (counts(info, progress), "" if _is_final(view) else reason(view)) if line]
     lines += ending_lines(view) if _is_final(view) else next_steps(view)
-    shown = _worth_showing(live)
+    above = sum(max(1, -(-cells(line) // width)) for line in lines) if width else len(lines)
+    room = SHOWN if height is None else max(LEAST_SHOWN, height - above - 4)  # blank, the rest, its hint, the prompt
+    shown = _worth_showing(live, room)
     if shown:
-        lines += ["", *table([row(one, now) for one in shown])]
+        rows = instance_rows(shown, width, now)
+        lines += ["", *(GAP.join(map(coloured, row)).rstrip() for row in rows)]
     if len(shown) < len(live):
-        lines.append(f"…and {len(live) - len(shown)} more; all of them: towline status {info['deploymentId']} --json")
+        names = {one.name for one in shown}
+        rest = tally([one for name, one in live.items() if name not in names])
+        lines += [f"not shown: {rest}", f"every instance: towline status {info['deploymentId']} --json"]
     return lines
 
 
@@ -70,6 +86,19 @@ def asked_by(progress: Progress) -> str:
     """Who asked for it, and the CI run from which; empty where that is not known."""
     parts = [f"by {progress.requested_by}" if progress.requested_by else "", progress.requested_from]
     return printable("  ".join(part for part in parts if part))
+
+
+def instance_rows(every: Iterable[Live], width: int | None = None, now: datetime | None = None) -> list[list[str]]:
+    """Instances as columns that fit the screen: names, states and events keep their width, only the note is cut."""
+    return fitted([row(one, now) for one in every], width, [4, 3])
+
+
+def tally(every: Iterable[Live]) -> str:
+    """How many stand how: `40 succeeded, 3 in progress, 8 waiting`."""
+    words = [one.outcome.value if one.outcome else _WORDS.get(one.status, one.status.value) for one in every]
+    order = [Outcome.SUCCEEDED.value, "in progress", "waiting"]
+    counted = sorted(Counter(words).items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
+    return ", ".join(f"{count} {word}" for word, count in counted)
 
 
 def ending_lines(view: DeploymentView) -> list[str]:
@@ -119,15 +148,14 @@ def row(one: Live, now: datetime | None = None) -> tuple[str, str, str, str, str
     return (one.name, state, doing, _seconds(one, now), printable(detail))
 
 
-def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> list[str]:
-    """Rows in columns as wide as they need; words of state in colour."""
-    every = [tuple(headers), *rows] if headers else list(rows)
-    widths = [max(len(line[column]) for line in every) for column in range(len(every[0]))] if every else []
-    out = []
-    for line in every:
-        cells = [coloured(cell.ljust(width)) for cell, width in zip(line, widths, strict=True)]
-        out.append("  ".join(cells).rstrip())
-    return out
+def table(
+    rows: Sequence[Sequence[str]], headers: Sequence[str], width: int | None = None, flexible: Sequence[int] = ()
+) -> list[str]:
+    """Rows in columns under their headers, fitted to the screen; words of state in colour."""
+    filled = [column for column in range(len(headers)) if any(row[column] for row in rows)]
+    every = [[line[column] for column in filled] for line in (headers, *rows)]
+    places = [filled.index(column) for column in flexible if column in filled]
+    return [GAP.join(map(coloured, line)).rstrip() for line in fitted(every, width, places)]
 
 
 def coloured(text: str) -> str:
@@ -179,12 +207,13 @@ def is_bad(one: Live) -> bool:
 _WORDS = {TargetStatus.IN_PROGRESS: "in progress", TargetStatus.PENDING: "waiting", TargetStatus.SKIPPED: "skipped"}
 
 
-def _worth_showing(live: Mapping[str, Live]) -> list[Live]:
-    if len(live) <= SHOWN:
+def _worth_showing(live: Mapping[str, Live], room: int) -> list[Live]:
+    """All, or, where there is no room for all: those that went wrong and those in flight."""
+    if len(live) <= room:
         return list(live.values())
     chosen = [one for one in live.values() if is_bad(one)]
-    chosen += [one for one in live.values() if one.status is TargetStatus.IN_PROGRESS]
-    return chosen[:SHOWN]
+    chosen += [one for one in live.values() if one.status is TargetStatus.IN_PROGRESS and not is_bad(one)]
+    return chosen[:room]
 
 
 def _seconds(one: Live, now: datetime | None) -> str:

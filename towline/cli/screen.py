@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as Drawing
@@ -12,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from towline.cli import render
+from towline.cli.columns import GAP
 from towline.live import Live
 from towline.model.messages import DeploymentView
-from towline.model.status import Outcome, TargetStatus
+from towline.model.status import TargetStatus
 from towline.model.telling import counts
 from towline.model.view import subject_of
 
@@ -59,16 +59,16 @@ class Screen:
 
     def _draw(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None) -> None:
         height = max(5, self._console.size.height - ABOVE - (2 if child else 0))
-        parts = [_header(view), _bar(view, self._console.width), Text(render.reason(view), "dim")]
+        parts = [_header(view), _bar(view, self._console.width), _one_line(render.reason(view), "dim")]
         if child:
-            parts += [Text(""), _header(child), Text(render.reason(child), "dim")]
-        self._last = Group(*parts, Text(""), _instances(live, height))
+            parts += [Text(""), _header(child), _one_line(render.reason(child), "dim")]
+        self._last = Group(*parts, Text(""), _instances(live, height, self._console.width))
         self._drawing.update(self._last, refresh=True)
 
 
 def _header(view: DeploymentView) -> Text:
     info = view.info
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = _one_line("")
     text.append(f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold")
     text.append(f"  {info.get('status', '')}", render.COLOURS.get(info.get("status", ""), "bold"))
     text.append(f"  {subject_of(info)}")
@@ -84,15 +84,15 @@ def _bar(view: DeploymentView, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
         ProgressBar(
-            total=total, completed=done, width=min(40, width // 3), complete_style=colour, finished_style=colour
+            total=total, completed=done, width=min(40, width // 4), complete_style=colour, finished_style=colour
         ),
-        Text(counts(view.info, view.progress)),
+        _one_line(counts(view.info, view.progress)),
         Text(render.duration(render.elapsed(view.info.get("startTime", ""), view.info.get("completeTime", ""))), "dim"),
     )
     return grid
 
 
-def _instances(live: Mapping[str, Live], height: int) -> RenderableType:
+def _instances(live: Mapping[str, Live], height: int, width: int) -> RenderableType:
     """All instances, or, where the screen is too low: those in flight, those that failed, and a count of the rest."""
     every = list(live.values())
     shown = every
@@ -102,26 +102,23 @@ def _instances(live: Mapping[str, Live], height: int) -> RenderableType:
         room = height - 1
         shown = [*flying[: max(room // 2, room - len(bad))], *bad]
         shown = shown[:room]
-    now = datetime.now(UTC)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("instance", "state", "event", "seconds"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "seconds" else "left")
-    table.add_column("detail", overflow="ellipsis", no_wrap=True)
-    for one in shown:
-        name, state, doing, seconds, detail = render.row(one, now)
-        style = render.COLOURS.get(state, "dim")
-        table.add_row(Text(name), Text(state, style), Text(doing), Text(seconds, "dim"), Text(detail, "dim"))
-    if len(shown) == len(every):
-        return table
-    names = {one.name for one in shown}
-    return Group(table, Text(_rest([one for one in every if one.name not in names]), "dim"))
+    lines = [_line(cells) for cells in render.instance_rows(shown, width)]
+    if len(shown) < len(every):
+        names = {one.name for one in shown}
+        hidden = [one for one in every if one.name not in names]
+        lines.append(_one_line(f"not shown: {render.tally(hidden)}", "dim"))
+    return Group(*lines)
 
 
-def _rest(hidden: list[Live]) -> str:
-    tally: dict[str, int] = {}
-    for one in hidden:
-        word = one.outcome.value if one.outcome else "waiting" if one.status is TargetStatus.PENDING else "in progress"
-        tally[word] = tally.get(word, 0) + 1
-    order = [Outcome.SUCCEEDED.value, "in progress", "waiting"]
-    words = sorted(tally, key=lambda word: order.index(word) if word in order else len(order))
-    return "not shown: " + ", ".join(f"{tally[word]} {word}" for word in words)
+def _line(cells: list[str]) -> Text:
+    """One instance: its state in colour, what comes behind it dim."""
+    name, state, *rest = cells
+    text = _one_line(name)
+    text.append(f"{GAP}{state}", render.COLOURS.get(state.strip(), "dim"))
+    for cell in rest:
+        text.append(f"{GAP}{cell}", "" if cell is rest[0] else "dim")
+    return text
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -16,6 +18,7 @@ def command(deployment: str, watch: bool, as_json: bool) -> int:
     hosts need a person; 5 lost sight of Temporal; 130 let go by Ctrl-C, 143 by SIGTERM.
     """
     from towline.cli import ending, render
+    from towline.cli.columns import height_of, width_of
     from towline.cli.door import Door, talk
     from towline.cli.say import result, result_json
     from towline.live import refined
@@ -30,7 +33,8 @@ def command(deployment: str, watch: bool, as_json: bool) -> int:
             result_json(await door.document(deployment_id, view))
         else:
             live = await door.live_or_recorded(deployment_id, view)
-            result(render.joined(render.status_lines(refined(view, live), live)))
+            width, height = width_of(sys.stdout), height_of(sys.stdout)
+            result(render.joined(render.status_lines(refined(view, live), live, width=width, height=height)))
         return deployment_id, int(exit_status(view)) if watch else 0
 
     deployment_id, status = talk(look)

@@ -77,6 +77,8 @@ async def _show(door: Door, view: DeploymentView, shown: Display, fleets: dict[s
     child = await _rollback_of(door, view)
     if child:
         child_id = child.info["deploymentId"]
+        if child_id not in fleets:  # how the instances ended before they are taken back
+            shown.show(view, await _live_or_nothing(door, deployment_id, view, fleets))
         live = await _live_or_nothing(door, child_id, child, fleets)
         shown.show(view, live, refined(child, live))
     else:
@@ -88,6 +90,8 @@ async def _show_end_of_rollback(door: Door, view: DeploymentView, shown: Display
     """A rollback ends in the same moment as the deployment that waits for it: what it came to is shown once more."""
     child = await _rollback_of(door, view)
     if child:
+        if child.info["deploymentId"] not in fleets:
+            shown.show(view, await _live_or_nothing(door, view.info["deploymentId"], view, fleets))
         live = await _live_or_nothing(door, child.info["deploymentId"], child, fleets)
         shown.show(view, live, child)
 

@@ -40,6 +40,12 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
     return document(view, targets, extras) | {"runId": record.run_id}
 
 
+def view_of_report(report: Mapping[str, Any]) -> DeploymentView:
+    """The view that a report was made of: its keys are camelCase there."""
+    told = {key: value for key, value in report.get("progress", {}).items() if key not in ("instances", "causes")}
+    return DeploymentView(info=report["deploymentInfo"], progress=Progress.model_validate(_snaked(told)))
+
+
 def entry(report: Mapping[str, Any]) -> dict[str, str]:
     """The line of a report in the store's index: what `list` shows."""
     info = report["deploymentInfo"]
@@ -84,7 +90,8 @@ class Row:
     """One instance on the timeline, with what its line in the page tells."""
 
     name: str
-    outcome: str
+    outcome: str  # how this deployment ended on it
+    after_rollback: str  # what a rollback made of it since; empty where there was none
     address: str
     zone: str
     seconds: float | None
@@ -97,7 +104,8 @@ class Row:
     def is_bad(self) -> bool:
         """Whether a person may want to look at it: also where a rollback has mended what failed."""
         is_good = self.outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
-        return not is_good or any(event.get("status") == "Failed" for event in self.events)
+        is_owed = self.after_rollback == Outcome.OWED
+        return is_owed or not is_good or any(event.get("status") == "Failed" for event in self.events)
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,12 @@ def seconds_between(start: str, end: str) -> float | None:
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _snaked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {"".join(f"_{c.lower()}" if c.isupper() else c for c in key): _snaked(v) for key, v in value.items()}
+    return [_snaked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _target(deployment_id: str, name: str, outcome: Outcome | None, report: InstanceReport | None) -> dict[str, Any]:
@@ -190,7 +204,8 @@ def _row(
         )
     return Row(
         name=target["targetId"],
-        outcome=extra.get("outcome", target.get("status", "").lower()),
+        outcome=extra.get("outcomeBeforeRollback") or extra.get("outcome", target.get("status", "").lower()),
+        after_rollback=extra.get("outcome", "") if "outcomeBeforeRollback" in extra else "",
         address=extra.get("address", ""),
         zone=extra.get("zone", ""),
         seconds=seconds_between(extra.get("startTime", ""), extra.get("endTime", "")),

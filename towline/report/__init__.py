@@ -9,19 +9,22 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from towline.model.report import Row, Timeline, timeline
+from towline.model.ending import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.report import Timeline, timeline, view_of_report
 from towline.model.telling import printable
-from towline.model.view import label_of
+from towline.model.view import label_of, subject_of
 
 _FOLDER = Path(__file__).parent
-CAUSES_SHOWN = 20
+CAUSES_SHOWN = 3
+"""Causes that are told in full; the others are folded, up to `CAUSES_LISTED` in all."""
+CAUSES_LISTED = 20
 NAMED = 60  # of the instances with one cause
 DETAILED = 400
 """Fleets up to this size show each instance's events in full; larger ones only those of instances that need a look."""
@@ -31,14 +34,15 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of a report as `towline.model.report.merge` makes it."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
-    causes = _causes(row for row in lines.rows if row.is_bad)
+    causes = report.get("progress", {}).get("causes", [])
+    view = view_of_report(report)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             info=report["deploymentInfo"],
             progress=report.get("progress", {}),
-            revision=label_of(report["deploymentInfo"].get("revision")),
+            revision=subject_of(report["deploymentInfo"]),
             previous=label_of(report["deploymentInfo"].get("previousRevision")),
             style=style,
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -46,10 +50,16 @@ def render(report: Mapping[str, Any]) -> str:
             height=_height(lines),
             kinds=_kinds(lines),
             causes=causes[:CAUSES_SHOWN],
-            causes_hidden=max(0, len(causes) - CAUSES_SHOWN),
+            more_causes=causes[CAUSES_SHOWN:CAUSES_LISTED],
+            causes_hidden=max(0, len(causes) - CAUSES_LISTED),
+            why=why_it_ended(view),
+            fate=fate_of_fleet(view),
+            rollback=rollback_sentence(view),
+            ways_out=ways_out(view),
             named=NAMED,
             is_large=len(lines.rows) > DETAILED,
-            outcomes=_outcomes(lines),
+            outcomes=_counted(row.outcome for row in lines.rows),
+            after_rollback=_counted(row.after_rollback for row in lines.rows if row.after_rollback),
         )
     )
 
@@ -101,35 +111,6 @@ def _clean(value: Any) -> Any:
     return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Why instances did not succeed: told once, however many it hit."""
-
-    outcome: str
-    event: str
-    script: str
-    message: str
-    log: str
-    names: list[str] = field(default_factory=list, compare=False)
-
-
-def _causes(rows: Iterable[Row]) -> list[Cause]:
-    """The causes, those of most instances first."""
-    found: dict[Cause, list[str]] = {}
-    for row in rows:
-        event = next((event for event in row.events if event.get("status") == "Failed"), {})
-        told = event.get("diagnostics", {})
-        cause = Cause(
-            outcome=row.outcome,
-            event=event.get("lifecycleEventName", ""),
-            script=told.get("scriptName", ""),
-            message=told.get("message", "") or row.note,
-            log=told.get("logTail", ""),
-        )
-        found.setdefault(cause, cause.names).append(row.name)
-    return sorted(found, key=lambda cause: -len(cause.names))
-
-
 def _height(lines: Timeline) -> int:
     """Of a row's bar in pixels: large fleets get thin ones."""
     return 14 if len(lines.rows) <= 60 else 10 if len(lines.rows) <= DETAILED else 6
@@ -139,8 +120,5 @@ def _kinds(lines: Timeline) -> dict[str, int]:
     return {segment.event: segment.kind for row in lines.rows for segment in row.segments}
 
 
-def _outcomes(lines: Timeline) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row in lines.rows:
-        found[row.outcome] = found.get(row.outcome, 0) + 1
-    return found
+def _counted(outcomes: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(outcomes).most_common())
