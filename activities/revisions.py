@@ -91,6 +91,7 @@ class RevisionActivities:
             size=fetched.size,
             bundle_type=fetched.bundle_type,
             label=label,
+            unpacked_bytes=bundle.unpacked_bytes,
             store_key=self._stored(fetched),
             plan_key=plan_key(plan_json),
             events=tuple(plan.hooks),

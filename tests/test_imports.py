@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "towline.errors": CORE,
     "workflows": CORE,
     "towline.transports": f"{CORE} towline.host",
-    "towline.bundles": f"{CORE} towline.aws",
+    "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours

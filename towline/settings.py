@@ -3,6 +3,8 @@
 TOWLINE_DATA_DIR   where `towline up` keeps Temporal's data and the store; default: the user's data directory
 TOWLINE_STORE      a directory or s3://BUCKET[/PREFIX]; a client asks the catalogue where it is not set, a worker
                    takes `store` in the data directory
+TOWLINE_MAX_UNPACKED_BYTES
+                   bytes that an archive may unpack to; default: 1 GiB, or 100 times its size if that is more
 TOWLINE_UI         address of Temporal's Web UI for the hints that commands print
 TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS…, TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE
                    as in Temporal's CLI and SDKs, profile file included
@@ -31,6 +33,7 @@ class Settings:
     data_dir: Path
     store: str = ""  # as given; empty: not given
     ui: str = ""
+    max_unpacked_bytes: int | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False, compare=False)
 
     @property
@@ -70,8 +73,17 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=_folder(given["TOWLINE_DATA_DIR"]) if given.get("TOWLINE_DATA_DIR") else default_data_dir(),
         store=given.get("TOWLINE_STORE", ""),
         ui=given.get("TOWLINE_UI", ""),
+        max_unpacked_bytes=_bytes(given.get("TOWLINE_MAX_UNPACKED_BYTES", "")),
         environ=given,
     )
+
+
+def _bytes(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < len(text) < 19:
+        raise InvalidInput(f"TOWLINE_MAX_UNPACKED_BYTES is {text!r}, no number of bytes.", "Write digits only.")
+    return int(text)
 
 
 def default_data_dir() -> Path:

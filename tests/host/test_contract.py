@@ -53,6 +53,7 @@ def test_what_the_control_side_sends_is_on_the_page() -> None:
         "sha256",
         "size",
         "bundle_type",
+        "unpacked_bytes",
         "env",
     }
     assert len(sent) > 15 and sent <= ORDER_FIELDS

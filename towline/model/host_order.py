@@ -154,6 +154,7 @@ def revision_part(revision: ResolvedRevision) -> dict[str, Any]:
         "sha256": revision.sha256,
         "size": revision.size,
         "bundle_type": revision.bundle_type,
+        "unpacked_bytes": revision.unpacked_bytes or None,
         "env": env,
     }
 

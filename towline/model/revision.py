@@ -181,6 +181,7 @@ class ResolvedRevision(Message):
     size: int  # bytes
     bundle_type: BundleType
     label: str
+    unpacked_bytes: int = 0  # 0: not known; a host takes an archive that unpacks to as much
     store_key: str = ""  # where the archive lies in towline's store; empty where hosts fetch from S3 itself
     plan_key: str = ""  # where the compiled plan lies in the store
     events: tuple[str, ...] = ()  # the lifecycle events that have scripts, for people

@@ -53,7 +53,7 @@ PROFILE_SECONDS = 30
 
 DEFAULT_LOG_BYTES = 64 * 1024 * 1024
 
-DEFAULT_MEMBERS = 1000000
+DEFAULT_MEMBERS = 200000
 
 UNPACKED_FLOOR = 1024 * 1024 * 1024  # an archive may always unpack to this, above it to so many times its size:
 

@@ -1,5 +1,6 @@
 """Files and directories: synced writes, private directories, removal without following links."""
 
+import errno
 import os
 
 from towline.host.runner.constants import CHUNK
@@ -113,21 +114,73 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 def remove_in(directory, name):
-    """What an open directory has under a name."""
+    """What an open directory has under a name.
+
+    Whatever the depth, two descriptors do: a directory is moved up before it is emptied. So is seen, too, that nothing
+    is mounted on it: raises OSError (EBUSY) then, and leaves what is mounted there alone.
+    """
+    if not is_left_directory(directory, name):
+        return
+    fresh = fresh_names()
+    aside = move_aside(directory, name, directory, fresh)
+    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+    top = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        waiting = empty_into(top, top, fresh)
+        while waiting:
+            inner = waiting.pop()
+            fd = os.open(inner, FOLDER | os.O_NOFOLLOW, dir_fd=top)
+            try:
+                waiting += empty_into(fd, top, fresh)
+            finally:
+                os.close(fd)
+            os.rmdir(inner, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=directory)
+
+
+def is_left_directory(directory, name):
+    """Removes a name if it is no directory, or an empty one; whether there is a directory still."""
     try:
         os.unlink(name, dir_fd=directory)
-        return
     except FileNotFoundError:
-        return
-    except IsADirectoryError:
         pass
-    fd = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=directory)
-    try:
-        for inner in os.listdir(fd):
-            remove_in(fd, inner)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=directory)
+    except IsADirectoryError:
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return True
+    return False
+
+
+def empty_into(directory, top, fresh):
+    """Removes the files of an open directory and moves its directories to `top`; returns their new names."""
+    names = os.listdir(directory)
+    return [move_aside(directory, name, top, fresh) for name in names if is_left_directory(directory, name)]
+
+
+def move_aside(directory, name, top, fresh):
+    """Gives a directory a name of ours in `top`, and returns it."""
+    while True:
+        new = next(fresh)
+        try:
+            os.rename(name, new, src_dir_fd=directory, dst_dir_fd=top)
+            return new
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+
+
+def fresh_names():
+    """Names that nothing else has."""
+    start = ".removed-" + os.urandom(6).hex() + "-"
+    number = 0
+    while True:
+        number += 1
+        yield start + str(number)
 
 
 def touch(path):

@@ -148,7 +148,11 @@ class Deployment:
         """The archive is on this host already: here it is unpacked, and the oldest ones go."""
         prune(self.host, self.group, self.directory, self.limits)
         bundle = self.directory + "/" + BUNDLE
-        for warning in unpack(bundle, self.order["revision"]["bundle_type"], self.archive, self.limits):
+        revision = self.order["revision"]
+        limits = self.limits
+        if revision.get("unpacked_bytes"):  # counted when the archive was checked, by the same reader
+            limits = dict(limits, unpacked_bytes=revision["unpacked_bytes"])
+        for warning in unpack(bundle, revision["bundle_type"], self.archive, limits):
             self._warn(warning)
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
 
