@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from activities.frozen import Archives
+from towline.aside import aside
 from towline.errors import AuthenticationRefused, HostError, HostRefused, OurFault, TowlineError, Unreachable
 from towline.model.appspec import parse_appspec
 from towline.model.host_events import HostState, iso, outcome_of
@@ -119,7 +120,7 @@ class Follower:
                 if outcome := self._verdict(error):
                     return outcome
             if self.state.is_over:
-                return self._outcome()
+                return await self._outcome()
             if self._lost_since is None:
                 pause = FIRST_PAUSE_SECONDS
             await self._pause(pause)
@@ -220,8 +221,7 @@ class Follower:
                 case "url":
                     await transport.send({"reply": "url", "url": await self._url(anew=True)})
                 case "plan":
-                    # in a thread: what a host sends may take long to read
-                    await transport.send(await asyncio.to_thread(_plan_reply, need))
+                    await transport.send(await aside(_plan_reply, need))
                 case other:
                     await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
         except Unreachable:
@@ -265,7 +265,7 @@ class Follower:
         now = time.monotonic()
         self._lost_since = self._lost_since or now
         lost = now - self._lost_since
-        self._phase, self._note = "connecting", f"unreachable for {lost:.0f} s: {error.message}"
+        self._phase, self._note = "connecting", f"unreachable for {lost:.0f} s: {self.mask(error.message)}"
         self.changed.set()
         # A fault of ours is not the host's: its runner works on, so it is waited for as long as the deployment may.
         limit = self.deadline_seconds if isinstance(error, OurFault) else self._unreachable_after
@@ -300,10 +300,13 @@ class Follower:
         elif seconds:
             await asyncio.sleep(FIRST_PAUSE_SECONDS)  # the event stays set: no busy loop on a host that is gone
 
-    def _outcome(self) -> InstanceOutcome:
+    async def _outcome(self) -> InstanceOutcome:
         if self._own_fault and self.state.refused and not self.state.was_started:
             return blocked(self.target.name, self._own_fault)
-        return outcome_of(self.state, self.target.name, self.mask, self._seconds, self.target.expected)
+        return await aside(outcome_of, self.state, self.target.name, self.mask, self._seconds, self.target.expected)
+
+    def _masked(self, fault: Fault) -> Fault:
+        return fault.model_copy(update={"message": self.mask(fault.message), "hint": self.mask(fault.hint)})
 
     def _failed(self, outcome: Outcome, error: TowlineError, besides: str = "") -> InstanceOutcome:
         return InstanceOutcome(
@@ -311,7 +314,7 @@ class Follower:
             outcome=outcome,
             was_touched=self.may_have_begun,
             message=self.mask(error.message + besides),
-            fault=fault_of(error),
+            fault=self._masked(fault_of(error)),
             seconds=self._seconds,
         )
 

@@ -14,7 +14,9 @@ from temporalio import activity
 from activities.errors import translated
 from activities.follow import fault_of
 from activities.frozen import Frozen
+from towline.aside import aside
 from towline.errors import HostRefused, InvalidRequest, TowlineError, Unreachable
+from towline.masking import mask
 from towline.model.host_order import (
     AskHosts,
     HostAnswer,
@@ -27,7 +29,6 @@ from towline.model.host_order import (
 from towline.model.instance import Target
 from towline.model.listing import Listing
 from towline.model.plan import CompiledPlan
-from towline.secrets import mask
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 
@@ -84,7 +85,7 @@ class HostActivities:
             async with asyncio.timeout(seconds):
                 answer = await ask(open_transport(target, self._pool), order)
                 if "text" in answer:  # a log: what looks like a secret must not enter Temporal
-                    answer = {**answer, "text": mask(str(answer["text"]))}
+                    answer = {**answer, "text": await aside(mask, str(answer["text"]))}
                 return HostAnswer(instance=target.name, answer=answer)
         except TimeoutError:
             late = Unreachable(f"{target.name} has not answered within {seconds:g} s")

@@ -20,7 +20,9 @@ from activities.errors import EXPECTED, details_of, log
 from activities.follow import Follower, Log, LogBudget, blocked
 from activities.frozen import Archives, Frozen
 from activities.in_flight import InFlight
+from towline.aside import aside
 from towline.errors import TowlineError
+from towline.masking import mask
 from towline.model.host_events import report_of
 from towline.model.host_order import halt_order
 from towline.model.messages import (
@@ -33,7 +35,6 @@ from towline.model.messages import (
     log_key,
 )
 from towline.model.status import Outcome
-from towline.secrets import mask
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 
@@ -135,7 +136,8 @@ class InstanceActivities:
         self, order: InstanceOrder, follower: Follower, outcome: InstanceOutcome, log: Log
     ) -> InstanceOutcome:
         """Writes record and log; answers the outcome, or BLOCKED where nothing was begun and the store is at fault."""
-        report = report_of(
+        report = await aside(
+            report_of,
             follower.state,
             outcome,
             address=follower.target.address,
@@ -146,7 +148,7 @@ class InstanceActivities:
         )
         writes = {instance_key(order.deployment_id, order.instance): report.model_dump_json(indent=1).encode()}
         if text := log.text():
-            writes[log_key(order.deployment_id, order.instance)] = mask(text).encode()
+            writes[log_key(order.deployment_id, order.instance)] = (await aside(mask, text)).encode(errors="replace")
         try:
             await asyncio.gather(*(asyncio.to_thread(self._store.put, key, data) for key, data in writes.items()))
         except TowlineError as error:

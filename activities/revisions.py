@@ -16,7 +16,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.errors import translated
-from towline import secrets
+from towline import secret_refs
 from towline.bundles import github
 from towline.bundles.archive import Bundle, read_archive
 from towline.bundles.cache import Cache
@@ -113,7 +113,7 @@ class RevisionActivities:
             else:
                 assert location.git_hub_location
                 bundle_type = "tgz"
-                token = secrets.resolve(request.git_hub_token) if request.git_hub_token else ""
+                token = secret_refs.resolve(request.git_hub_token) if request.git_hub_token else ""
                 github.download(location.git_hub_location, scratch, token=token, base_url=request.git_hub_url)
             path, sha256, size = self._cache.keep(scratch, bundle_type)
         return _Fetched(path, bundle_type, sha256, size, location)

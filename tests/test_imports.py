@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = "towline.model towline.errors"
-MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secrets towline.store towline.bundles"
-MIDDLE += " towline.sharing towline.who"
+MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secret_refs towline.store towline.bundles"
+MIDDLE += " towline.sharing towline.who towline.masking towline.aside"
 """Beside the core: how to reach Temporal, AWS and the store."""
 CLIENT = "towline.client towline.catalogue towline.live towline.listing towline.memory towline.records towline.ended"
 ASKING = "towline.asking"

@@ -119,7 +119,7 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 def test_boto3_is_imported_only_for_s3() -> None:
     code = (
-        "import sys, towline.store, towline.secrets, towline.aws\n"
+        "import sys, towline.store, towline.secret_refs, towline.aws\n"
         "towline.store.open_store('/tmp/x').exists('a')\n"
         "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     )

@@ -151,7 +151,7 @@ def outcome_of(
     """
     if state.finished is None:
         assert state.refused is not None, "not over yet"
-        return _refused(state, instance, seconds)
+        return _refused(state, instance, mask, seconds)
     end = state.finished
     outcome = _OUTCOMES.get(str(end.get("outcome")), Outcome.FAILED)
     now = _installed(end)
@@ -201,13 +201,13 @@ def _lost(instance: str, expected: str, now: Installed, seconds: float) -> Insta
     )
 
 
-def _refused(state: HostState, instance: str, seconds: float) -> InstanceOutcome:
+def _refused(state: HostState, instance: str, mask: Callable[[str], str], seconds: float) -> InstanceOutcome:
     """Of a runner that began nothing: the host's own fault."""
     refused = state.refused or {}
     fault = Fault(
-        code=str(refused.get("code") or "HostRefused"),
-        message=str(refused.get("message") or "the host refuses, and does not say why"),
-        hint=str(refused.get("hint") or ""),
+        code=str(refused.get("code") or "HostRefused")[:64],
+        message=mask(str(refused.get("message") or "the host refuses, and does not say why"))[:MESSAGE_CHARACTERS],
+        hint=mask(str(refused.get("hint") or ""))[:MESSAGE_CHARACTERS],
     )
     if fault.code == HALTED:
         return InstanceOutcome(instance=instance, outcome=Outcome.SKIPPED, message=fault.message, seconds=seconds)

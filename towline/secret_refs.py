@@ -1,4 +1,4 @@
-"""Secrets by name, and how to keep them out of what people read.
+"""Secrets by name.
 
 A record holds only a name: `env:NAME`, `file:PATH`, `secretsmanager:ID[#KEY]`, `ssm:NAME`. A worker resolves it at
 each use, so that a rotated secret is in force at once; the value goes to where it is needed and nowhere else.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from towline import aws
 from towline.errors import InvalidInput, NotFound, OurFault
 
 FORMS = "env:NAME, file:PATH, secretsmanager:ID[#KEY], ssm:NAME"
-MASK = "[masked]"
-_SHORTEST_KNOWN = 6  # a shorter "secret" would blot out ordinary words
 
 
 def resolve(name: str) -> str:
@@ -34,22 +32,6 @@ def resolve(name: str) -> str:
     if not value:
         raise OurFault(f"secret {name} is empty")
     return value
-
-
-def mask(text: str, known: Iterable[str] = ()) -> str:
-    """The text without secrets: neither the known ones nor what looks like one.
-
-    >>> mask("login password=hunter2 at https://bob:hunter2@example.com")
-    'login password=[masked] at https://bob:[masked]@example.com'
-    >>> mask("the token is 0123abcd", known=["0123abcd"])
-    'the token is [masked]'
-    """
-    # Longest first: one known secret may be part of another.
-    for secret in sorted({s for s in known if len(s) >= _SHORTEST_KNOWN}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    for pattern, replacement in _LOOKS_SECRET:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _from_env(name: str) -> str:
@@ -107,19 +89,3 @@ def _shown(name: str) -> str:
     """A name for an error. One without a known form may be the secret itself, pasted by mistake."""
     kind, colon, _ = name.partition(":")
     return repr(f"{kind}:…") if colon and re.fullmatch(r"[a-z]{1,20}", kind) else "(not shown)"
-
-
-_NAMED = r"(?:(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w-]*)"
-_LOOKS_SECRET = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
-    # user:password@ in an address
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(@)", re.IGNORECASE), rf"\g<1>{MASK}\2"),
-    # what presigned addresses carry
-    (re.compile(r"\b(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(r"\b(Authorization\s*:\s*)(?:(\w+)\s+)?\S+", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(r"\b(Bearer\s+)[\w.~+/-]{8,}=*", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(rf"({_NAMED}[\"']?\s*[=:]\s*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
-    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{15,}|xox[abprs]-[\w-]{10,})"), MASK),
-    (re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"), MASK),  # a JSON Web Token
-)
