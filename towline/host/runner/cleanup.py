@@ -1,15 +1,19 @@
-"""The clean-up list of the last install, and the disk as it will be once the list has been worked off."""
+"""The clean-up list of the last install, and what of it is removed."""
 
 import errno
 import os
 import stat
 
-from towline.host.runner.errors import StepFailed, why
-from towline.host.runner.files import read_bytes, remove
+from towline.host.runner.errors import why
+from towline.host.runner.files import read_bytes, remove, write_synced
+from towline.host.runner.install_record import InstallRecord
+from towline.host.runner.owned_path import ForeignLink, Parents, is_ours
 from towline.host.runner.text import as_text
 from towline.host.runner.tools import run_tool
 
 CONTEXT = "semanage\0"
+
+SAID_AT_MOST = 10  # warnings of one kind
 
 
 def read_cleanup(path):
@@ -18,103 +22,111 @@ def read_cleanup(path):
     return [os.fsdecode(line) for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]]
 
 
+class CleanupList:
+    """The paths of the clean-up list that can be what this group has made on this host, oldest first.
+
+    The list is the agent's, and names in it were an archive's. Whatever is not absolute and below the root, or is not
+    in the runner's own record of what it made, is left alone. Where AWS's agent wrote the list there is no record.
+    """
+
+    def __init__(self, group):
+        self.group = group
+        self.paths = []  # what is to be removed, in the order in which it was made
+        self.contexts = []  # paths whose SELinux context was set
+        self.warnings = []
+        self._ignored = 0
+        lines = read_cleanup(group.cleanup)
+        if lines and not self._is_trusted():
+            return
+        record = InstallRecord(group)
+        known = set(record.lines) if record.is_of_list() else None
+        for line in lines:
+            self._line(line, record, known)
+        if self._ignored > SAID_AT_MOST:
+            self.warnings.append(
+                "%d more lines of %s are ignored, too" % (self._ignored - SAID_AT_MOST, as_text(group.cleanup))
+            )
+
+    def _is_trusted(self):
+        info = os.lstat(self.group.cleanup)
+        if stat.S_ISREG(info.st_mode) and is_ours(info.st_uid) and not info.st_mode & 0o002:
+            return True
+        self.warnings.append(
+            "%s is ignored: others than root can write it. What the last deployment installed stays"
+            % as_text(self.group.cleanup)
+        )
+        return False
+
+    def _line(self, line, record, known):
+        is_context = line.startswith(CONTEXT)
+        path = line[len(CONTEXT) :].strip() if is_context else line
+        if known is None:
+            path = path if is_context else exact(path)
+        elif line not in known:
+            if line.strip():
+                self._ignore(line, "it names nothing that this group has made")
+            return
+        path = record.here(path)
+        if not path:
+            return
+        if not path.startswith(self.group.host.root + "/") or os.path.normpath(path) != path:
+            self._ignore(line, "it is no absolute path below %s" % (self.group.host.root or "/"))
+        elif is_context:
+            self.contexts.append(path)
+        else:
+            self.paths.append(path)
+
+    def _ignore(self, line, reason):
+        self._ignored += 1
+        if self._ignored <= SAID_AT_MOST:
+            self.warnings.append(
+                "%s: the line %s is ignored: %s" % (as_text(self.group.cleanup), as_text(line)[:300], reason)
+            )
+
+
 def exact(path):
-    """The path that a line means: blanks around it count if such a name is there (the agent always drops them)."""
+    """The path that a line of AWS's agent means: blanks around it count if such a name is there; it drops them."""
     plain = path.strip()
     return path if path == plain or os.path.lexists(path) else plain
 
 
-def clean_up(group):
-    """Removes what the list names, newest first: files and links always, directories only when empty. Returns the
-    number of things that were removed."""
-    removed = 0
-    for line in reversed(read_cleanup(group.cleanup)):
-        if line.startswith(CONTEXT):
-            run_tool(["semanage", "fcontext", "-d", line[len(CONTEXT) :].strip()])
-            continue
-        path = exact(line)
-        if not path:
+def clean_up(group, disk):
+    """Removes what an AfterCleanup says will go, newest first. Returns warnings of what is left alone.
+
+    Nothing that the disk refuses after all keeps the rest from going: half a release is of no use to anybody.
+    """
+    for path in disk.list.contexts:
+        run_tool(["semanage", "fcontext", "-d", path])
+    warnings, left, parents = [], set(disk.left), Parents()
+    for path in reversed(disk.list.paths):
+        if path in disk.left:
             continue
         try:
-            try:
-                os.unlink(path)
-            except IsADirectoryError:
-                os.rmdir(path)
-            removed += 1
+            directory, name = parents.of(path)
+            remove_one(directory, name)
+        except ForeignLink as error:
+            warnings.append("%s is left alone: %s" % (as_text(path), error.strerror))
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
-                raise StepFailed(
-                    "Install: cannot remove %s of the last deployment: %s" % (as_text(path), why(error))
-                ) from None
-    remove(group.cleanup)
-    return removed
+                left.add(path)
+                warnings.append("%s of the last deployment is left alone: %s" % (as_text(path), why(error)))
+    parents.close()
+    keep_listed(group, [path for path in disk.list.paths if path in left])
+    return warnings
 
 
-def need_writable(directory):
-    """Raises StepFailed where nothing can be made or removed in a directory that is there."""
-    if os.access(directory, os.W_OK):
-        return
-    if os.statvfs(directory).f_flag & os.ST_RDONLY:
-        reason = "its file system is read-only"
+def remove_one(directory, name):
+    """A file or a link, or a directory if it is empty."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=directory)
+
+
+def keep_listed(group, left):
+    """The next clean-up tries again what this one had to leave."""
+    if left:
+        os.close(InstallRecord(group).begin(left))
+        write_synced(group.cleanup, b"".join(os.fsencode(path) + b"\n" for path in left), 0o644)
     else:
-        reason = "user id %d, as whom the runner works, has no permission" % os.geteuid()
-    raise StepFailed("Install: %s cannot be written: %s" % (as_text(directory), reason))
-
-
-class AfterCleanup:
-    """Looks at the disk as it will be once a clean-up list has been worked off. Follows links as the kernel will."""
-
-    def __init__(self, lines):
-        self.directories = {}  # path as written -> the real directory, or None
-        self.parents = {}  # the same, as it is now
-        self.gone = set()
-        self.changed = set()  # the directories in which something goes
-        for line in reversed(lines):
-            if line and not line.startswith(CONTEXT):
-                self._doom(exact(line))
-
-    def _doom(self, path):
-        parent, name = os.path.split(path)
-        if parent not in self.parents:
-            self.parents[parent] = os.path.realpath(parent).rstrip("/")
-        here = self.parents[parent] + "/" + name
-        try:
-            is_directory = stat.S_ISDIR(os.lstat(here).st_mode)
-            if is_directory and any(here + "/" + name not in self.gone for name in os.listdir(here)):
-                return
-        except OSError:
-            return
-        self.gone.add(here)
-        if self.parents[parent] not in self.changed:
-            self.changed.add(self.parents[parent])
-            need_writable(self.parents[parent] or "/")
-
-    def real(self, path, links=0):
-        """The real path of what will be there, or None: nothing, or a link to nothing."""
-        if path == "/":
-            return path
-        parent, name = os.path.split(path)
-        if parent not in self.directories:
-            found = self.real(parent, links)
-            self.directories[parent] = found if found and os.path.isdir(found) else None
-        here = self.directories[parent]
-        if here is None or links > 40:
-            return None
-        here = here.rstrip("/") + "/" + name
-        if here in self.gone:
-            return None
-        try:
-            mode = os.lstat(here).st_mode
-        except OSError:
-            return None
-        if stat.S_ISLNK(mode):
-            target = os.path.normpath(os.path.join(os.path.dirname(here), os.readlink(here)))
-            return self.real(target, links + 1)
-        return here
-
-    def exists(self, path):
-        return self.real(path) is not None
-
-    def is_directory(self, path):
-        real = self.real(path)
-        return real is not None and os.path.isdir(real)
+        remove(group.cleanup)

@@ -2,11 +2,36 @@
 
 import os
 
-from towline.host.runner.cleanup import need_writable
+from towline.host.runner.after_cleanup import (
+    DANGLING,
+    FOREIGN,
+    NOTHING,
+    OTHER,
+    REAL_DIRECTORY,
+    REGULAR_FILE,
+    need_writable,
+)
 from towline.host.runner.errors import StepFailed
-from towline.host.runner.permissions import check_acl, matches, owner_ids
+from towline.host.runner.glob import glob_matches
+from towline.host.runner.permissions import check_acl, owner_ids
 from towline.host.runner.text import as_text, join
 from towline.host.runner.tools import need_tool
+
+LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, as Linux has them
+
+
+class Above:
+    """A directory on the way down into an archive, and the one that it was met in."""
+
+    def __init__(self, real, above):
+        self.real, self.above = real, above
+
+    def leads_back(self):
+        """Whether the way here has led through this very directory."""
+        way = self.above
+        while way and way.real != self.real:
+            way = way.above
+        return bool(way)
 
 
 class InstallPlan:
@@ -16,15 +41,17 @@ class InstallPlan:
     ("context", path, context), ("owner", path, uid, gid).
     """
 
-    def __init__(self, host, plan, sources, behavior, disk):
-        self.host, self.sources, self.disk = host, sources, disk
+    def __init__(self, host, plan, sources, behavior, disk, history):
+        self.host, self.sources, self.disk, self.history = host, sources, disk, history
         self.behavior = plan.get("file_exists_behavior") or (behavior or "").upper() or "DISALLOW"
         self.steps = []
         self.copies = {}  # destination -> source
         self.directories = {}  # in the order in which they are made
         self.replaced = set()
+        self.inside = set()  # of the replaced: there is a directory, and the file is put into it
         self.retained = []
-        self.warnings = []
+        self.modes, self.owners = {}, {}  # path -> what its permissions set
+        self.warnings = list(disk.warnings)
         self._permitted = set()
         self._writable = set()
         for entry in plan.get("files") or ():
@@ -36,10 +63,10 @@ class InstallPlan:
         source = self.sources.path(entry["source"])
         destination = self._place("destination", entry["destination"])
         if not self.sources.exists(source):
-            raise StepFailed("Install: the source %s is not in the revision" % as_text(entry["source"]))
+            raise StepFailed("Install: the source %s %s" % (as_text(entry["source"]), self.sources.why_missing()))
         if self.sources.is_directory(source):
             self._ancestors(destination)
-            self._tree(source, destination, ())
+            self._tree(source, destination)
         else:
             destination = join(destination, os.path.basename(source.rstrip("/")))
             self._ancestors(destination)
@@ -54,29 +81,62 @@ class InstallPlan:
 
     def _ancestors(self, destination):
         missing, parent = [], os.path.dirname(destination)
-        while parent != "/" and not self.disk.exists(parent) and parent not in self.directories:
+        while parent not in self.directories and self._needs_directory(parent):
             missing.append(parent)
             parent = os.path.dirname(parent)
         for path in reversed(missing):
             self._mkdir(path)
-        if parent not in self.directories and parent != "/" and not self.disk.is_directory(parent):
-            raise StepFailed("Install: %s is needed as a directory, but it is a file" % as_text(parent))
 
-    def _tree(self, source, destination, above):
+    def _needs_directory(self, path):
+        """Whether a directory has to be made at a path; raises StepFailed where none can be."""
+        found = self.disk.look(path)
+        if found.kind == REAL_DIRECTORY:
+            return False
+        if found.kind == NOTHING:
+            return True
+        reason = "but it is a file"
+        if found.kind == DANGLING:
+            reason = "but it is a link to %s, which is not there (is something not mounted?)" % as_text(found.note)
+        elif found.kind == FOREIGN:
+            reason = "but " + found.note
+        raise StepFailed("Install: %s is needed as a directory, %s" % (as_text(path), reason))
+
+    def _tree(self, source, destination):
+        """Everything below a directory of the archive, which decides how deep that goes: no recursion.
+
+        A directory's subdirectories come where they stand among its names, each with all that is in it.
+        """
+        todo = [(source, destination, Above(self.sources.real(source), None))]
+        while todo:
+            source, destination, above = todo.pop()
+            if above is None:
+                self._copy(source, destination)
+                continue
+            self._enter(source, destination, above)
+            inner = []
+            for name, is_directory in self.sources.entries(source):
+                path, target = join(source, name), join(destination, name)
+                real = self.sources.real_below(path, join(above.real, name)) if is_directory else None
+                inner.append((path, target, Above(real, above) if is_directory else None))
+            todo += reversed(inner)
+
+    def _enter(self, source, destination, above):
         self.sources.check_link(source)
-        real = os.path.realpath(source)
-        if real in above:
+        if above.leads_back():
             raise StepFailed("Install: %s is a link to a directory that it lies in" % as_text(source))
-        if destination not in self.directories and not self.disk.is_directory(destination):
-            if self.disk.exists(destination):
-                raise StepFailed("Install: %s is needed as a directory, but it is a file" % as_text(destination))
+        if destination not in self.directories and self._needs_directory(destination):
             self._mkdir(destination)
-        for name, is_directory in self.sources.entries(source):
-            inner, target = join(source, name), join(destination, name)
-            if is_directory:
-                self._tree(inner, target, (*above, real))
-            else:
-                self._copy(inner, target)
+
+    def _check_name(self, path):
+        """The clean-up list has a line for each path, and the kernel has its limits: met here, before any change."""
+        encoded = os.fsencode(path)
+        if b"\n" in encoded:
+            reason = "its name has a line end, which the clean-up list cannot hold"
+        elif len(encoded) >= LONGEST_PATH or len(encoded) - encoded.rfind(b"/") - 1 > LONGEST_NAME:
+            reason = "the path is too long (%d bytes)" % len(encoded)
+        else:
+            return
+        raise StepFailed("Install: %s cannot be installed: %s" % (as_text(path)[:300], reason))
 
     def _check_writable(self, path):
         """The directory of `path`, if it is there and stays."""
@@ -84,9 +144,11 @@ class InstallPlan:
         if parent in self._writable or parent in self.directories:
             return
         self._writable.add(parent)
-        real = self.disk.real(parent)
-        if real:
-            need_writable(real)
+        found = self.disk.look(parent)
+        if found.kind == REAL_DIRECTORY:
+            need_writable(found.real)
+        elif found.kind == FOREIGN:
+            raise StepFailed("Install: %s" % found.note)
 
     def _mkdir(self, path):
         if path in self.copies:
@@ -94,12 +156,18 @@ class InstallPlan:
                 "Install: %s would be both the file %s and a directory" % (as_text(path), as_text(self.copies[path]))
             )
         if path not in self.directories:
+            self._check_name(path)
             self._check_writable(path)
             self.directories[path] = None
             self.steps.append(("mkdir", path))
 
     def _copy(self, source, destination):
-        if self.disk.exists(destination) and not self._may_replace(destination):
+        found = self.disk.look(destination)
+        if found.kind == DANGLING and not found.real:
+            raise StepFailed(
+                "Install: %s is a link to %s, where no file can be made" % (as_text(destination), as_text(found.note))
+            )
+        if found.kind not in (NOTHING, DANGLING) and not self._may_replace(source, destination, found):
             return
         if destination in self.copies:
             raise StepFailed(
@@ -110,30 +178,53 @@ class InstallPlan:
             raise StepFailed(
                 "Install: %s would be both a directory and the file %s" % (as_text(destination), as_text(source))
             )
+        self._check_name(destination)
         self._check_writable(destination)
         self.copies[destination] = source
         self.steps.append(("copy", source, destination))
 
-    def _may_replace(self, destination):
+    def _may_replace(self, source, destination, found):
         """What the file-exists behaviour says about a file that was there; noticed only when there is one."""
         if self.behavior == "RETAIN":
             self.retained.append(destination)
             return False
-        if self.behavior == "OVERWRITE":
-            if self.disk.is_directory(destination):
-                self.warnings.append("%s is a directory: the file is put inside it" % as_text(destination))
-            self.replaced.add(destination)
-            return True
+        if self.behavior not in ("OVERWRITE", "DISALLOW"):
+            raise StepFailed(
+                "Install: %s exists, and the file-exists behavior %r is none of DISALLOW, OVERWRITE, RETAIN"
+                % (as_text(destination), self.behavior)
+            )
+        stays = self.disk.why_file_stays(found)
+        if stays and (self.behavior == "DISALLOW" or not self.disk.is_mounted(found)):
+            if found.kind == REGULAR_FILE and self.sources.same(source, found.real):
+                self.retained.append(destination)  # what cannot be changed needs no change
+                return False
+            raise StepFailed("Install: %s cannot be replaced: %s" % (as_text(destination), stays))
         if self.behavior == "DISALLOW":
             raise StepFailed(
-                "The deployment failed because a specified file already exists at this location: %s. "
-                "This group did not install it; remove it, or set file_exists_behavior to OVERWRITE or RETAIN"
-                % as_text(destination)
+                "The deployment failed because a specified file already exists at this location: %s. %s, "
+                "or set file_exists_behavior to OVERWRITE or RETAIN" % (as_text(destination), self._whose(destination))
             )
-        raise StepFailed(
-            "Install: %s exists, and the file-exists behavior %r is none of DISALLOW, OVERWRITE, RETAIN"
-            % (as_text(destination), self.behavior)
-        )
+        if found.kind == OTHER:
+            raise StepFailed("Install: %s is neither a file nor a directory; remove it" % as_text(destination))
+        if found.kind == REAL_DIRECTORY:
+            self.warnings.append("%s is a directory: the file is put inside it" % as_text(destination))
+            self.inside.add(destination)
+        self.replaced.add(destination)
+        return True
+
+    def _whose(self, destination):
+        """Of a file that is in the way: who made it, as far as is known, and what to do."""
+        if self.history.made(destination):
+            return (
+                "This group installed it, but the list of what it installed (%s) is gone or was changed; "
+                "remove the file" % as_text(self.history.list)
+            )
+        if self.history.is_lost:
+            return (
+                "Whether this group installed it is not known: the list of what it installed (%s) is gone; "
+                "remove the file" % as_text(self.history.list)
+            )
+        return "This group did not install it; remove it"
 
     def _permission(self, permission):
         target = self._place("object", permission["object"])
@@ -142,7 +233,7 @@ class InstallPlan:
             if "file" in kinds:
                 self._check_file_object(target, permission)
                 self._set(target, permission)
-        elif target in self.directories or self.disk.is_directory(target):
+        elif target in self.directories or self.disk.look(target).kind == REAL_DIRECTORY:
             for path in self._matches(target, permission, kinds):
                 self._set(path, permission)
 
@@ -171,9 +262,9 @@ class InstallPlan:
                 continue
             for path in paths:
                 name = path[len(base) :]
-                if not path.startswith(base) or any(matches(name, one) for one in exceptions):
+                if not path.startswith(base) or any(glob_matches(name, one) for one in exceptions):
                     continue
-                if pattern == "**" or matches(name, pattern):
+                if pattern == "**" or glob_matches(name, pattern):
                     if kind == "file":
                         self._check_default_acl(path, permission)
                     found.append(path)
@@ -187,7 +278,8 @@ class InstallPlan:
             )
         self._permitted.add(path)
         if permission.get("mode") is not None:
-            self.steps.append(("mode", path, int(permission["mode"], 8)))
+            self.modes[path] = int(permission["mode"], 8)
+            self.steps.append(("mode", path, self.modes[path]))
         if permission.get("acls") is not None:
             check_acl(permission["acls"])
             self.steps.append(("acl", path, permission["acls"]))
@@ -197,4 +289,5 @@ class InstallPlan:
             self.steps.append(("context", path, permission["context"]))
         owner, group = permission.get("owner"), permission.get("group")
         if owner is not None or group is not None:
-            self.steps.append(("owner", path, *owner_ids(path, owner, group)))
+            self.owners[path] = owner_ids(path, owner, group)
+            self.steps.append(("owner", path, *self.owners[path]))

@@ -4,7 +4,8 @@ import os
 import stat
 import time
 
-from towline.host.runner.cleanup import AfterCleanup, clean_up, read_cleanup
+from towline.host.runner.after_cleanup import AfterCleanup
+from towline.host.runner.cleanup import CleanupList, clean_up
 from towline.host.runner.constants import (
     ARCHIVE,
     BUNDLE,
@@ -22,8 +23,10 @@ from towline.host.runner.constants import (
 )
 from towline.host.runner.environment import own_environment, profile_environment
 from towline.host.runner.errors import Halted, StepFailed, why
+from towline.host.runner.file_times import FileTimes
 from towline.host.runner.files import read_json, write_json, write_synced
 from towline.host.runner.install_plan import InstallPlan
+from towline.host.runner.install_record import History
 from towline.host.runner.installer import Installer
 from towline.host.runner.journal import with_room
 from towline.host.runner.places import Group
@@ -52,6 +55,7 @@ class Deployment:
         self.archive = self.directory + "/" + ARCHIVE
         self.stop_signals = StopSignals(host, self.id, self.limits)
         self._environment = None
+        self.times = None  # of installed files
         if order.get("ignore_application_stop_failures"):
             self.ignores_stop_failures = True
 
@@ -144,9 +148,13 @@ class Deployment:
 
     # -- DownloadBundle and Install
 
+    def _prune(self):
+        for warning in prune(self.host, self.group, self.directory, self.limits):
+            self._warn(warning)
+
     def _download_bundle(self):
         """The archive is on this host already: here it is unpacked, and the oldest ones go."""
-        prune(self.host, self.group, self.directory, self.limits)
+        self._prune()
         bundle = self.directory + "/" + BUNDLE
         revision = self.order["revision"]
         limits = self.limits
@@ -157,17 +165,27 @@ class Deployment:
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
 
     def _plan(self):
-        disk = AfterCleanup(read_cleanup(self.group.cleanup))
-        behavior = self.order.get("file_exists_behavior")
-        return InstallPlan(self.host, self.order["plan"], OnDisk(self.archive), behavior, disk)
+        """The plan of this Install, with the times of files chosen while the old ones are there."""
+        disk = AfterCleanup(CleanupList(self.group))
+        behavior, history = self.order.get("file_exists_behavior"), History(self.group, self.directory)
+        plan = InstallPlan(self.host, self.order["plan"], OnDisk(self.archive), behavior, disk, history)
+        if self.times is None:
+            self.times = FileTimes(self.group)
+        self.times.choose(plan)
+        return plan
+
+    def _clean_up(self, disk):
+        for warning in clean_up(self.group, disk):
+            self._warn(warning)
 
     def _install(self):
         """Plans against the disk as it will be, then cleans up, then applies: what can be known is known before."""
         plan = self._plan()
         for warning in plan.warnings:
             self._warn(warning)
-        clean_up(self.group)
-        Installer(plan, self.group, Keeper(self.group, self.id)).run()
+        self._clean_up(plan.disk)
+        Installer(plan, self.group, Keeper(self.group, self.id), self.times).run()
+        self.times.remember()
         write_synced(self.group.last_install_file, os.fsencode(self.directory), 0o644)
 
     # -- hooks

@@ -7,15 +7,6 @@ from towline.host.runner.text import as_text
 from towline.host.runner.tools import need_tool
 
 
-def matches(name, pattern):
-    """The agent's glob: only `*` is special, and only direct children match."""
-    if "/" in name or not isinstance(pattern, str):
-        return False
-    import re
-
-    return re.match("^" + ".*".join(re.escape(part) for part in pattern.split("*")) + r"\Z", name, re.S) is not None
-
-
 def user_id(name):
     """A user's number, -1 for none; raises StepFailed where nobody has that name."""
     import pwd

@@ -6,7 +6,7 @@ import os
 from towline.host.runner.constants import DEPLOYMENT_ROOT, FULL, KEPT_PLAN, STATE_DIR
 from towline.host.runner.errors import Refused, cannot_store, why
 from towline.host.runner.files import make_private, read_json, read_pointer
-from towline.host.runner.text import as_text
+from towline.host.runner.text import as_text, is_id
 
 
 class Host:
@@ -75,15 +75,22 @@ class Group:
         self.last_install_file = base + "_last_successful_install"
         self.most_recent_file = base + "_most_recent_install"
         self.succeeded_file = host.state + "/groups/" + group + ".json"
+        self.record = host.state + "/groups/" + group + ".installed"
+        self.times = host.state + "/groups/" + group + ".times"
         self.kept = host.state + "/kept/" + group
 
     def last_install(self):
         """The directory of the last deployment whose Install ended well, or None."""
-        return read_pointer(self.last_install_file)
+        return self._pointed_to(self.last_install_file)
 
     def most_recent(self):
         """The directory of the last deployment whose archive was unpacked, or None."""
-        return read_pointer(self.most_recent_file)
+        return self._pointed_to(self.most_recent_file)
+
+    def _pointed_to(self, file):
+        """The deployment's directory where it lies now: a pointer is absolute, and a `local` root may be a copy."""
+        name = os.path.basename(read_pointer(file) or "")
+        return self.host.deployment(self.id, name) if is_id(name) else None
 
     def installed(self):
         """`{deployment, label, sha256}` of the last install, or None."""

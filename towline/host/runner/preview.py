@@ -2,16 +2,18 @@
 
 import os
 
-from towline.host.runner.cleanup import AfterCleanup, exact, read_cleanup
+from towline.host.runner.after_cleanup import AfterCleanup
+from towline.host.runner.cleanup import CleanupList
 from towline.host.runner.constants import ARCHIVE, HOOK_EVENTS, KEPT_PLAN, OF_LAST_INSTALL
 from towline.host.runner.errors import StepFailed
 from towline.host.runner.files import read_json
 from towline.host.runner.install_plan import InstallPlan
+from towline.host.runner.install_record import History
 from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.sources import Listed, OnDisk
-from towline.host.runner.text import as_text, from_json_path
+from towline.host.runner.text import as_text
 from towline.host.runner.undo import CLEANED_BY, behavior_of_undo, find_undo, revision_kept_in
 
 
@@ -38,7 +40,7 @@ def preview_undo(host, order, group, answer):
     if kind in ("nothing", "unknown"):
         answer.update(nothing=found, back_to=answer["runs_now"])
         return answer
-    restored = [from_json_path(entry["path"]) for entry in Keeper(group, order["undo"]).entries]
+    restored = Keeper(group, order["undo"]).paths()
     if kind == "clean":
         order = dict(order, plan={}, events=[event for event in order.get("events") or () if event in CLEANED_BY])
         answer["run"] = preview_scripts(order, group)
@@ -56,11 +58,11 @@ def preview_undo(host, order, group, answer):
 
 def preview_files(answer, host, order, group, sources, restored):
     """Fills in the paths; `restored` are those that come back between clean-up and install."""
-    lines = read_cleanup(group.cleanup)
+    deployment = host.deployment(group.id, order["deployment"])
     try:
-        plan = InstallPlan(
-            host, order.get("plan") or {}, sources, order.get("file_exists_behavior"), AfterCleanup(lines)
-        )
+        disk = AfterCleanup(CleanupList(group))
+        behavior, history = order.get("file_exists_behavior"), History(group, deployment)
+        plan = InstallPlan(host, order.get("plan") or {}, sources, behavior, disk, history)
     except StepFailed as failed:
         answer["problem"] = failed.message
         return answer
@@ -75,9 +77,8 @@ def preview_files(answer, host, order, group, sources, restored):
     restored = [path for path in restored if path not in plan.copies]
     for path in restored:
         answer["changed" if os.path.lexists(path) else "added"].append(as_text(path))
-    for line in lines:
-        path = exact(line)
-        stays = path in plan.copies or path in restored
+    for path in disk.list.paths:
+        stays = path in plan.copies or path in restored or path in disk.left
         if not stays and os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
             answer["removed"].append(as_text(path))
     return answer

@@ -1,10 +1,12 @@
 """Where Install takes files from: an unpacked archive, or a list of an archive's members."""
 
 import os
+import stat
 
 from towline.host.runner.errors import StepFailed
-from towline.host.runner.files import sha256_of
-from towline.host.runner.text import as_text, join
+from towline.host.runner.files import read_json, sha256_of
+from towline.host.runner.text import as_json_path, as_text, join
+from towline.host.runner.unpacking import MEANT, WRITABLE_BY_OTHERS
 
 
 class OnDisk:
@@ -12,7 +14,8 @@ class OnDisk:
 
     def __init__(self, archive):
         self.archive = archive
-        self.real = os.path.realpath(archive)
+        self.real_archive = os.path.realpath(archive)
+        self._meant = read_json(archive + MEANT) or {}
 
     def path(self, source):
         return join(self.archive, source)
@@ -20,8 +23,31 @@ class OnDisk:
     def exists(self, path):
         return os.path.lexists(path)
 
+    def why_missing(self):
+        if not os.path.isdir(self.archive):
+            return "cannot be installed: the deployment's archive was deleted while it ran (%s)" % as_text(self.archive)
+        return "is not in the revision's archive (%s)" % as_text(self.archive)
+
     def is_directory(self, path):
         return os.path.isdir(path)
+
+    def real(self, path):
+        return os.path.realpath(path)
+
+    def real_below(self, path, real):
+        """The same where a directory's real path is known but for its last name."""
+        return os.path.realpath(path) if os.path.islink(path) else real
+
+    def owner_and_mode(self, path, info):
+        """(uid, gid, mode) that an installed file gets; `info` is the archive's.
+
+        Those of the bundle's member, unless a hook has given the unpacked file others.
+        """
+        mode = stat.S_IMODE(info.st_mode)
+        meant = self._meant.get(as_json_path(self.real(path)[len(self.real_archive) + 1 :]))
+        if meant and (info.st_uid, info.st_gid, mode & 0o666) == (0, 0, meant[2] & ~WRITABLE_BY_OTHERS & 0o666):
+            return meant[0], meant[1], meant[2] | mode & 0o111  # a script may have been made executable
+        return info.st_uid, info.st_gid, mode
 
     def entries(self, path):
         """(name, whether it is a directory or leads to one) of what is inside, in the order of the names' bytes."""
@@ -35,7 +61,7 @@ class OnDisk:
         """A linked directory is copied as a real one, so it must not lead out of the archive."""
         if os.path.islink(path):
             real = os.path.realpath(path)
-            if real != self.real and not real.startswith(self.real + "/"):
+            if real != self.real_archive and not real.startswith(self.real_archive + "/"):
                 raise StepFailed(
                     "Install: %s is a link to the directory %s, outside of the archive; put the files into the bundle"
                     % (as_text(path), as_text(real))
@@ -54,13 +80,19 @@ class Listed:
     """The same from a list of an archive's members, for `plan` on a host that does not have the archive."""
 
     def __init__(self, members):
-        self.members = {}
+        self.members = {"/": {"type": "directory"}}
+        self.children = {"/": set()}
         for member in members:
             path = os.path.normpath("/" + member["path"])
+            self._add(path)
             self.members[path] = member
-            while path != "/":
-                path = os.path.dirname(path)
-                self.members.setdefault(path, {"type": "directory"})
+
+    def _add(self, path):
+        while path not in self.members:
+            self.members[path] = {"type": "directory"}
+            above, name = os.path.split(path)
+            self.children.setdefault(above, set()).add(name)
+            path = above
 
     def path(self, source):
         return os.path.normpath("/" + source.lstrip("/"))
@@ -68,13 +100,20 @@ class Listed:
     def exists(self, path):
         return path in self.members
 
+    def why_missing(self):
+        return "is not in the revision"
+
     def is_directory(self, path):
         return self.members.get(path, {}).get("type") in ("directory", "dir", "d")
 
+    def real(self, path):
+        return path
+
+    def real_below(self, path, real):
+        return path
+
     def entries(self, path):
-        base = path.rstrip("/") + "/"
-        inner = (p for p in self.members if p.startswith(base) and "/" not in p[len(base) :] and p != base)
-        return sorted((p[len(base) :], self.is_directory(p)) for p in inner)
+        return sorted((name, self.is_directory(join(path, name))) for name in self.children.get(path, ()))
 
     def check_link(self, path):
         pass

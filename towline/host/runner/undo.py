@@ -2,7 +2,8 @@
 
 import os
 
-from towline.host.runner.cleanup import clean_up
+from towline.host.runner.after_cleanup import AfterCleanup
+from towline.host.runner.cleanup import CleanupList
 from towline.host.runner.constants import ARCHIVE, BUNDLE, KEPT_PLAN, SUCCESS
 from towline.host.runner.errors import Refused, StepFailed
 from towline.host.runner.files import read_json, remove, remove_tree, sha256_of, write_synced
@@ -10,7 +11,6 @@ from towline.host.runner.journal import Records
 from towline.host.runner.lifecycle import Deployment
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
-from towline.host.runner.retention import prune
 from towline.host.runner.text import as_text
 from towline.host.runner.tools import run_tool
 
@@ -108,7 +108,7 @@ class Undo(Deployment):
             Deployment._download_bundle(self)
             return
         # AWS's agent left an archive that we know no type of, or its bundle is gone: the unpacked one is taken
-        prune(self.host, self.group, self.directory, self.limits)
+        self._prune()
         remove_tree(self.archive)
         failed = run_tool(["cp", "-a", self.order["undo_from"] + "/" + ARCHIVE, self.archive])
         if failed:
@@ -118,8 +118,7 @@ class Undo(Deployment):
     def _install(self):
         """As ever, but what the undone deployment replaced comes back between clean-up and install."""
         self.order["file_exists_behavior"] = behavior_of_undo(self.order.get("file_exists_behavior"))
-        self._plan()
-        clean_up(self.group)
+        self._clean_up(self._plan().disk)
         for warning in Keeper(self.group, self.order["undo"]).restore():
             self._warn(warning)
         Deployment._install(self)
@@ -145,7 +144,7 @@ class CleanAway(Deployment):
         Deployment._events(self)
 
     def _install(self):
-        clean_up(self.group)
+        self._clean_up(AfterCleanup(CleanupList(self.group)))
         for warning in Keeper(self.group, self.order["undo"]).restore():
             self._warn(warning)
         for path in (self.group.last_install_file, self.group.most_recent_file, self.group.succeeded_file):

@@ -5,15 +5,22 @@ import os
 from towline.host.runner.archive_reader import ArchiveReader
 from towline.host.runner.archive_rules import DIRECTORY, FILE, SYMLINK, BadArchive
 from towline.host.runner.errors import StepFailed, why
-from towline.host.runner.files import remove_tree, write_all
-from towline.host.runner.text import as_text
+from towline.host.runner.files import remove_tree, write_all, write_json
+from towline.host.runner.text import as_json_path, as_text
+
+MEANT = "-owners.json"  # behind the name of an unpacked archive
+
+WRITABLE_BY_OTHERS = 0o022
 
 
 class Unpacking:
     """Writes members, which the reader has checked, below one directory that it makes anew.
 
     Every parent of a member is a real directory that this made; a link is made as it is but never written through;
-    set-user-id and set-group-id bits are cleared (`permissions` may set them). Owners and modes as root's tar has them.
+    set-user-id and set-group-id bits are cleared (`permissions` may set them).
+
+    Where root unpacks, everything is root's, and writable by no one else: scripts run from here as root, in the next
+    deployment, too. The owners and modes that root's tar would have set are written beside it for Install.
     """
 
     def __init__(self, target):
@@ -21,6 +28,7 @@ class Unpacking:
         self.is_root = os.geteuid() == 0
         self.cleared = 0  # members that lost a set-id bit
         self._owners = {None: None}
+        self._meant = {}  # path of a member -> [uid, gid, mode] that Install gives it
         self._directories = {}  # modes come last: one without write permission would shut us out
         remove_tree(target)
         os.mkdir(target, 0o755)
@@ -39,11 +47,9 @@ class Unpacking:
         elif member.kind == DIRECTORY:
             if not os.path.isdir(path):
                 os.mkdir(path, 0o755)
-            self._directories[path] = self._safe(member.mode), owner, member.mtime
+            self._directories[path] = self._safe(member.mode), member.mtime
         elif member.kind == SYMLINK:
             os.symlink(member.target, path)
-            if owner:
-                os.lchown(path, owner[0], owner[1])
         else:
             os.link(self.target + "/" + member.target, path, follow_symlinks=False)
 
@@ -52,9 +58,10 @@ class Unpacking:
         try:
             for piece in member.pieces:
                 write_all(fd, piece)
-            if owner:
-                os.fchown(fd, owner[0], owner[1])
             mode = self._safe(member.mode)
+            if self.is_root and (owner not in (None, (0, 0)) or mode & WRITABLE_BY_OTHERS):
+                self._meant[member.path] = [*(owner or (0, 0)), mode]
+                mode &= ~WRITABLE_BY_OTHERS
             os.fchmod(fd, mode if self.is_root else mode | 0o600)
             os.utime(fd, (member.mtime, member.mtime))
         finally:
@@ -66,13 +73,17 @@ class Unpacking:
         return mode & 0o1777
 
     def finish(self):
-        """Gives the directories their owners, modes and times, the deepest first."""
+        """Gives the directories their modes and times, the deepest first."""
         for path in sorted(self._directories, reverse=True):
-            mode, owner, mtime = self._directories[path]
-            if owner:
-                os.lchown(path, owner[0], owner[1])
-            os.chmod(path, mode if self.is_root else mode | 0o700)
+            mode, mtime = self._directories[path]
+            os.chmod(path, mode & ~WRITABLE_BY_OTHERS if self.is_root else mode | 0o700)
             os.utime(path, (mtime, mtime))
+
+    def write_meant(self, surrounding):
+        """Keeps what Install needs, by paths without the surrounding directory."""
+        below = len(surrounding) + 1 if surrounding else 0
+        meant = {as_json_path(path[below:]): value for path, value in self._meant.items()}
+        write_json(self.target + MEANT, meant)
 
 
 def tar_owner(user, group):
@@ -100,7 +111,9 @@ def unpack(bundle, bundle_type, target, limits):
         for member in reader.members():
             unpacking.write(member)
         unpacking.finish()
-        take_level_away(target, reader.tree.surrounding())
+        surrounding = reader.tree.surrounding()
+        unpacking.write_meant(surrounding)
+        take_level_away(target, surrounding)
     except BadArchive as bad:
         hint = ". " + bad.hint if bad.hint else ""
         raise StepFailed("DownloadBundle: the archive is refused: %s%s" % (as_text(str(bad)), hint)) from None
