@@ -352,3 +352,10 @@ def test_a_server_of_https_is_checked(host: LocalHost, tmp_path: Path, is_truste
         server.server_close()
     assert call.events[-1]["outcome"] == "succeeded"
     assert ["certificate" in need["reason"].lower() for need in call.kinds("need")] == ([] if is_trusted else [True])
+
+
+def test_an_archive_that_unpacks_to_what_was_counted_is_taken(host: LocalHost) -> None:
+    archive = tar_of({"a": "x" * 100, "b": "y" * 2000})
+    revision = {**revision_of(archive), "unpacked_bytes": 10240}
+    end = host.deploy("d-1", archive, plan_of({"a": "/srv"}), revision=revision).events[-1]
+    assert end["outcome"] == "succeeded", end

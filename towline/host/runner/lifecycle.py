@@ -158,8 +158,9 @@ class Deployment:
         bundle = self.directory + "/" + BUNDLE
         revision = self.order["revision"]
         limits = self.limits
-        if revision.get("unpacked_bytes"):  # counted when the archive was checked, by the same reader
-            limits = dict(limits, unpacked_bytes=revision["unpacked_bytes"])
+        if revision.get("unpacked_bytes"):  # counted by the same reader, when the archive was checked
+            # twice, since a member's announced size is compared with what is left behind bytes that were read ahead
+            limits = dict(limits, unpacked_bytes=2 * revision["unpacked_bytes"])
         for warning in unpack(bundle, revision["bundle_type"], self.archive, limits):
             self._warn(warning)
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
