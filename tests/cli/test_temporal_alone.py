@@ -90,7 +90,7 @@ async def test_a_failed_one_names_script_instance_and_last_lines_and_what_became
         "exit code 3",
         "[stderr]disk full",
         "the same on production-",
-        "Automatic rollback is triggered with a DeploymentId d-",
+        ": 3 of 3 instances are back.",
         "The fleet is whole: every touched instance is back where it was.",
     ):
         assert told in done.out, told

@@ -243,7 +243,7 @@ def test_a_journal_of_an_older_version_is_followed_and_ended(host: LocalHost) ->
 
 # ── archives ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-DIES = ("reader = start_detached(self.order", "reader = os._exit(9) or start_detached(self.order")
+DIES = ("runner = start_detached(self.order", "runner = os._exit(9) or start_detached(self.order")
 
 
 @pytest.mark.parametrize("pruned", [False, True])
