@@ -212,6 +212,7 @@ def _detached(follower: Follower) -> ApplicationError:
     a worker shuts down, and no attempt would follow."""
     activity.heartbeat(follower.heartbeat())
     message = f"{follower.target.name}: this attempt detaches, the next one goes on"
+    log.info("%s", message)
     return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100), category=EXPECTED)
 
 
