@@ -49,7 +49,6 @@ from towline.store import Store
 STORE_THREADS = 16
 LARGEST_FLEET_BYTES = 1_900_000
 NEVER_BEGUN = (Outcome.SKIPPED.value, Outcome.BLOCKED.value)
-NO_CONFIG = "DeploymentConfigDoesNotExistException"  # CodeDeploy's own name for it
 
 
 class InventoryActivities:
@@ -81,7 +80,7 @@ class InventoryActivities:
         if config is None:
             known = [*PREDEFINED, *await self._catalogue.configs()]
             hint = did_you_mean(name, known) or "Declare it under deploymentConfigs and run: towline apply"
-            raise NotFound(f"no deployment configuration {name}.", hint, code=NO_CONFIG)
+            raise NotFound(f"no deployment configuration {name}.", hint, code=ErrorCode.CONFIG_MISSING)
         return GroupFacts(group=group, config=config)
 
     async def _no_group(self, request: ReadGroup) -> NotFound:

@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from towline.model.messages import DeploymentView, DeployRequest, Progress
-from towline.model.status import Creator, DeploymentStatus, ErrorCode
+from towline.model.status import Creator, DeploymentStatus, ErrorCode, deployment_error
 from towline.model.view import deployment_info
 
 
@@ -23,11 +23,10 @@ def view_of_failure(deployment_id: str, cause: ApplicationError) -> DeploymentVi
             return checked_view(cause.details[0])
         except ValueError:
             pass
-    code = cause.type or ErrorCode.INTERNAL_ERROR.value
     info = {
         "deploymentId": deployment_id,
         "status": DeploymentStatus.FAILED.value,
-        "errorInformation": {"code": code, "message": cause.message},
+        "errorInformation": {"code": deployment_error(cause.type or "").value, "message": cause.message},
     }
     return DeploymentView(info=info, progress=Progress(phase="ended", is_whole=True))
 

@@ -41,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.questions import fleet_question, group_question, order_of, revision_question
     from towline.model.request import read_request, read_shape
     from towline.model.revision import ResolvedRevision, RevisionLocation, shortened
-    from towline.model.status import DeploymentStatus, ErrorCode, Outcome
+    from towline.model.status import DeploymentStatus, ErrorCode, Outcome, deployment_error
     from towline.model.turn import as_undone
     from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
     from towline.model.zones import Stage, stages
@@ -130,7 +130,8 @@ class Deployment:
         self, location: RevisionLocation, group: DeploymentGroup | None = None
     ) -> ResolvedRevision:
         question = revision_question(location, self._ledger.deployment_id, group, strict=self._request.strict)
-        return await self._attempt(call(calls.read_revision, question, READ, summary=shortened(location.label)))
+        read = call(calls.read_revision, question, READ, summary=shortened(location.label))
+        return await self._attempt(read, of_revision=True)
 
     async def _take_turn(self) -> None:
         """Waits for the group's turn; whoever waits is told behind whom."""
@@ -316,7 +317,7 @@ class Deployment:
         if self._stop:
             raise self._stopped()
 
-    async def _attempt(self, errand: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _attempt(self, errand: Coroutine[Any, Any, Answer], *, of_revision: bool = False) -> Answer:
         """Runs an activity of the time before the rollout: a stop ends the wait, an error ends the deployment."""
         task = asyncio.ensure_future(errand)
         await workflow.wait_condition(lambda: task.done() or self._stop is not None)
@@ -327,9 +328,10 @@ class Deployment:
             return task.result()
         except ActivityError as error:
             cause = error.cause
-            code = cause.type if isinstance(cause, ApplicationError) and cause.type else ErrorCode.INTERNAL_ERROR
+            kind = cause.type if isinstance(cause, ApplicationError) and cause.type else ""
             message = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
-            raise Ended(DeploymentStatus.FAILED, _ERROR_CODES.get(code, code), message) from error
+            code = deployment_error(kind, of_revision=of_revision)
+            raise Ended(DeploymentStatus.FAILED, code, message) from error
 
     def _stopped(self) -> Ended:
         reason = self._stop.reason if self._stop and self._stop.reason else "the deployment was stopped"
@@ -487,9 +489,6 @@ _NO_INSTANCES = (
     "instances you want to deploy to, and then try again."
 )
 """CodeDeploy's own sentence: clients match on it."""
-
-_ERROR_CODES = {"InvalidAppSpec": ErrorCode.INVALID_REVISION, "InvalidBundle": ErrorCode.INVALID_REVISION}
-"""What an activity calls it → what CodeDeploy calls it."""
 
 
 def _new_deployment_id() -> str:

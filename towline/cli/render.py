@@ -134,7 +134,7 @@ def hint(view: DeploymentView) -> str:
     hints = {
         ErrorCode.NO_INSTANCES: f"Who is in it: towline instances {group}",
         ErrorCode.HEALTH_CONSTRAINTS_INVALID: "Deploy with another configuration: --config NAME",
-        "DeploymentLimitExceededException": "Wait in order with: --if-busy wait",
+        ErrorCode.DEPLOYMENT_LIMIT: "Wait in order with: --if-busy wait",
     }
     return hints.get((info.get("errorInformation") or {}).get("code", ""), "")
 

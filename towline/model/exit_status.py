@@ -30,8 +30,9 @@ _BAD_INPUT = (
     ErrorCode.INVALID_REVISION,
     ErrorCode.APPLICATION_MISSING,
     ErrorCode.DEPLOYMENT_GROUP_MISSING,
-    "DeploymentConfigDoesNotExistException",
-    "NotFound",
+    ErrorCode.CONFIG_MISSING,
+    ErrorCode.REVISION_MISSING,
+    ErrorCode.RESOURCE_MISSING,
 )
 
 

@@ -80,9 +80,38 @@ class ErrorCode(StrEnum):
     DEPLOYMENT_GROUP_MISSING = "DEPLOYMENT_GROUP_MISSING"
     MANUAL_STOP = "MANUAL_STOP"
     TIMEOUT = "TIMEOUT"
+    RESOURCE_MISSING = "CODEDEPLOY_RESOURCE_CANNOT_BE_FOUND"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+    # What CodeDeploy refuses before there is a deployment has no code there; docs/commands.md names these three.
     INVALID_REQUEST = "InvalidRequest"  # ours: the request itself broke a rule
     DEPLOYMENT_LIMIT = "DeploymentLimitExceededException"  # the group is busy and ifBusy is fail
+    CONFIG_MISSING = "DeploymentConfigDoesNotExistException"
+
+
+_OF_REVISION = {
+    "NotFound": ErrorCode.REVISION_MISSING,
+    "InvalidInput": ErrorCode.INVALID_REVISION,
+    "InvalidRequest": ErrorCode.INVALID_REVISION,
+}
+_OF_ERROR = {
+    "InvalidAppSpec": ErrorCode.INVALID_REVISION,
+    "InvalidBundle": ErrorCode.INVALID_REVISION,
+    "NotFound": ErrorCode.RESOURCE_MISSING,
+    "InvalidInput": ErrorCode.INVALID_REQUEST,
+    **{code.value: code for code in ErrorCode},
+}
+
+
+def deployment_error(code: str, *, of_revision: bool = False) -> ErrorCode:
+    """CodeDeploy's code for an error of ours, by its `code`; `of_revision`: it was met while a revision was read.
+
+    >>> [deployment_error(code).value for code in ("NotFound", "NO_INSTANCES", "OurFault")]
+    ['CODEDEPLOY_RESOURCE_CANNOT_BE_FOUND', 'NO_INSTANCES', 'INTERNAL_ERROR']
+    >>> deployment_error("NotFound", of_revision=True).value
+    'REVISION_MISSING'
+    """
+    found = _OF_REVISION.get(code) if of_revision else None
+    return found or _OF_ERROR.get(code, ErrorCode.INTERNAL_ERROR)
 
 
 class ScriptError(StrEnum):
