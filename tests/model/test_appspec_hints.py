@@ -48,6 +48,10 @@ class Document:
             column = self.lines[at].index("-")
             self.lines[at] = self.lines[at].replace("-", "- ", 1)
             self.lines[at + 1] = " " * (column + 2) + self.lines[at + 1].lstrip()
+        elif problem.rule.endswith("is no key with a value") and (literal := re.search(LITERAL, hint)):
+            self.lines[at] = re.sub(r"^([ -]*)\S.*", lambda found: found[1] + literal[2], self.lines[at])
+        elif owner := re.search(r"Write '(\w+:)' in the line above", hint):
+            self._own(at, owner[1])
         elif problem.rule == "the file is empty":
             self.lines += re.findall(r"'(\w+: \S+)'", hint)
         elif (
@@ -67,6 +71,8 @@ class Document:
             self._below(at, whole[2], hint)
         elif "in front of each other line" in hint:
             self._dashed(at)
+        elif hint == "Take the '- ' away":
+            self.lines[at] = self.lines[at].replace("- ", "", 1)
         elif hint.startswith("Take the '- ' away"):
             for line in [at, *(int(number) - 1 for number in re.findall(r"\d+", problem.rule.split(":")[0]))]:
                 self.lines[line] = self.lines[line].replace("- ", "  ", 1)
@@ -99,6 +105,11 @@ class Document:
             assert ADVICE.match(hint), f"neither advice nor an edit that this test knows: {hint!r}"
             return None
         return "\n".join(self.lines)
+
+    def _own(self, at: int, owner: str) -> None:
+        """Writes a key above an item, beside keys of its kind."""
+        blanks = "  " if owner.startswith("After") else ""
+        self.lines.insert(at, blanks + owner.replace("AfterInstall", "BeforeInstall"))
 
     def _set(self, at: int, key: str, literal: str) -> None:
         """Writes a key with its value in the place of another, in block or flow style."""

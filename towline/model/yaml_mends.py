@@ -31,6 +31,9 @@ _FAMILIES: tuple[tuple[str, ...], ...] = (
     HOOK_EVENTS,
     ("version", "os", "files", "permissions", "hooks", "file_exists_behavior"),
 )
+_OWNERS = {"source": "files", "object": "permissions", "location": "AfterInstall"}
+_ITEM = re.compile(rf"^( *)- ({'|'.join(_OWNERS)}):")
+_DASHED_EVENT = re.compile(rf"^ *- ({'|'.join(HOOK_EVENTS)}):\s*(?:#.*)?$")
 _BEFORE = 3  # lines above the parser's own that are looked at
 
 
@@ -50,8 +53,11 @@ def syntax_problem(error: Exception, text: str, torn_quote: tuple[int, int] = (0
         lines = text.split("\n")
         slip = (
             _open_quote(error, line, torn_quote)
+            or _odd_blank(lines, line)
             or _near(lines, line)
+            or _orphan(lines, line)
             or _indentation(error, lines)
+            or _no_colon(error, lines)
             or _Slip(line, _reason(error), _hint(error, lines, line))
         )
     return Problem(line=slip.line, key="", rule=f"not YAML: {slip.rule}", hint=slip.hint)
@@ -74,6 +80,45 @@ def _open_quote(error: yaml.MarkedYAMLError, line: int, torn_quote: tuple[int, i
     return _Slip(begins, "a quote is opened here and not closed in this line", "Close the quote") if begins else None
 
 
+def _odd_blank(lines: list[str], line: int) -> _Slip | None:
+    """A blank that only looks like one, where indentation and keys are made of blanks, at any place above."""
+    for at in range(min(line, len(lines)), 0, -1):
+        if odd := _ODD_BLANK.search(lines[at - 1]):
+            letter = next(one for one in odd[0] if one not in " :-")
+            what = "a non-breaking blank" if letter == "\u00a0" else "a blank that is none to YAML"
+            rule = f"{what} ({repr(letter)[1:-1]}) stands in this line"
+            return _Slip(at, rule, "Put an ordinary blank in its place")
+    return None
+
+
+def _orphan(lines: list[str], line: int) -> _Slip | None:
+    """A list without the key that it belongs to: below `hooks` itself, or below a key that has a value already."""
+    for at in range(min(line, len(lines)), 0, -1):
+        item = _ITEM.match(lines[at - 1])
+        if event := _DASHED_EVENT.match(lines[at - 1]):
+            return _Slip(at, f"an event takes no '- ': {event[1]}", "Take the '- ' away")
+        above = _key_above(lines, at - 1, len(item[1])) if item else None
+        if not item or not above:
+            continue
+        key, value = above
+        if value or (item[2] == "location" and key == "hooks"):
+            rule = f"'- {item[2]}' stands below no {'event' if item[2] == 'location' else 'section'} that it belongs to"
+            return _Slip(at, rule, f"Write '{_OWNERS[item[2]]}:' in the line above")
+    return None
+
+
+def _key_above(lines: list[str], at: int, depth: int) -> tuple[str, str] | None:
+    """The nearest key above that is not deeper than an item, with its value; None where another item is nearer."""
+    for line in range(at - 1, -1, -1):
+        written = lines[line].rstrip()
+        inner = len(written) - len(written.lstrip())
+        if not written or written.lstrip().startswith("#") or inner > depth:
+            continue
+        key = _KEY.match(written)
+        return (key[1], written[key.end() :].strip()) if key and not written.lstrip().startswith("-") else None
+    return None
+
+
 def _near(lines: list[str], line: int) -> _Slip | None:
     """A slip that shows in the text itself: in the parser's line, or in one of the few above it."""
     at, seen = min(line, len(lines)), 0
@@ -87,10 +132,6 @@ def _near(lines: list[str], line: int) -> _Slip | None:
 
 
 def _in_line(at: int, written: str) -> _Slip | None:
-    if odd := _ODD_BLANK.search(written):
-        seen = repr(odd[0][-1] if odd[0][-1] not in ":- " else odd[0][0])[1:-1]
-        what = "a non-breaking blank" if "\u00a0" in odd[0] else "a blank that is none to YAML"
-        return _Slip(at, f"{what} ({seen}) stands in this line", "Put an ordinary blank in its place")
     if _NO_BLANK_AFTER_DASH.match(written):
         mended = quoted(written.strip().replace("-", "- ", 1))
         hint = f"Write {mended}, with the entry's other keys in the column of the first"
@@ -106,6 +147,17 @@ def _in_line(at: int, written: str) -> _Slip | None:
     if written.startswith("```"):
         return _Slip(at, "``` is Markdown, not YAML", "Take such lines out")
     return None
+
+
+def _no_colon(error: yaml.MarkedYAMLError, lines: list[str]) -> _Slip | None:
+    """A line that is no `key: value`, which the parser notices where the next key begins."""
+    if error.problem != "could not find expected ':'" or not error.context_mark:
+        return None
+    at = error.context_mark.line
+    written = lines[at].strip().removeprefix("- ") if at < len(lines) else ""
+    key, _, value = written.partition(" ")
+    mended = f"{key.rstrip(':')}: {value}".rstrip()
+    return _Slip(at + 1, f"{quoted(written)} is no key with a value", f"Write {quoted(mended)}, if that is meant")
 
 
 def _indentation(error: yaml.MarkedYAMLError, lines: list[str]) -> _Slip | None:
