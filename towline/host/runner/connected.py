@@ -12,6 +12,7 @@ from towline.host.runner.errors import Disconnected, Refused, cannot_store, why
 from towline.host.runner.files import discard, read_bytes, remove, touch
 from towline.host.runner.follower import Follower
 from towline.host.runner.journal import Records, keep_reserve, with_room
+from towline.host.runner.limits import in_seconds
 from towline.host.runner.locks import Lock, take
 from towline.host.runner.preparation import Preparation
 from towline.host.runner.recovery import check_key, end_of_interrupted, recover, write_interrupted, write_lost
@@ -118,7 +119,7 @@ class ConnectedEnd:
     def _host_lock(self, began):
         """The right to work, as soon as it is ours; the caller hears whom it waits for."""
         lock = Lock(self.host.lock("host"))
-        ends = time.monotonic() + (self.limits.get("lock_wait") or 0)
+        ends = time.monotonic() + in_seconds(self.limits.get("lock_wait"), 0)
         said = 0.0
         while not lock.try_take():
             now = time.monotonic()

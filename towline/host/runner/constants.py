@@ -49,7 +49,11 @@ EVENT_SECONDS = 3600
 
 REPLY_SECONDS = 120
 
-PROFILE_SECONDS = 30
+PROFILE_SECONDS = 10
+
+PROFILE_BYTES = 1024 * 1024
+
+SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 DEFAULT_LOG_BYTES = 64 * 1024 * 1024
 

@@ -29,10 +29,11 @@ from towline.host.runner.install_plan import InstallPlan
 from towline.host.runner.install_record import History
 from towline.host.runner.installer import Installer
 from towline.host.runner.journal import with_room
+from towline.host.runner.limits import in_seconds
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.retention import prune
-from towline.host.runner.script import Script, command_of, runas
+from towline.host.runner.script import Script, command_of, runas, why_not_run
 from towline.host.runner.script_log import ScriptLog
 from towline.host.runner.sources import OnDisk
 from towline.host.runner.stop_signals import StopSignals
@@ -223,7 +224,7 @@ class Deployment:
     def _hooks(self, scripts, archive):
         path = self.host.script_log(self.group.id, self.id)
         log = ScriptLog(path, self.id, self.limits.get("log_bytes") or DEFAULT_LOG_BYTES, self.journal.poke)
-        ends = time.monotonic() + (self.limits.get("event") or EVENT_SECONDS)
+        ends = time.monotonic() + in_seconds(self.limits.get("event"), EVENT_SECONDS)
         try:
             log.add(("LifecycleEvent - %s\n" % self.event).encode())
             for index, script in enumerate(scripts):
@@ -251,20 +252,30 @@ class Deployment:
         except OSError as error:
             message = "Script at specified location: %s could not be started: %s (ulimit -u, pids.max, free memory)"
             raise StepFailed(message % (location, why(error)), SCRIPT_FAILED, location) from None
+        try:
+            self._attend(running, script, index, path, log, event_ends)
+        except BaseException:
+            running.end()  # nothing runs on that nobody watches, whatever has failed here
+            raise
+
+    def _attend(self, running, script, index, path, log, event_ends):
+        """Lets a script go that waits at its gate, and follows it to its end."""
+        location = as_text(script["location"])
         name = {"event": self.event, "script": location, "index": index}
         self.journal.add("script_started", pid=running.pid, start_time=running.start_time, **name)
         failed = running.release()
         if failed:
-            os.waitpid(running.pid, 0)
+            running.status = os.waitpid(running.pid, 0)[1]
             self.journal.add("script_ended", exit=None, signal=None, **name)
             message = "Script at specified location: %s%s failed with error %s" % (location, runas(script), why(failed))
+            message += why_not_run(path, location)
             raise StepFailed(message, SCRIPT_FAILED, location)
-        timeout = script.get("timeout") or EVENT_SECONDS
+        timeout = in_seconds(script.get("timeout"), EVENT_SECONDS)
         deadline = min(time.monotonic() + timeout, event_ends, self.stop_signals.deadline)
         reason, left_open = running.follow(log, deadline, self.stop_signals.reason_now)
-        self._hook_ended(script, name, running, reason, left_open, timeout)
+        self._hook_ended(script, name, running, reason, left_open, timeout, path)
 
-    def _hook_ended(self, script, name, running, reason, left_open, timeout):
+    def _hook_ended(self, script, name, running, reason, left_open, timeout, path):
         killed = os.WIFSIGNALED(running.status)
         code = None if killed else os.WEXITSTATUS(running.status)
         self.journal.add("script_ended", exit=code, signal=os.WTERMSIG(running.status) if killed else None, **name)
@@ -282,6 +293,8 @@ class Deployment:
         if code != 0:
             shown = "(it was ended by signal %d)" % os.WTERMSIG(running.status) if killed else str(code)
             message = "Script at specified location: %s%s failed with exit code %s" % (location, runas(script), shown)
+            if code in (126, 127):  # what a shell says of a program that it cannot run
+                message += why_not_run(path, location)
             raise StepFailed(message, SCRIPT_FAILED, location)
 
     def _make_executable(self, path, location):
@@ -300,7 +313,11 @@ class Deployment:
         if self._environment is None:
             environment = own_environment()
             if self.order.get("profile", not self.host.root):
-                environment = profile_environment(environment)
+                environment, trouble = profile_environment(self.stop_signals.reason_now)
+                if self.stop_signals.reason_now():
+                    raise Halted(self.stop_signals.message("now"))
+                if trouble:
+                    self._warn(trouble)
             group = self.order["group"]
             environment.update(DEPLOYMENT_ID=self.id, DEPLOYMENT_GROUP_ID=group["id"])
             environment.update(APPLICATION_NAME=group["application"], DEPLOYMENT_GROUP_NAME=group["name"])

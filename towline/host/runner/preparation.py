@@ -8,6 +8,7 @@ from towline.host.runner.download import get_plainly
 from towline.host.runner.errors import Disconnected, Refused, cannot_store, why
 from towline.host.runner.files import read_bytes, read_json, remove, sha256_of, touch, write_all, write_json
 from towline.host.runner.places import Group
+from towline.host.runner.readiness import lacking
 from towline.host.runner.text import as_name, as_text
 from towline.host.runner.undo import find_undo, keep_bundle_of, revision_kept_in
 
@@ -25,12 +26,21 @@ class Preparation:
         if self.order["do"] == "undo":
             self._undo()
         else:
+            self._check_host()
             self._archive()
         if self.order.get("plan") is not None:
             self._keep_plan()
         for directory in {self.group.last_install(), self.group.most_recent()}:
             if directory and directory != self.directory and not self._is_only_nothing():
                 self._plan_of(directory)
+
+    def _check_host(self):
+        """Raises Refused for what would make the deployment fail behind ApplicationStop."""
+        here = os.path.exists(self.directory + "/" + BUNDLE)
+        problems = lacking(self.host, dict(self.order, revision=None) if here else self.order)[0]
+        if problems:
+            hint = "Nothing was begun. Mend it on the host or in the AppSpec, then deploy again."
+            raise Refused("HostNotReady", "; ".join(problems), hint)
 
     def _is_only_nothing(self):
         return self.order.get("undo_kind") in ("nothing", "unknown")

@@ -11,6 +11,7 @@ from towline.host.runner.install_plan import InstallPlan
 from towline.host.runner.install_record import History
 from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
+from towline.host.runner.readiness import lacking
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.sources import Listed, OnDisk
 from towline.host.runner.text import as_text
@@ -25,6 +26,9 @@ def preview(host, order):
     if order.get("undo"):
         return preview_undo(host, order, group, answer)
     answer["run"] = preview_scripts(order, group)
+    problems, answer["warnings"] = lacking(host, order)
+    if problems:
+        answer.update(problems=problems, problem="; ".join(problems))
     archive = archive_with(group, (order.get("revision") or {}).get("sha256"))
     if archive is None and order.get("files") is None:
         answer["complete"] = False
@@ -64,9 +68,10 @@ def preview_files(answer, host, order, group, sources, restored):
         behavior, history = order.get("file_exists_behavior"), History(group, deployment)
         plan = InstallPlan(host, order.get("plan") or {}, sources, behavior, disk, history)
     except StepFailed as failed:
-        answer["problem"] = failed.message
+        problems = [*answer.get("problems", ()), failed.message]
+        answer.update(problems=problems, problem="; ".join(problems))
         return answer
-    answer["warnings"] = plan.warnings
+    answer["warnings"] = [*answer.get("warnings", ()), *plan.warnings]
     for destination, source in plan.copies.items():
         if not os.path.lexists(destination):
             answer["added"].append(as_text(destination))

@@ -10,6 +10,7 @@ from towline.host.runner.errors import StepFailed
 from towline.host.runner.processes import alive, family, kill_all, process, send_signal
 from towline.host.runner.quick_signal import signal
 from towline.host.runner.text import as_text
+from towline.host.runner.tools import find_tool
 
 
 class Script:
@@ -74,6 +75,12 @@ class Script:
         word = os.read(self.errors, 16)
         os.close(self.errors)
         return OSError(int(word), os.strerror(int(word))) if word else None
+
+    def end(self):
+        """Ends it with all that it has started, unless it has ended already: what it left behind then lives on."""
+        if self.status is None:
+            kill_all(self.pid, family(self.pid))
+            self.status = os.waitpid(self.pid, 0)[1]
 
     def follow(self, log, deadline, watch):
         """Reads what it writes until it has ended. Returns (reason it was ended or None, output left open)."""
@@ -223,6 +230,27 @@ def command_of(script, path):
 
         command = ["su"] + ([user] if user else []) + ["-c", shlex.quote(path)]
     return ["sudo", *command] if script.get("sudo") else command
+
+
+def why_not_run(path, location):
+    """Why a script could not be run, in words that go on a message; empty where neither first line nor mount tell."""
+    try:
+        if os.statvfs(path).f_flag & os.ST_NOEXEC:
+            return ": it lies on a file system that is mounted noexec (see mount; deploymentRoot can be moved)"
+        with open(path, "rb") as file:
+            line = file.readline(512)
+    except OSError:
+        return ""
+    if not line.startswith(b"#!"):
+        return ""
+    if line.rstrip(b"\n").endswith(b"\r"):
+        return ": the first line of %s ends with CR LF; save it with Unix line ends (dos2unix)" % location
+    words = line[2:].split()
+    if words and not os.path.exists(words[0]):
+        return ": the first line of %s names %s, which is not on this host" % (location, as_text(words[0]))
+    if len(words) == 2 and words[0].endswith(b"/env") and not find_tool(os.fsdecode(words[1])):
+        return ": the first line of %s names %s, which is not in PATH" % (location, as_text(words[1]))
+    return ""
 
 
 def runas(script):

@@ -4,6 +4,7 @@ import os
 import time
 
 from towline.host.runner.files import read_bytes
+from towline.host.runner.limits import LONGEST, in_seconds
 
 
 class StopSignals:
@@ -14,7 +15,7 @@ class StopSignals:
         now = time.monotonic()
         self.silence = limits.get("silence")
         left = limits.get("deadline")
-        self.deadline = float("inf") if left is None else now + left
+        self.deadline = float("inf") if left is None else now + (left and in_seconds(left, LONGEST))
         self.last_asked, self.last_mark = now, self._mark()
 
     def _mark(self):
