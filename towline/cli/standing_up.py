@@ -92,6 +92,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             raise errors.InvalidInput(
                 f"another `towline up` uses {folder}.", "End that one, or choose another with --data-dir."
             ) from error
+        folder.chmod(0o700)  # Temporal's database and the logs: who reads them reads every deployment
         yield
     finally:
         os.close(lock)

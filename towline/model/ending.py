@@ -31,17 +31,22 @@ def fate_of_fleet(view: DeploymentView) -> str:
 
     >>> fate_of_fleet(DeploymentView(info={"status": "Failed"}, progress=Progress(owed=("web-01",))))
     'Owed, to be seen to by a person: web-01.'
+    >>> terminated = {"status": "Stopped", "deploymentId": "d-1"}
+    >>> fate_of_fleet(DeploymentView(info=terminated, progress=Progress(is_whole=False)))
+    'It was ended from outside: which instances it touched is not known here. Take them back with: towline rollback d-1'
     """
     progress = view.progress
     if progress.owed:
         return f"Owed, to be seen to by a person: {names(progress.owed, named=10)}."
     if view.info.get("status") not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
         return ""
-    if not progress.touched:
+    undo = f"towline rollback {view.info.get('deploymentId', 'ID')}"
+    if not progress.touched and progress.is_whole:
         return "No instance was touched."
+    if not progress.touched:  # a terminated deployment could write no last word
+        return f"It was ended from outside: which instances it touched is not known here. Take them back with: {undo}"
     if progress.is_whole:
         return "The fleet is whole: every touched instance is back where it was."
-    undo = f"towline rollback {view.info.get('deploymentId', 'ID')}"
     who = "1 touched instance stays as it is. Take it" if progress.touched == 1 else ""
     return f"{who or f'{progress.touched} touched instances stay as they are. Take them'} back with: {undo}"
 

@@ -18,7 +18,7 @@ class ScriptLog:
         self.entries, self.size = [], 0
         try:
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         except OSError as error:
             self.fd, self.trouble = os.open("/dev/null", os.O_WRONLY), why(error)
         self.left = limit - os.fstat(self.fd).st_size
