@@ -22,14 +22,12 @@ def running(host: LocalHost) -> Path:
     return mark
 
 
-def permission(**given: object) -> dict[str, object]:
-    return {"object": "/srv", "pattern": "**", "except": [], "type": ["file"], **given}
-
-
 LACKING = {
     "a user of runas": (plan_of(hooks={"AfterInstall": [script("a.sh", runas="nosuchuser")]}), "no user nosuchuser"),
-    "an owner": (plan_of({"site": "/srv"}, permissions=[permission(owner="nosuchuser")]), "no user nosuchuser"),
-    "a group": (plan_of({"site": "/srv"}, permissions=[permission(group="nosuchgroup")]), "no group nosuchgroup"),
+    "a user of runas, through sudo": (
+        plan_of(hooks={"AfterInstall": [script("a.sh", runas="nosuchuser", sudo=True)]}),
+        "no user nosuchuser",
+    ),
 }
 
 
@@ -44,6 +42,16 @@ def test_what_is_not_on_the_host_is_refused_before_the_application_is_stopped(ho
     assert reason in refused["message"] and not mark.exists()
     with host.call("plan", "d-3", archive, plan=plan, files=[]) as call:
         assert reason in call.finish(archive)["problem"]
+
+
+@as_root
+def test_an_owner_who_is_not_there_is_a_warning_since_permissions_may_match_nothing(
+    host: LocalHost,
+) -> None:
+    permission = {"object": "/srv", "pattern": "**", "except": [], "type": ["file"], "owner": "nosuchuser"}
+    plan, archive = plan_of({"site": "/srv"}, permissions=[permission]), tar_of({"site/f": "1"})
+    with host.call("plan", "d-1", archive, plan=plan, files=[]) as call:
+        assert any("no user nosuchuser" in warning for warning in call.finish(archive)["warnings"])
 
 
 @as_root

@@ -10,14 +10,17 @@ SPARE_INODES = 20
 
 
 def lacking(host, order):
-    """(problems, warnings): what makes the deployment fail here, and what does unless an earlier script mends it."""
+    """(problems, warnings): what makes the deployment fail here, and what may: an earlier script can mend it, and
+    `permissions` count only where they match a file, which Install sees before it changes anything."""
     problems, warnings, earlier = [], [], ""
     plan = order.get("plan") or {}
     hooks = plan.get("hooks") or {}
     for event in order.get("events") or ():
         if event in OF_LAST_INSTALL:
             continue  # those scripts are the last revision's
-        needs = install_needs(plan) if event == "Install" else []
+        if event == "Install":
+            warnings += filter(None, (check(*arguments) for check, *arguments in install_needs(plan)))
+        needs = []
         for script in hooks.get(event) or ():
             needs += script_needs(event, script)
         for trouble in filter(None, (check(*arguments) for check, *arguments in needs)):
