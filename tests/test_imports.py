@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
     "activities": f"{MIDDLE} {CLIENT} {HOSTS} towline.report",
-    "towline.cli": f"{MIDDLE} {CLIENT} {ASKING} towline.report towline.devserver",
+    "towline.api": f"{MIDDLE} {CLIENT}",
+    "towline.cli": f"{MIDDLE} {CLIENT} {ASKING} towline.report towline.devserver towline.api",  # starts the server
     **dict.fromkeys(f"{CLIENT} {ASKING}".split(), f"{MIDDLE} {CLIENT} {ASKING}"),
 }
 

@@ -26,6 +26,7 @@ from towline.model.exit_status import ExitStatus, status_of
 COMMANDS = {
     "up": ("towline.cli.up", "Temporal's dev server and a worker, in the foreground."),
     "worker": ("towline.cli.worker", "A worker, for the Temporal that the environment names."),
+    "api": ("towline.cli.api", "CodeDeploy's API, for the AWS CLI and SDKs."),
     "validate": ("towline.cli.validate", "Checks an AppSpec, a directory or an archive."),
     "push": ("towline.cli.push", "Bundles a directory, and uploads it or writes it to a file."),
     "apply": ("towline.cli.apply", "Declares applications, groups and instances from towline.yaml."),

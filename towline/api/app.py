@@ -1,0 +1,224 @@
+"""The ASGI application: from an HTTP request to an operation and back.
+
+Order: size and form of the request, protocol and operation, signature, input, permission, operation. What is refused is
+refused as AWS refuses it; what fails unexpectedly is logged with its request id and answered without a word of why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from towline import errors
+from towline.api.errors import ApiError, unknown_operation
+from towline.api.protocols import JSON, WireProtocol, target_of
+from towline.api.service_model import Operation, operations
+from towline.api.sigv4 import Caller, Request, Verifier
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY_BYTES = 1024 * 1024
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive: a client that stops in the middle would hold its connection for ever."""
+ONCE = "/once/"
+
+log = logging.getLogger("towline.api")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation: its input by the model's names, and who calls. `once` is the wish's id in the path."""
+
+    operation: str
+    input: Mapping[str, Any]
+    caller: Caller
+    request_id: str
+    invocation_id: str = ""
+    once: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+class Service(Protocol):
+    """What answers calls."""
+
+    async def call(self, call: Call) -> Mapping[str, Any]:
+        """The output by the model's names. Raises ApiError, TowlineError."""
+
+    async def is_ready(self) -> str:
+        """Empty, or why calls cannot be answered now."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Application:
+    """Serves the API. `verifier` None: no signatures are asked for, and every caller is `anonymous`."""
+
+    def __init__(self, service: Service, verifier: Verifier | None, anonymous: Caller) -> None:
+        self._service, self._verifier, self._anonymous = service, verifier, anonymous
+        self._operations = operations()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] == "lifespan":
+            return await _lifespan(receive, send)
+        assert scope["type"] == "http", scope["type"]
+        answer = await self._answer(scope, receive)
+        if answer is None:
+            return None  # the client has gone
+        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        return None
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+        if scope["method"] == "GET":
+            return await self._answer_probe(scope["path"])
+        request_id = str(uuid.uuid4())
+        protocol: WireProtocol = JSON
+        started = time.perf_counter()
+        name = ""
+        try:
+            headers = _headers(scope)
+            body = await _body(headers, receive)
+            if body is None:
+                return None
+            raw_path = scope["raw_path"].decode("latin-1")
+            once, path = _once(raw_path)
+            target = target_of(path, headers)
+            name, protocol = target.operation, target.protocol
+            operation = self._operations.get(name)
+            caller = self._caller(Request(scope["method"], raw_path, _query(scope), headers, body))
+            if operation is None:
+                raise unknown_operation(name)
+            output = await self._call(operation, protocol, caller, request_id, once, headers, body)
+            return Answer(200, _answer_headers(protocol, request_id), protocol.encode(output))
+        except ApiError as error:
+            log.info("%s %s: %s: %s", request_id, name or "-", error.code, error.message)
+            return _error_answer(error, protocol, request_id)
+        except Exception:
+            log.exception("%s %s failed after %.3f s", request_id, name, time.perf_counter() - started)
+            failure = ApiError("InternalFailure", f"The request {request_id} failed; towline's log says why.", 500)
+            return _error_answer(failure, protocol, request_id)
+
+    def _caller(self, request: Request) -> Caller:
+        return self._verifier.verify(request) if self._verifier else self._anonymous
+
+    async def _call(
+        self,
+        operation: Operation,
+        protocol: WireProtocol,
+        caller: Caller,
+        request_id: str,
+        once: str,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> dict[str, Any]:
+        given = operation.read(protocol.decode(body))
+        invocation = headers.get("amz-sdk-invocation-id", "")[:128]
+        call = Call(operation.name, given, caller, request_id, invocation, once, body)
+        try:
+            return operation.write(await self._service.call(call))
+        except errors.TemporalUnavailable as error:
+            raise ApiError("ServiceUnavailable", f"{error}", 503) from error
+        except errors.TowlineError as error:
+            raise ApiError("InvalidInputException", str(error)) from error
+
+    async def _answer_probe(self, path: str) -> Answer:
+        if path == "/health":
+            return _text(200, "ok")
+        if path == "/ready":
+            why = await self._service.is_ready()
+            return _text(503, why) if why else _text(200, "ready")
+        return _text(404, "CodeDeploy's API is called by POST.")
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name; of those that stand twice the values are joined, as signers do it."""
+    found: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1").lower()
+        text = value.decode("latin-1").strip()
+        found[name] = f"{found[name]},{text}" if name in found else text
+    return found
+
+
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    """The whole body; None where the client went. Raises ApiError for one that is too large, late or encoded."""
+    if headers.get("content-encoding", "identity") != "identity":
+        raise ApiError("SerializationException", "Content-Encoding is not supported: no operation asks for it.", 415)
+    length = headers.get("content-length", "")
+    if length.isdecimal() and len(length) < 20 and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                data += message.get("body", b"")
+                if len(data) > MAX_BODY_BYTES:
+                    raise _too_large()
+                if not message.get("more_body"):
+                    return bytes(data)
+    except TimeoutError:
+        raise ApiError(
+            "RequestTimeoutException", f"The body did not arrive within {BODY_SECONDS:.0f} s.", 408
+        ) from None
+
+
+def _too_large() -> ApiError:
+    return ApiError("RequestEntityTooLargeException", f"A request has at most {MAX_BODY_BYTES} bytes.", 413)
+
+
+def _query(scope: Scope) -> str:
+    query: bytes = scope["query_string"]
+    return query.decode("latin-1")
+
+
+def _once(path: str) -> tuple[str, str]:
+    """The id of a wish in front of the path, and the rest.
+
+    >>> _once("/once/BUILD-17/"), _once("/")
+    (('BUILD-17', '/'), ('', '/'))
+    """
+    if not path.startswith(ONCE):
+        return "", path
+    wish, _, rest = path.removeprefix(ONCE).partition("/")
+    return wish, f"/{rest}"
+
+
+def _answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | None = None) -> dict[str, str]:
+    return {"content-type": protocol.content_type, "x-amzn-requestid": request_id, **protocol.headers(error)}
+
+
+def _error_answer(error: ApiError, protocol: WireProtocol, request_id: str) -> Answer:
+    return Answer(error.status, _answer_headers(protocol, request_id, error), protocol.encode_error(error))
+
+
+def _text(status: int, text: str) -> Answer:
+    return Answer(status, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,60 @@
+"""Pages of lists. A token holds where the next page begins, and of which list it is; the server keeps nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from towline.api.errors import ApiError
+
+PAGE = 100
+
+T = TypeVar("T")
+
+
+def page(
+    items: Sequence[T], token: str | None, place: Callable[[T], Any], filters: object, *, size: int = PAGE
+) -> tuple[list[T], str | None]:
+    """A page of sorted items and the token of the next one, None at the end.
+
+    `place(item)` is what the items are sorted by, ascending and unique; `filters` is what the list was asked for: a
+    token belongs to that list alone. Raises ApiError (InvalidNextTokenException).
+    """
+    mark = _digest(filters)
+    after = _read(token, mark) if token else None
+    try:
+        rest = [item for item in items if after is None or _plain(place(item)) > after]
+    except TypeError:  # a place of other types than these items have
+        raise _invalid() from None
+    found = rest[:size]
+    return found, _write(place(found[-1]), mark) if len(rest) > size else None
+
+
+def _write(place: Any, mark: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([mark, _plain(place)]).encode()).decode()
+
+
+def _read(token: str, mark: str) -> Any:
+    try:
+        known, after = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+    except (ValueError, binascii.Error, TypeError, RecursionError):
+        raise _invalid() from None
+    if known != mark or not isinstance(after, list):
+        raise _invalid()
+    return after
+
+
+def _plain(place: Any) -> list[Any]:
+    return list(place) if isinstance(place, tuple) else [place]
+
+
+def _digest(filters: object) -> str:
+    return hashlib.sha256(json.dumps(filters, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _invalid() -> ApiError:
+    return ApiError("InvalidNextTokenException", "The specified next token is not valid.")

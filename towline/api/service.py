@@ -1,0 +1,120 @@
+"""CodeDeploy's operations over towline's services: checks members and permissions, and calls the operation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from towline import errors
+from towline.api.app import Call
+from towline.api.arns import Arns
+from towline.api.errors import ApiError, access_denied, not_supported
+from towline.api.policy import Policies
+from towline.api.rules import check_members
+from towline.api.service_model import operations
+from towline.catalogue import Catalogue
+from towline.client import Deployments
+from towline.records import Records, open_for_client
+
+ACCOUNT = "000000000000"
+"""towline has no accounts; ARNs need one."""
+
+
+@dataclass
+class Backend:
+    """What operations work on. `store` is the store's address, empty: what workers wrote into the catalogue."""
+
+    deployments: Deployments
+    catalogue: Catalogue
+    store: str = ""
+    _records: Records | None = None
+
+    async def records(self) -> Records | None:
+        """What the store remembers; None while it is out of reach."""
+        if self._records is None:
+            try:
+                address = self.store or await self.catalogue.store_address()
+                self._records = Records(await asyncio.to_thread(open_for_client, address)) if address else None
+            except (errors.NotFound, errors.OurFault):
+                return None
+        return self._records
+
+
+@dataclass(frozen=True)
+class Context:
+    """One call, with what an operation needs to answer it."""
+
+    call: Call
+    backend: Backend
+    arns: Arns
+    allows: Callable[[str, str], bool]
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """The input by the model's names."""
+        return self.call.input
+
+    def authorize(self, *resources: str, action: str = "") -> None:
+        """Raises ApiError (AccessDeniedException) unless the caller may do this on each of the resources."""
+        action = f"codedeploy:{action or self.call.operation}"
+        for resource in resources:
+            if not self.allows(action, resource):
+                user = self.arns.user(self.call.caller.key.name)
+                raise access_denied(
+                    f"User: {user} is not authorized to perform: {action} on resource: {resource} because no "
+                    f"identity-based policy allows the {action} action"
+                )
+
+
+Handler = Callable[[Context], Awaitable[Mapping[str, Any]]]
+
+
+class CodeDeploy:
+    """Answers calls. `policies` None: every caller may do everything."""
+
+    def __init__(self, backend: Backend, policies: Policies | None, handlers: Mapping[str, Handler]) -> None:
+        self._backend, self._policies, self._handlers = backend, policies, handlers
+
+    async def call(self, call: Call) -> Mapping[str, Any]:
+        """See towline.api.app.Service."""
+        operation = operations()[call.operation]
+        handler = self._handlers.get(call.operation)
+        if handler is None:
+            raise not_supported(call.operation)
+        check_members(call.input, operation.required, operation.errors)
+        name = call.caller.key.name
+        arns = Arns(call.caller.region or "us-east-1", ACCOUNT)
+        policies = self._policies
+
+        def allows(action: str, resource: str) -> bool:
+            return policies is None or policies.allows(name, action, resource)
+
+        return await handler(Context(call, self._backend, arns, allows))
+
+    async def is_ready(self) -> str:
+        """See towline.api.app.Service: whether Temporal and a worker answer."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(3):
+                await self._backend.catalogue.read(["setting/store"])
+        except (errors.TowlineError, TimeoutError) as error:
+            return f"not ready after {time.monotonic() - started:.1f} s: {error or 'no answer'}"
+        return ""
+
+
+def no_such_application(name: str) -> ApiError:
+    """The error of an application that does not exist."""
+    return ApiError("ApplicationDoesNotExistException", f"No application found for name: {name}")
+
+
+def no_such_group(name: str) -> ApiError:
+    """The error of a deployment group that does not exist."""
+    return ApiError("DeploymentGroupDoesNotExistException", f"No Deployment Group found for name: {name}")
+
+
+def no_such_deployment(deployment_id: str) -> ApiError:
+    """The error of a deployment that does not exist."""
+    return ApiError("DeploymentDoesNotExistException", f"The deployment {deployment_id} could not be found")
