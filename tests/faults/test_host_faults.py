@@ -51,7 +51,7 @@ NO_ROOM = "No space left on device"
 
 
 @pytest.mark.fleet
-async def test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_as_unreachable(
+async def test_a_disk_without_room_for_the_archive_is_reported_as_that_and_not_as_unreachable(
     new_fleet: Callable[..., Fleet], tmp_path: Path
 ) -> None:
     fleet = new_fleet(1)
@@ -64,9 +64,9 @@ async def test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_a
     outcome = await bench.deploy("web-01")
     await bench.pool.close()
     assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
-    assert outcome.fault and outcome.fault.code == "CannotStore"
-    assert NO_ROOM in outcome.message and "df -h" in outcome.fault.hint
-    assert host.run("find /opt -type f") == "", "what had come is gone again"
+    assert outcome.fault and outcome.fault.code == "HostNotReady"
+    assert "no room at /opt/" in outcome.message and "df -h" in outcome.message
+    assert host.run("find /opt -type f") == "", "nothing of the archive was sent"
 
 
 @pytest.mark.fleet
