@@ -28,32 +28,32 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from activities.beats import Beats
 from activities.group import GroupActivities
+from activities.heartbeats import Beats
 from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
 from activities.inventory import InventoryActivities
 from activities.preview import PreviewActivities, Sources
 from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
-from activities.takeover import Takeover
+from activities.sticky_reset import Takeover
 from towline.bundles.cache import Cache
-from towline.catalogue import Catalogue
-from towline.client import Deployments
+from towline.catalogue.client import Catalogue
+from towline.deployments.client import Deployments
 from towline.errors import OurFault, TowlineError
 from towline.model import names
-from towline.model.exit_status import status_of
+from towline.model.deployment.exit_status import status_of
 from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
-from towline.store.mark import has_mark, mark_of
+from towline.store.identity import has_mark, mark_of
 from towline.temporal import connect_temporal
 from towline.transports import TransportPool
-from workflows.ask import Ask
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup
 from workflows.sandbox import SANDBOX
 from workflows.shard import Shard
+from workflows.worker_call import Ask
 
 WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, Ask]
 

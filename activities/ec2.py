@@ -8,9 +8,9 @@ from typing import Any
 
 from towline import aws
 from towline.errors import NotFound
-from towline.model.group import DeploymentGroup
-from towline.model.selection import Candidate
-from towline.model.targets import Ec2Source
+from towline.model.fleet.selection import Candidate
+from towline.model.fleet.targets import Ec2Source
+from towline.model.group.group import DeploymentGroup
 
 MakeClient = Callable[[str, str | None], Any]
 

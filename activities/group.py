@@ -18,9 +18,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import translated
 from activities.records import RecordActivities
-from towline.client import Deployments
+from towline.deployments.client import Deployments
 from towline.errors import NotFound
 from towline.model import names
+from towline.model.deployment.status import Outcome
+from towline.model.group.queue import GroupState
 from towline.model.messages import (
     DeploymentRecord,
     FleetPage,
@@ -36,8 +38,6 @@ from towline.model.messages import (
     instance_key,
     report_key,
 )
-from towline.model.status import Outcome
-from towline.model.turn import GroupState
 from towline.store import Store
 
 WATCH_SECONDS = 2.0

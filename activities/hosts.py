@@ -12,12 +12,15 @@ from typing import Any
 from temporalio import activity
 
 from activities.errors import translated
-from activities.follow import fault_of
-from activities.frozen import Frozen
+from activities.runner_session import fault_of
+from activities.snapshot import Frozen
 from towline.aside import aside
 from towline.errors import HostRefused, InvalidRequest, TowlineError, Unreachable
 from towline.masking import mask
-from towline.model.host_order import (
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.listing import Listing
+from towline.model.fleet.instance import Target
+from towline.model.host.order import (
     AskHosts,
     HostAnswer,
     HostAnswers,
@@ -26,9 +29,6 @@ from towline.model.host_order import (
     preview_order,
     question_order,
 )
-from towline.model.instance import Target
-from towline.model.listing import Listing
-from towline.model.plan import CompiledPlan
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 

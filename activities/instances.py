@@ -1,8 +1,8 @@
 """deploy_instance and halt_instances: one instance's part of a deployment, and its end from outside.
 
-`deploy_instance` loads what the deployment froze, follows the runner on the host to its end (`activities/follow.py`),
-writes the instance's record and log, and returns the outcome, bad news included. It raises only where another attempt
-is to go on: a worker that shuts down lets the runner work and hands over.
+`deploy_instance` loads what the deployment froze, follows the runner on the host to its end
+(`activities/runner_session.py`), writes the instance's record and log, and returns the outcome, bad news included. It
+raises only where another attempt is to go on: a worker that shuts down lets the runner work and hands over.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.completion_batching import InFlight
 from activities.errors import EXPECTED, details_of, log
-from activities.follow import Follower, Log, LogBudget, blocked
-from activities.frozen import Archives, Frozen
-from activities.in_flight import InFlight
+from activities.runner_session import Follower, Log, LogBudget, blocked
+from activities.snapshot import Archives, Frozen
 from towline.aside import aside
 from towline.errors import TowlineError
 from towline.masking import mask
-from towline.model.host_events import report_of
-from towline.model.host_order import halt_order
+from towline.model.deployment.status import Outcome
+from towline.model.host.events import report_of
+from towline.model.host.order import halt_order
 from towline.model.messages import (
     DETACHED,
     HaltOrder,
@@ -34,7 +35,6 @@ from towline.model.messages import (
     instance_key,
     log_key,
 )
-from towline.model.status import Outcome
 from towline.store import Store
 from towline.transports import TransportPool, ask, open_transport
 

@@ -15,18 +15,21 @@ from temporalio.client import Client
 
 from activities.ec2 import MakeClient
 from activities.errors import patiently, translated
-from activities.frozen import check_is_new
 from activities.members import Members
+from activities.snapshot import check_is_new
 from towline import aws
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
+from towline.deployments.group_history import read_memory
 from towline.errors import InvalidInput, NotFound, TowlineError
-from towline.memory import read_memory
 from towline.model import names
-from towline.model.config import PREDEFINED
-from towline.model.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
-from towline.model.fleet import freeze
-from towline.model.group import DeploymentGroup
-from towline.model.instance import Target
+from towline.model.deployment.status import ErrorCode, Outcome
+from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
+from towline.model.fleet.frozen import freeze
+from towline.model.fleet.instance import Target
+from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
+from towline.model.fleet.targets import Ec2Source
+from towline.model.group.config import PREDEFINED
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages import (
     Fleet,
     FleetPage,
@@ -39,11 +42,8 @@ from towline.model.messages import (
     order_key,
     report_key,
 )
-from towline.model.order import natural
-from towline.model.paths import CheckPaths, PathFinding, PathFindings
 from towline.model.problem import did_you_mean
-from towline.model.status import ErrorCode, Outcome
-from towline.model.targets import Ec2Source
+from towline.model.rollout.order import natural
 from towline.store import Store
 
 STORE_THREADS = 16

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
-from towline.catalogue import Catalogue, of_kind
+from towline.catalogue.client import Catalogue, of_kind
 from towline.errors import InvalidInput
-from towline.model.group import DeploymentGroup
-from towline.model.instance import InstanceRecord, SshSettings, Target
+from towline.model.fleet.instance import InstanceRecord, SshSettings, Target
+from towline.model.fleet.selection import candidate, selects
+from towline.model.fleet.targets import Ec2Source, NamedSshSettings, complete, target_of
+from towline.model.group.group import DeploymentGroup
 from towline.model.problem import did_you_mean
-from towline.model.selection import candidate, selects
-from towline.model.targets import Ec2Source, NamedSshSettings, complete, target_of
 
 
 class Members:

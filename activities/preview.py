@@ -16,12 +16,15 @@ from temporalio.client import Client
 
 from activities.errors import translated
 from activities.revisions import listing_key
+from towline.deployments.group_history import read_memory
+from towline.deployments.records import Records
 from towline.errors import NotFound, TowlineError
-from towline.memory import read_memory
-from towline.model.fleet import freeze
-from towline.model.health import floor_of, is_impossible
-from towline.model.host_order import AskHosts, HostAnswer, HostAnswers
-from towline.model.instance import Target
+from towline.model.bundle.revision import ReadRevision, ResolvedRevision
+from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
+from towline.model.deployment.preview import AskPreview, Preview, estimate, hosts_of, verdict
+from towline.model.fleet.frozen import freeze
+from towline.model.fleet.instance import Target
+from towline.model.host.order import AskHosts, HostAnswer, HostAnswers
 from towline.model.messages import (
     DeploymentOrder,
     DeployRequest,
@@ -31,10 +34,7 @@ from towline.model.messages import (
     ReadFleet,
     ReadGroup,
 )
-from towline.model.preview import AskPreview, Preview, estimate, hosts_of, verdict
-from towline.model.questions import fleet_question, group_question, order_of, revision_question
-from towline.model.revision import ReadRevision, ResolvedRevision
-from towline.records import Records
+from towline.model.rollout.health import floor_of, is_impossible
 from towline.store import Store
 
 PREVIEW_ID = "preview"  # no deployment has it; hosts are only asked

@@ -11,8 +11,10 @@ from typing import Any
 from temporalio import activity
 
 from activities.errors import translated
-from activities.frozen import check_is_new
+from activities.snapshot import check_is_new
 from towline.errors import NotFound
+from towline.model.deployment.report import entry, index_key, merge
+from towline.model.deployment.status import Outcome
 from towline.model.messages import (
     DeploymentRecord,
     InstanceReport,
@@ -22,10 +24,8 @@ from towline.model.messages import (
     instance_key,
     report_key,
 )
-from towline.model.outcomes import runs_now
-from towline.model.report import entry, index_key, merge
-from towline.model.status import Outcome
-from towline.model.window import FAILURES
+from towline.model.rollout.outcomes import runs_now
+from towline.model.rollout.window import FAILURES
 from towline.store import Store
 
 NAMED = 10

@@ -24,12 +24,12 @@ from towline.bundles.kind import bundle_type as type_of_content
 from towline.bundles.local import revision_key
 from towline.bundles.s3 import S3
 from towline.errors import InvalidAppSpec, InvalidBundle, NotFound
-from towline.model.appspec import parse_appspec
-from towline.model.appspec_lint import lint_bundle
-from towline.model.plan import CompiledPlan
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import parse_appspec
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
 from towline.model.problem import Problem, Severity, bounded, is_broken, made_strict
-from towline.model.revision import BundleType, ReadRevision, ResolvedRevision, RevisionLocation
-from towline.sharing import KeptReads
+from towline.singleflight import KeptReads
 from towline.store import Store
 
 URL_SECONDS = 900
@@ -50,7 +50,7 @@ class _Fetched:
 
 
 def listing_key(sha256: str) -> str:
-    """Where a revision's `Listing` (towline/model/listing.py) lies in the store, by the archive's digest."""
+    """Where a revision's `Listing` (towline/model/bundle/listing.py) lies in the store, by the archive's digest."""
     return f"listings/{sha256}.json"
 
 

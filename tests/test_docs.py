@@ -10,7 +10,7 @@ import click
 import pytest
 
 from towline.cli.main import COMMANDS, cli
-from towline.model.manifest import parse_manifest
+from towline.model.manifest.parser import parse_manifest
 
 ROOT = Path(__file__).parent.parent
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")

@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = "towline.model towline.errors"
 MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secret_refs towline.store towline.bundles"
-MIDDLE += " towline.sharing towline.who towline.masking towline.aside"
+MIDDLE += " towline.singleflight towline.creator towline.masking towline.aside"
 """Beside the core: how to reach Temporal, AWS and the store."""
-CLIENT = "towline.client towline.catalogue towline.live towline.listing towline.memory towline.records towline.ended"
-ASKING = "towline.asking"
+SERVICES = "towline.deployments towline.catalogue towline.worker_call"
+"""What every door shares."""
 HOSTS = "towline.transports"
 
 MAY_IMPORT = {
@@ -29,10 +29,10 @@ MAY_IMPORT = {
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
-    "activities": f"{MIDDLE} {CLIENT} {HOSTS} towline.report",
-    "towline.api": f"{MIDDLE} {CLIENT}",
-    "towline.cli": f"{MIDDLE} {CLIENT} {ASKING} towline.report towline.devserver towline.api",  # starts the server
-    **dict.fromkeys(f"{CLIENT} {ASKING}".split(), f"{MIDDLE} {CLIENT} {ASKING}"),
+    "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report",
+    "towline.api": f"{MIDDLE} {SERVICES}",
+    "towline.cli": f"{MIDDLE} {SERVICES} towline.report towline.devserver towline.api",  # starts the server
+    **dict.fromkeys(SERVICES.split(), f"{MIDDLE} {SERVICES}"),
 }
 
 

@@ -20,8 +20,8 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
+from towline.creator import whoami
 from towline.settings import Settings, TemporalSettings
-from towline.who import whoami
 
 CONNECT_SECONDS = 10.0
 

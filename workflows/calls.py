@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.messages import (
     DeploymentRecord,
     Fleet,
@@ -27,7 +28,6 @@ from towline.model.messages import (
     TurnRequest,
     WatchHolder,
 )
-from towline.model.revision import ReadRevision, ResolvedRevision
 
 
 @activity.defn

@@ -7,9 +7,18 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.catalogue import Batch, BatchAnswer, CatalogueState, Keys, Page, PageRequest, Table, TableFull
+    from towline.model.catalogue.table import (
+        Batch,
+        BatchAnswer,
+        CatalogueState,
+        Keys,
+        Page,
+        PageRequest,
+        Table,
+        TableFull,
+    )
 
-from workflows.run import history_is_long, uncancelled
+from workflows.temporal_helpers import history_is_long, uncancelled
 
 
 @workflow.defn(name=names.CATALOGUE)

@@ -2,7 +2,7 @@
 
 check → turn → plan → roll out → compensate → record. Deciding is elsewhere (`towline/model`), work on hosts is the
 shards' (`workflows/shard.py`), the fan-out over shards is `workflows/stage.py`. What happened so far, and how it is
-shown, is `workflows/ledger.py`.
+shown, is `workflows/state.py`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
-from workflows.ledger import Ledger
 from workflows.options import READ, RECORD, TURN
-from workflows.run import call, heard, uncancelled
 from workflows.stage import StageRun
+from workflows.state import Ledger
+from workflows.temporal_helpers import call, heard, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.errors import InvalidRequest
     from towline.model import names
-    from towline.model.group import DeploymentGroup
-    from towline.model.health import floor_of, has_succeeded, is_impossible
+    from towline.model.bundle.revision import ResolvedRevision, RevisionLocation, shortened
+    from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
+    from towline.model.deployment.request import read_request, read_shape
+    from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome, deployment_error
+    from towline.model.deployment.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
+    from towline.model.group.group import DeploymentGroup
+    from towline.model.group.queue import as_undone
     from towline.model.messages import (
         DeploymentView,
         DeployRequest,
@@ -38,13 +43,8 @@ with workflow.unsafe.imports_passed_through():
         TurnRequest,
         Undo,
     )
-    from towline.model.questions import fleet_question, group_question, order_of, revision_question
-    from towline.model.request import read_request, read_shape
-    from towline.model.revision import ResolvedRevision, RevisionLocation, shortened
-    from towline.model.status import DeploymentStatus, ErrorCode, Outcome, deployment_error
-    from towline.model.turn import as_undone
-    from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
-    from towline.model.zones import Stage, stages
+    from towline.model.rollout.health import floor_of, has_succeeded, is_impossible
+    from towline.model.rollout.zones import Stage, stages
     from workflows import calls
 
 Answer = TypeVar("Answer")

@@ -1,7 +1,7 @@
 """DeploymentGroup: whose turn it is, who waits, and what each instance last did. It never ends.
 
-The rules are `towline/model/turn.py`; this workflow answers at once, grants by signal, watches that the holder is
-alive, and goes on as a new run at each turn.
+The rules are `towline/model/group/queue.py`; this workflow answers at once, grants by signal, watches that the holder
+is alive, and goes on as a new run at each turn.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 from temporalio import workflow
 
 from workflows.options import WATCH
-from workflows.run import call, history_is_long, signal, uncancelled
+from workflows.temporal_helpers import call, history_is_long, signal, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
+    from towline.model.group.queue import GroupState, Ticket
     from towline.model.messages import (
         GroupView,
         HolderEnd,
@@ -27,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         TurnRequest,
         WatchHolder,
     )
-    from towline.model.turn import GroupState, Ticket
     from workflows import calls
 
 

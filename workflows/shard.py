@@ -1,7 +1,7 @@
 """Shard: a bounded slice of a deployment's instances, a window of them in flight, one summary at the end.
 
 It starts instances as far as its lease allows, one activity each, and tells its deployment what it no longer needs.
-The arithmetic is in `towline/model/window.py`, the question whose fault a refusal is in `towline/model/faults.py`.
+The arithmetic is in `towline/model/rollout/window.py`; whose fault a refusal is, in `towline/model/rollout/faults.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from workflows.options import DEPLOY_INSTANCE, HALT
-from workflows.run import call, end, heard, signal, uncancelled
+from workflows.temporal_helpers import call, end, heard, signal, uncancelled
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.faults import FaultFinder
+    from towline.model.deployment.status import Outcome, TargetStatus
     from towline.model.messages import (
         DETACHED,
         FleetMember,
@@ -35,9 +35,9 @@ with workflow.unsafe.imports_passed_through():
         ShardRequest,
         StopRequest,
     )
-    from towline.model.outcomes import runs_now
-    from towline.model.status import Outcome, TargetStatus
-    from towline.model.window import FAILURES, Window
+    from towline.model.rollout.faults import FaultFinder
+    from towline.model.rollout.outcomes import runs_now
+    from towline.model.rollout.window import FAILURES, Window
     from workflows import calls
 
 BETWEEN_STEPS = timedelta(seconds=1)

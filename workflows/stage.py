@@ -1,4 +1,4 @@
-"""One stage of a rollout: shards as child workflows, started and steered by the books of `towline/model/rollout.py`."""
+"""One stage of a rollout: shards as child workflows, steered by the books of `towline/model/rollout/leases.py`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
 
-from workflows.ledger import Ledger
 from workflows.options import READ
-from workflows.run import call, end, keep_told, signal
+from workflows.state import Ledger
+from workflows.temporal_helpers import call, end, keep_told, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
+    from towline.model.deployment.status import Outcome
     from towline.model.messages import ShardOrders, ShardOutcome, ShardProgress, ShardRequest, ShardWreck, StopRequest
-    from towline.model.rollout import Rollout, ShardBook, Verdict
-    from towline.model.status import Outcome
-    from towline.model.zones import Stage
+    from towline.model.rollout.leases import Rollout, ShardBook, Verdict
+    from towline.model.rollout.zones import Stage
     from workflows import calls
 
 SHARD_SIZE = 250

@@ -10,11 +10,11 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.hosts import HostActivities
 from tests.support.instances import Bench, fake
-from towline.model.host_order import AskHosts, HostAnswer
-from towline.model.instance import LocalSettings, Target
-from towline.model.listing import Listing, Member
+from towline.model.bundle.listing import Listing, Member
+from towline.model.deployment.status import Outcome
+from towline.model.fleet.instance import LocalSettings, Target
+from towline.model.host.order import AskHosts, HostAnswer
 from towline.model.messages import DeploymentOrder, FleetPage, order_key
-from towline.model.status import Outcome
 from towline.transports import TransportPool
 
 

@@ -10,12 +10,13 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.follow import LogBudget
 from activities.instances import InstanceActivities
+from activities.runner_session import LogBudget
 from tests.support.instances import Bench, fake
 from tests.support.temporal import eventually
 from towline.errors import NotFound, OurFault
-from towline.model.instance import FakeSettings, SshSettings, Target
+from towline.model.deployment.status import IN_PLACE_EVENTS, Outcome
+from towline.model.fleet.instance import FakeSettings, SshSettings, Target
 from towline.model.messages import (
     DETACHED,
     HaltOrder,
@@ -24,7 +25,6 @@ from towline.model.messages import (
     Undo,
     log_key,
 )
-from towline.model.status import IN_PLACE_EVENTS, Outcome
 from towline.transports import TransportPool
 
 

@@ -18,15 +18,18 @@ from temporalio.exceptions import ApplicationError
 from activities.inventory import InventoryActivities
 from tests.support.s3 import s3_server, use_aws
 from tests.support.temporal import TemporalServer, running_worker
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
 from towline.errors import InvalidInput, NotFound
 from towline.model import names
-from towline.model.catalogue import Change
-from towline.model.changes import diff
-from towline.model.ec2_members import AskEc2
-from towline.model.group import DeploymentGroup
-from towline.model.instance import Target
-from towline.model.manifest import parse_manifest
+from towline.model.catalogue.changes import diff
+from towline.model.catalogue.table import Change
+from towline.model.deployment.status import Creator, Outcome
+from towline.model.fleet.ec2_members import AskEc2
+from towline.model.fleet.instance import Target
+from towline.model.fleet.ssh_paths import CheckPaths
+from towline.model.fleet.targets import Ec2Source
+from towline.model.group.group import DeploymentGroup
+from towline.model.manifest.parser import parse_manifest
 from towline.model.messages import (
     DeploymentOrder,
     Fleet,
@@ -42,9 +45,6 @@ from towline.model.messages import (
     instance_key,
     order_key,
 )
-from towline.model.paths import CheckPaths
-from towline.model.status import Creator, Outcome
-from towline.model.targets import Ec2Source
 from towline.store import Store, open_store
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 

@@ -12,9 +12,9 @@ import pytest
 
 from activities.records import RecordActivities
 from tests.support.reports import HOSTILE, invented
+from towline.model.deployment.report import merge
+from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.messages import RollbackEnd, instance_key, report_key
-from towline.model.report import merge
-from towline.model.status import DeploymentStatus, Outcome
 from towline.report import render
 from towline.store import open_store
 

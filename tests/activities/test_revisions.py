@@ -21,9 +21,9 @@ from towline.bundles.local import location_of, revision_key
 from towline.bundles.pack import Packed, pack
 from towline.bundles.s3 import S3
 from towline.errors import InvalidBundle, NotFound
-from towline.model.listing import Listing
-from towline.model.plan import CompiledPlan
-from towline.model.revision import GitHubLocation, ReadRevision, ResolvedRevision, RevisionLocation, S3Location
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.listing import Listing
+from towline.model.bundle.revision import GitHubLocation, ReadRevision, ResolvedRevision, RevisionLocation, S3Location
 from towline.store import Store, open_store
 
 APPSPEC = """version: 0.0

@@ -12,11 +12,11 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from tests.support.temporal import running_worker, temporal_server
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
 from towline.model import names
-from towline.model.catalogue import CatalogueState, Change
-from towline.model.changes import diff, memberships
-from towline.model.manifest import parse_manifest
+from towline.model.catalogue.changes import diff, memberships
+from towline.model.catalogue.table import CatalogueState, Change
+from towline.model.manifest.parser import parse_manifest
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 
 MANIFEST = """

@@ -26,13 +26,13 @@ from typing import Any
 
 from tests.faults.site import EVENTS, PROJECT, LocalHost, Site
 from tests.faults.temporal import Temporal
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
 from towline.model import names
-from towline.model.catalogue import Change
-from towline.model.group import group_id
+from towline.model.catalogue.table import Change
+from towline.model.deployment.status import Outcome
+from towline.model.group.group import group_id
+from towline.model.group.queue import TABLE
 from towline.model.messages import DeploymentView, InstanceReport, instance_key
-from towline.model.status import Outcome
-from towline.model.turn import TABLE
 
 MEMORY = Path("/dev/shm")
 PATIENCE_SECONDS = 600.0

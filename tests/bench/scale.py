@@ -25,11 +25,11 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from towline.bundles.local import as_archive, location_of, revision_key
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
 from towline.devserver import dev_server
 from towline.model import names
-from towline.model.changes import diff
-from towline.model.manifest import parse_manifest
+from towline.model.catalogue.changes import diff
+from towline.model.manifest.parser import parse_manifest
 from towline.model.messages import DeploymentView
 from towline.store import open_store
 

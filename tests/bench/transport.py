@@ -27,10 +27,10 @@ from tests.bench.plain_asyncssh import by_hand
 from tests.bench.s3 import BUCKET, put, s3_process
 from tests.fleet.box import Fleet
 from towline.bundles.cache import Cache
-from towline.model.appspec import parse_appspec
+from towline.model.appspec.parser import parse_appspec
+from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.deployment.status import Outcome
 from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
-from towline.model.revision import ResolvedRevision, RevisionLocation
-from towline.model.status import Outcome
 from towline.store import Store, open_store
 from towline.transports import TransportPool
 

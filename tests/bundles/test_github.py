@@ -10,7 +10,7 @@ import pytest
 from tests.support.github import FakeGitHub, fake_github
 from towline.bundles.github import download, tarball_url
 from towline.errors import InvalidInput, NotFound, OurFault, TowlineError
-from towline.model.revision import GitHubLocation
+from towline.model.bundle.revision import GitHubLocation
 
 LOCATION = GitHubLocation(repository="acme/shop", commit_id="1a2b3c")
 

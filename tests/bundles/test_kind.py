@@ -12,7 +12,7 @@ import pytest
 from towline.bundles.kind import bundle_type, kind_of
 from towline.bundles.local import as_archive, read_local
 from towline.errors import InvalidInput
-from towline.model.revision import BundleType
+from towline.model.bundle.revision import BundleType
 
 MAKERS = {
     "tgz": (["tar", "-czf", "{}", "appspec.yml"], "tgz"),

@@ -17,7 +17,7 @@ from towline.bundles.archive import read_archive, read_directory
 from towline.bundles.local import as_archive, location_of, read_local, revision_key
 from towline.bundles.pack import pack, time_of
 from towline.errors import InvalidInput, NotFound
-from towline.model.revision import BundleType
+from towline.model.bundle.revision import BundleType
 
 APPSPEC = "version: 0.0\nos: linux\n"
 TYPES: list[BundleType] = ["tar", "tgz", "zip"]

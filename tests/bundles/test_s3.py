@@ -13,7 +13,7 @@ from tests.model.test_revision import ODD_KEYS
 from tests.support.s3 import new_bucket, use_aws
 from towline.bundles.s3 import S3
 from towline.errors import InvalidBundle, InvalidInput, NotFound, OurFault
-from towline.model.revision import RevisionLocation, S3Location, s3_label
+from towline.model.bundle.revision import RevisionLocation, S3Location, s3_label
 
 pytestmark = pytest.mark.slow
 

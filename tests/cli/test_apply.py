@@ -22,18 +22,18 @@ from temporalio.client import Client
 
 import towline
 from tests.support.temporal import TemporalServer, running_worker
-from towline.catalogue import Catalogue, CatalogueConflict
+from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.cli.applying import Apply, apply
 from towline.cli.instance_table import read_rows, table_lines
 from towline.errors import Conflict, InvalidManifest, NotFound
 from towline.model import names
-from towline.model.catalogue import Change
-from towline.model.manifest import Manifest, parse_manifest
+from towline.model.catalogue.table import Change
+from towline.model.deployment.status import Outcome
+from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
+from towline.model.manifest.parser import Manifest, parse_manifest
 from towline.model.messages import GroupView, InstanceState, StatesPage
-from towline.model.paths import CheckPaths, PathFinding, PathFindings
-from towline.model.status import Outcome
-from workflows.ask import Ask
 from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.worker_call import Ask
 
 pytestmark = pytest.mark.slow
 

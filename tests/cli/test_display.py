@@ -11,10 +11,10 @@ from rich.console import Console
 from towline.cli import render
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
-from towline.live import Live, in_rollout_order, refined
-from towline.model.ending import why_it_ended
+from towline.deployments.instance_status import Live, in_rollout_order, refined
+from towline.model.deployment.describe_end import why_it_ended
+from towline.model.deployment.status import Outcome, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
-from towline.model.status import Outcome, TargetStatus
 
 NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
 START = "2025-01-01T10:00:00+00:00"

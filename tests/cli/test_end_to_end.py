@@ -23,12 +23,12 @@ from temporalio.client import Client
 
 import towline
 from tests.support.temporal import TemporalServer
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
+from towline.creator import whoami
 from towline.devserver import free_port
-from towline.model.catalogue import Change
+from towline.model.catalogue.table import Change
 from towline.settings import read_settings
 from towline.temporal import connect_temporal
-from towline.who import whoami
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

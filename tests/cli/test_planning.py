@@ -7,12 +7,12 @@ from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
 from activities.errors import as_application_error
 from towline import errors
-from towline.asking import as_towline_error
 from towline.cli.planning import lines
-from towline.model.host_order import HostAnswer
+from towline.model.deployment.preview import Preview, estimate, hosts_of, verdict
+from towline.model.host.order import HostAnswer
 from towline.model.messages import Fault, FleetMember
-from towline.model.preview import Preview, estimate, hosts_of, verdict
 from towline.model.problem import Problem
+from towline.worker_call import as_towline_error
 
 NOW = {"deployment": "d-1", "label": "shop.tgz (sha256 aaa)", "sha256": "a"}
 

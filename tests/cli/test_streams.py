@@ -110,7 +110,7 @@ def test_sigterm_is_said_and_is_143(folder: Path) -> None:
 
 
 def test_the_documented_table_has_every_status() -> None:
-    from towline.model.exit_status import ExitStatus
+    from towline.model.deployment.exit_status import ExitStatus
 
     page = (ROOT / "docs/commands.md").read_text()
     told = {int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}

@@ -15,15 +15,15 @@ import towline
 from towline.cli import deploying, render
 from towline.cli.main import cli, run
 from towline.cli.rolling_back import undo_request
-from towline.client import fingerprint, new_deployment_id
-from towline.ended import view_from_outside, view_of_failure
+from towline.deployments.client import fingerprint, new_deployment_id
+from towline.deployments.final_view import view_from_outside, view_of_failure
+from towline.deployments.listing import Listed, the_active, the_only_one, visibility_query
 from towline.errors import Conflict, InvalidInput, NotFound
-from towline.listing import Listed, the_active, the_only_one, visibility_query
-from towline.model.exit_status import exit_status
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.deployment.exit_status import exit_status
+from towline.model.deployment.status import DeploymentStatus
+from towline.model.deployment.view import deployment_info
 from towline.model.messages import DeploymentView, DeployRequest, Progress
-from towline.model.revision import RevisionLocation
-from towline.model.status import DeploymentStatus
-from towline.model.view import deployment_info
 
 ROOT = Path(towline.__file__).parent.parent
 NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from tests.faults.instances import Instance
 from tests.faults.scene import Effect, Scene
 from towline.errors import NotFound
+from towline.model.deployment.status import Outcome
 from towline.model.messages import DeploymentView, InstanceReport, instance_key, report_key
-from towline.model.status import Outcome
 
 Shape = tuple[tuple[str, ...], ...]
 

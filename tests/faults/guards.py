@@ -86,7 +86,7 @@ GUARDS = (
     Guard(
         "failed-keeps-its-slot",
         2,
-        "towline/model/window.py",
+        "towline/model/rollout/window.py",
         "        return len(self._in_flight) + (0 if self._tolerates_failures else self.failed)\n",
         "        return len(self._in_flight)\n",
         f"{ROLLOUT}::test_the_floor_holds_and_every_rollout_ends_with_the_right_status",
@@ -94,7 +94,7 @@ GUARDS = (
     Guard(
         "healthy-lease",
         2,
-        "towline/model/window.py",
+        "towline/model/rollout/window.py",
         "                if healthy <= 0:\n                    continue\n",
         "",
         f"{ROLLOUT}::test_an_order_that_no_rank_would_give_ends_too",
@@ -142,7 +142,7 @@ GUARDS = (
     Guard(
         "shield",
         5,
-        "workflows/run.py",
+        "workflows/temporal_helpers.py",
         "            await asyncio.shield(task)\n",
         "            await task\n",
         f"{STORY}::test_temporals_own_cancel_only_sets_the_stop_flag",
@@ -182,7 +182,7 @@ GUARDS = (
     Guard(
         "turn",
         6,
-        "towline/model/turn.py",
+        "towline/model/group/queue.py",
         "        if self.holder is None and not self.waiting and not self.held:\n",
         "        if True:\n",
         f"{HOSTS}::test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other",
@@ -230,7 +230,7 @@ GUARDS = (
     Guard(
         "dead-holder-is-dropped",
         5,
-        "towline/model/turn.py",
+        "towline/model/group/queue.py",
         "        state = self._without(end.deployment_id)\n        results =",
         "        state = self\n        results =",
         f"{HOSTS}::test_after_a_terminate_the_next_deployment_goes_on",
@@ -247,7 +247,7 @@ GUARDS = (
     Guard(
         "takeover",
         1,
-        "activities/takeover.py",
+        "activities/sticky_reset.py",
         "            await self._takeover.take_over(info)\n",
         "            pass\n",
         f"{WORKERS}::test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another",
@@ -255,18 +255,18 @@ GUARDS = (
     Guard(
         "slow-reads-beat",
         1,
-        "activities/beats.py",
+        "activities/heartbeats.py",
         "        activity.heartbeat()\n",
         "",
-        "tests/activities/test_beats.py::test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_alone",
+        "tests/activities/test_heartbeats.py::test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_alone",
     ),
     Guard(
         "an-end-that-waits-is-an-end",
         1,
-        "activities/in_flight.py",
+        "activities/completion_batching.py",
         "        with contextlib.suppress(asyncio.CancelledError):\n            await self._moment.wait()\n",
         "        await self._moment.wait()\n",
-        "tests/activities/test_in_flight.py::test_a_cancelled_end_is_told_as_an_end",
+        "tests/activities/test_completion_batching.py::test_a_cancelled_end_is_told_as_an_end",
     ),
     Guard(
         "shard-of-the-run-before",
@@ -359,7 +359,7 @@ GUARDS = (
     Guard(
         "ended-compensation-owes",
         4,
-        "towline/model/turn.py",
+        "towline/model/group/queue.py",
         "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)\n",
         "",
         f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
@@ -367,7 +367,7 @@ GUARDS = (
     Guard(
         "held-means-held",
         4,
-        "towline/model/turn.py",
+        "towline/model/group/queue.py",
         "        if self.holder is None and not self.waiting and not self.held:\n",
         "        if self.holder is None and not self.waiting:\n",
         "tests/model/test_turn.py::test_a_deployment_that_comes_while_the_queue_is_held_waits_until_it_is_released",
@@ -383,7 +383,7 @@ GUARDS = (
     Guard(
         "unreachable-is-no-failure",
         7,
-        "activities/follow.py",
+        "activities/runner_session.py",
         "            return self._failed(Outcome.UNREACHABLE, error, ",
         "            return self._failed(Outcome.FAILED, error, ",
         f"{NETWORK}::test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_when_it_is_back",
@@ -431,10 +431,10 @@ GUARDS = (
     Guard(
         "refusal-behind-a-broken-pipe-is-read",
         7,
-        "activities/follow.py",
+        "activities/runner_session.py",
         "        with contextlib.suppress(Unreachable):\n            await self._send_answer(need, transport)\n",
         "        await self._send_answer(need, transport)\n",
-        f"{HOST_FAULTS}::test_a_disk_that_is_full_during_the_download_is_told_as_that_and_not_as_unreachable",
+        f"{HOST_FAULTS}::test_an_archive_that_cannot_be_written_to_its_end_is_reported_as_that_and_not_as_unreachable",
     ),
     Guard(
         "undo-makes-room",

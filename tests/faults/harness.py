@@ -26,7 +26,7 @@ from tests.faults.temporal import Temporal
 from tests.support.temporal import eventually
 from towline.errors import TemporalUnavailable
 from towline.model import names
-from towline.model.group import group_id
+from towline.model.group.group import group_id
 from towline.model.messages import DeploymentView
 
 CONFIG = "HalfAtATime"

@@ -20,11 +20,11 @@ import towline
 from tests.faults.instances import EVENTS, HOOK, Instance, LocalHost, Run, is_alive
 from tests.support.temporal import eventually
 from towline.bundles.local import as_archive, location_of, revision_key
-from towline.catalogue import Catalogue
-from towline.client import Deployments, Started
-from towline.model.catalogue import Change
+from towline.catalogue.client import Catalogue
+from towline.deployments.client import Deployments, Started
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.catalogue.table import Change
 from towline.model.messages import DeploymentView, DeployRequest
-from towline.model.revision import RevisionLocation
 from towline.store import open_store
 
 PROJECT = Path(towline.__file__).parent.parent

@@ -15,7 +15,7 @@ from tests.faults.site import Site
 from tests.support.s3 import aws_environ, s3_server
 from tests.support.s3_gate import Gate, s3_gate
 from towline.bundles.local import as_archive
-from towline.model.revision import RevisionLocation, S3Location
+from towline.model.bundle.revision import RevisionLocation, S3Location
 
 BUCKET = "revisions"
 

@@ -18,9 +18,9 @@ from activities.group import GroupActivities
 from tests.support.temporal import TemporalServer, eventually, running_worker
 from tests.workflows.stage import EmptyStore, Theatre, World, ended, view_of
 from towline.model import names
-from towline.model.config import PREDEFINED
+from towline.model.deployment.status import DeploymentStatus, Outcome
+from towline.model.group.config import PREDEFINED
 from towline.model.messages import Fleet, GroupView, ReadFleet, StopAnswer, TurnEnd, TurnRequest
-from towline.model.status import DeploymentStatus, Outcome
 from towline.temporal import is_absent
 from workflows.group import DeploymentGroup
 

@@ -20,9 +20,9 @@ from tests.fleet.box import Fleet
 from tests.host.support import RUNNER, LocalHost, eventually, plan_of, script, tar_of
 from tests.support.instances import Bench
 from tests.support.temporal import eventually as until
-from towline.model.host_events import HostState
+from towline.model.deployment.status import Outcome
+from towline.model.host.events import HostState
 from towline.model.messages import Undo
-from towline.model.status import Outcome
 from towline.transports.base import ended_early
 from towline.transports.bootstrap import start_command
 
@@ -67,6 +67,26 @@ async def test_a_disk_without_room_for_the_archive_is_reported_as_that_and_not_a
     assert outcome.fault and outcome.fault.code == "HostNotReady"
     assert "no room at /opt/" in outcome.message and "df -h" in outcome.message
     assert host.run("find /opt -type f") == "", "nothing of the archive was sent"
+
+
+@pytest.mark.fleet
+async def test_an_archive_that_cannot_be_written_to_its_end_is_reported_as_that_and_not_as_unreachable(
+    new_fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    fleet = new_fleet(1)
+    host = fleet["web-01"]
+    host.run("printf '#!/bin/sh\\nulimit -f 2048\\nexec python3 \"$@\"\\n' > /usr/local/bin/python-limited")
+    host.run("chmod 755 /usr/local/bin/python-limited")
+    bench = Bench(tmp_path)
+    bench.attempt()
+    target = fleet.target("web-01", python="/usr/local/bin/python-limited", unreachable_after_seconds=3)
+    bench.freeze(target, files={"large": os.urandom(6_000_000)})
+    outcome = await bench.deploy("web-01")
+    await bench.pool.close()
+    assert (outcome.outcome, outcome.was_touched) == (Outcome.FAILED, False)
+    assert outcome.fault and outcome.fault.code == "CannotStore"
+    assert "File too large" in outcome.message
+    assert host.run("find /opt -type f -size +100k") == "", "what had come is gone again"
 
 
 @pytest.mark.fleet

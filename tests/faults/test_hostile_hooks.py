@@ -17,7 +17,7 @@ import pytest
 from tests.fleet.box import Fleet
 from tests.host.support import RUNNER, LocalHost, eventually, plan_of, script, tar_of
 from tests.support.instances import Bench
-from towline.model.status import Outcome
+from towline.model.deployment.status import Outcome
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from tests.faults.site import EVENTS, Site
 from tests.fleet.box import Fleet, Host
 from tests.support.temporal import TemporalServer, eventually
 from towline.bundles.local import revision_key
-from towline.live import Live, LiveFleet
-from towline.model.exit_status import ExitStatus
-from towline.model.status import Outcome
+from towline.deployments.instance_status import Live, LiveFleet
+from towline.model.deployment.exit_status import ExitStatus
+from towline.model.deployment.status import Outcome
 
 pytestmark = [pytest.mark.fleet, pytest.mark.slow]
 

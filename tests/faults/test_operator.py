@@ -22,11 +22,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tests.support.temporal import TemporalServer, eventually
 from tests.workflows.stage import Theatre, World
-from towline.client import Deployments
+from towline.deployments.client import Deployments
 from towline.errors import Conflict, NotFound
 from towline.model import names
-from towline.model.config import DeploymentConfig, MinimumHealthyHosts, ZonalConfig
-from towline.model.group import group_id
+from towline.model.deployment.status import Outcome
+from towline.model.group.config import DeploymentConfig, MinimumHealthyHosts, ZonalConfig
+from towline.model.group.group import group_id
 from towline.model.messages import (
     DeploymentRecord,
     DeploymentView,
@@ -41,7 +42,6 @@ from towline.model.messages import (
     StopAnswer,
     StopRequest,
 )
-from towline.model.status import Outcome
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.site import EVENTS, LocalHost, Site
 from tests.support.temporal import eventually
 from towline.model import names
-from towline.model.group import group_id
+from towline.model.group.group import group_id
 from towline.model.messages import DeployRequest, GroupView, report_key
 
 pytestmark = pytest.mark.slow

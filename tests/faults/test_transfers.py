@@ -17,7 +17,7 @@ from tests.host.support import RUNNER, LocalHost, plan_of, revision_of, tar_of
 from tests.host.support import eventually as wait_until
 from tests.support.instances import Bench
 from tests.support.temporal import eventually
-from towline.model.status import Outcome
+from towline.model.deployment.status import Outcome
 
 pytestmark = pytest.mark.slow
 

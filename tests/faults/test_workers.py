@@ -12,7 +12,7 @@ from tests.support.github import fake_github
 from tests.support.temporal import eventually
 from towline.bundles.local import revision_key
 from towline.model import names
-from towline.model.revision import RevisionLocation
+from towline.model.bundle.revision import RevisionLocation
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import asyncssh
 
 from tests.fleet.relay import Relay, RelayProcess
-from towline.model.instance import ProxyJump, SshSettings, Target
+from towline.model.fleet.instance import ProxyJump, SshSettings, Target
 
 MEMORY = Path("/dev/shm")
 PREFIX = "towline-fleet-"

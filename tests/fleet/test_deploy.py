@@ -13,8 +13,8 @@ import pytest_asyncio
 from tests.fleet.box import Fleet
 from tests.support.instances import Bench
 from tests.support.temporal import eventually
+from towline.model.deployment.status import Outcome
 from towline.model.messages import log_key
-from towline.model.status import Outcome
 
 pytestmark = pytest.mark.fleet
 

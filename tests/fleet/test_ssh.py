@@ -16,8 +16,8 @@ import pytest_asyncio
 from tests.fleet.box import USER, Fleet
 from tests.support.standin import SOURCE
 from towline.errors import AuthenticationRefused, HostKeyRefused, HostRefused, OurFault, Unreachable
-from towline.model.host_order import question_order
-from towline.model.instance import Target
+from towline.model.fleet.instance import Target
+from towline.model.host.order import question_order
 from towline.transports import Event, TransportPool, ask, open_transport
 from towline.transports.bootstrap import Runner
 

@@ -24,8 +24,8 @@ from typing import Any
 from tests.host.agent_bundles import act, content_of, env_of, nested_prefix, put, tar_of_items, zip_of
 from tests.host.agent_compare import BEFORE_TIME, REFUSED_BY_LOCAL_ENTRY, Seen, compare, tree_of
 from tests.host.support import Call, revision_of, unbase
-from towline.model.appspec import parse_appspec
-from towline.model.plan import CompiledPlan
+from towline.model.appspec.parser import parse_appspec
+from towline.model.appspec.plan import CompiledPlan
 
 CASES = Path(__file__).parents[1] / "cases" / "agent"
 DEFAULT_EVENTS = [

@@ -46,7 +46,7 @@ def test_every_limit_that_the_runner_reads_is_on_the_page() -> None:
 
 
 def test_what_the_control_side_sends_is_on_the_page() -> None:
-    source = (Path(__file__).parents[2] / "towline/model/host_order.py").read_text()
+    source = (Path(__file__).parents[2] / "towline/model/host/order.py").read_text()
     body = source[source.index("def work_order(") :]
     sent = set(re.findall(r"^        \"(\w+)\":", body, re.MULTILINE)) - {
         "label",

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.appspec import TEXT_LIMIT_BYTES, parse_appspec
-from towline.model.plan import PLAN_LIMIT_BYTES
+from towline.model.appspec.parser import TEXT_LIMIT_BYTES, parse_appspec
+from towline.model.appspec.plan import PLAN_LIMIT_BYTES
 from towline.model.problem import is_broken
 
 CASES = sorted(Path(__file__).parents[1].joinpath("cases/appspec").glob("*.yml"))

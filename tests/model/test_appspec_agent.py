@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from towline.model.appspec import parse_appspec
+from towline.model.appspec.parser import parse_appspec
 
 CASES = sorted(Path(__file__).parents[1].joinpath("cases/agent").glob("*.json"))
 AT_PARSING = {"AppSpecValidationException", "SyntaxError", "DisallowedClass", "BadAlias", "NoMethodError", "TypeError"}

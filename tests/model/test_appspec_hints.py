@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests.model.test_appspec_lint import listing_of
-from towline.model.appspec import parse_appspec
-from towline.model.appspec_lint import lint_bundle
-from towline.model.listing import Listing
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import parse_appspec
+from towline.model.bundle.listing import Listing
 from towline.model.problem import Problem, Severity
 
 CASES = Path(__file__).parents[1] / "cases"

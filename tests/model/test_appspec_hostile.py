@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from towline.model import install_preview
-from towline.model.appspec import parse_appspec
-from towline.model.appspec_lint import lint_bundle
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import parse_appspec
+from towline.model.bundle.listing import Listing, Member
 from towline.model.glob import glob_matches
-from towline.model.listing import Listing, Member
+from towline.model.host import install_preview
 from towline.model.problem import Problem, bounded
-from towline.model.yaml_nodes import plain_value
+from towline.model.yaml.psych import plain_value
 
 TOP = "version: 0.0\nos: linux\nfiles:\n  - {source: /, destination: /srv}\n"
 

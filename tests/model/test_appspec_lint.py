@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from towline.model.appspec import parse_appspec
-from towline.model.appspec_lint import lint_bundle
-from towline.model.listing import Listing, Member
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import parse_appspec
+from towline.model.bundle.listing import Listing, Member
 
 CASES = sorted(Path(__file__).parents[1].joinpath("cases/bundles").glob("*.yml"))
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model import catalogue
-from towline.model.catalogue import (
+from towline.model.catalogue import table as catalogue
+from towline.model.catalogue.table import (
     PAGE_BYTES,
     Batch,
     CatalogueState,

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from towline.model.causes import Failure, by_cause, failure_of, normalized
+from towline.model.deployment.causes import Failure, by_cause, failure_of, normalized
+from towline.model.deployment.status import Outcome
 from towline.model.messages import Fault, InstanceOutcome
-from towline.model.status import Outcome
 
 ROOT = "/opt/codedeploy-agent/deployment-root/6b1f7d0e"
 

@@ -8,10 +8,10 @@ import pytest
 
 import towline.model
 
-MODULES = sorted(info.name for info in pkgutil.iter_modules(towline.model.__path__))
+MODULES = sorted(info.name for info in pkgutil.walk_packages(towline.model.__path__, "towline.model."))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_hold(name: str) -> None:
-    module = importlib.import_module(f"towline.model.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0

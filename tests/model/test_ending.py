@@ -2,9 +2,9 @@
 
 import pytest
 
-from towline.model.ending import rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.describe_end import rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
-from towline.model.status import DeploymentStatus, Outcome
 
 
 def failed(total: int, failures: list[InstanceOutcome], *, slots: int, succeeded: int = 0, **info: object):

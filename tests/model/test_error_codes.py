@@ -10,8 +10,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from towline import errors
-from towline.ended import view_of_failure
-from towline.model.status import ErrorCode, deployment_error
+from towline.deployments.final_view import view_of_failure
+from towline.model.deployment.status import ErrorCode, deployment_error
 
 MODEL = botocore.session.get_session().get_service_model("codedeploy", api_version="2014-10-06")
 KNOWN = set(MODEL.shape_for("ErrorCode").enum)

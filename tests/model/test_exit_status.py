@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from towline.model.exit_status import ExitStatus, exit_status
+from towline.model.deployment.exit_status import ExitStatus, exit_status
 from towline.model.messages import DeploymentView, Progress
 
 

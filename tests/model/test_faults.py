@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from towline.model.faults import FaultFinder
+from towline.model.deployment.status import Outcome
 from towline.model.messages import Fault, InstanceOutcome
-from towline.model.status import Outcome
+from towline.model.rollout.faults import FaultFinder
 
 
 def refused(name: str) -> InstanceOutcome:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from towline.model.fleet import freeze
-from towline.model.group import DeploymentGroup
-from towline.model.instance import Target
+from towline.model.deployment.status import Creator, Outcome
+from towline.model.fleet.frozen import freeze
+from towline.model.fleet.instance import Target
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentOrder, InstanceState, ReadFleet, Undo
-from towline.model.status import Creator, Outcome
 
 GROUP = DeploymentGroup(application_name="shop", deployment_group_name="web")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.host_events import HostState, outcome_of, report_of, tail
-from towline.model.status import Outcome
+from towline.model.deployment.status import Outcome
+from towline.model.host.events import HostState, outcome_of, report_of, tail
 
 NOW = 1_000.0
 

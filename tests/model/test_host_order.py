@@ -6,11 +6,11 @@ import json
 import re
 from pathlib import Path
 
-from towline.model.host_order import Position, halt_order, logs_order, preview_order, question_order, work_order
-from towline.model.instance import LocalSettings, SshSettings, Target
+from towline.model.appspec.plan import CompiledPlan, Permission
+from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.fleet.instance import LocalSettings, SshSettings, Target
+from towline.model.host.order import Position, halt_order, logs_order, preview_order, question_order, work_order
 from towline.model.messages import DeploymentOrder, InstanceOrder, Limits, Undo
-from towline.model.plan import CompiledPlan, Permission
-from towline.model.revision import ResolvedRevision, RevisionLocation
 
 PAGE = Path(__file__).parents[2] / "docs" / "host-protocol.md"
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.catalogue import Record
-from towline.model.changes import diff, memberships, shortened
-from towline.model.instance_ranges import expand
-from towline.model.manifest import Manifest, merge, parse_manifest, unknown_references
+from towline.model.catalogue.changes import diff, memberships, shortened
+from towline.model.catalogue.table import Record
+from towline.model.fleet.ranges import expand
+from towline.model.manifest.parser import Manifest, merge, parse_manifest, unknown_references
 
 FOLDER = Path(__file__).parent.parent / "cases" / "manifest"
 CASES = sorted(FOLDER.glob("*.yaml"))

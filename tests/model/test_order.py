@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towline.model.deployment.status import Outcome
 from towline.model.messages import InstanceState
-from towline.model.order import Rank, Standing, ordered, rank
-from towline.model.status import Outcome
+from towline.model.rollout.order import Rank, Standing, ordered, rank
 
 
 def state(sha: str = "new", *, healthy: bool = True, owed: bool = False, label: str = "") -> InstanceState:

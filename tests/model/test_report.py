@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.reports import invented
+from towline.model.deployment.report import WIDTH, entry, index_key, merge, timeline
+from towline.model.deployment.status import Outcome
 from towline.model.messages import DeploymentRecord
-from towline.model.report import WIDTH, entry, index_key, merge, timeline
-from towline.model.status import Outcome
 
 
 def test_the_report_reads_like_status_json() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.revision import SHORT_BYTES, RevisionLocation, S3Location, s3_label, shortened
+from towline.model.bundle.revision import SHORT_BYTES, RevisionLocation, S3Location, s3_label, shortened
 
 ODD_KEYS = [
     "plain.zip#new",

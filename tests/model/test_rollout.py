@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towline.model.config import MinimumHealthyHosts
-from towline.model.health import floor_of, has_succeeded, is_impossible
+from towline.model.deployment.status import Outcome
+from towline.model.group.config import MinimumHealthyHosts
 from towline.model.messages import FleetMember, Lease, ShardOutcome, ShardProgress
-from towline.model.rollout import Rollout, ShardBook, Verdict
-from towline.model.status import Outcome
-from towline.model.window import FAILURES, Window
+from towline.model.rollout.health import floor_of, has_succeeded, is_impossible
+from towline.model.rollout.leases import Rollout, ShardBook, Verdict
+from towline.model.rollout.window import FAILURES, Window
 
 RULES = st.one_of(
     st.builds(MinimumHealthyHosts, type=st.just("FLEET_PERCENT"), value=st.integers(0, 99)),

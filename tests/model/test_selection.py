@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towline.model.group import DeploymentGroup
-from towline.model.selection import Candidate, members, selects
+from towline.model.fleet.selection import Candidate, members, selects
+from towline.model.group.group import DeploymentGroup
 
 WEB, ENV = {"Key": "role", "Value": "web"}, {"Key": "env", "Type": "KEY_ONLY"}
 CASES: list[tuple[str, dict[str, Any], Candidate, bool]] = [

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towline.model.deployment.status import DeploymentStatus, Outcome
+from towline.model.group.queue import TABLE, GroupState
 from towline.model.messages import HolderEnd, OutcomePage, RunsNow, TurnEnd, TurnRequest
-from towline.model.status import DeploymentStatus, Outcome
-from towline.model.turn import TABLE, GroupState
 
 EMPTY = GroupState(application="shop", group="production", group_id="g-1")
 

@@ -2,7 +2,19 @@
 
 import pytest
 
-from towline.model.ending import end_message, fate_of_fleet
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.deployment.describe import counts, failure_lines, why
+from towline.model.deployment.describe_end import end_message, fate_of_fleet
+from towline.model.deployment.status import Creator, DeploymentStatus, Outcome
+from towline.model.deployment.view import (
+    deployment_info,
+    document,
+    ended_target,
+    live_target,
+    plain_target,
+    rollback_messages,
+)
+from towline.model.deployment.web_ui import steering_page, summary
 from towline.model.messages import (
     DeploymentView,
     DeployRequest,
@@ -13,11 +25,6 @@ from towline.model.messages import (
     LifecycleEventRecord,
     Progress,
 )
-from towline.model.revision import RevisionLocation
-from towline.model.status import Creator, DeploymentStatus, Outcome
-from towline.model.telling import counts, failure_lines, why
-from towline.model.view import deployment_info, document, ended_target, live_target, plain_target, rollback_messages
-from towline.model.web_ui import steering_page, summary
 
 REQUEST = DeployRequest(
     application_name="shop",

@@ -25,17 +25,17 @@ from temporalio.exceptions import ApplicationError
 import towline
 from tests.support.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.stage import Theatre, World, ended, view_of
-from tests.workflows.test_ask import check_paths
-from towline.catalogue import Catalogue
+from tests.workflows.test_worker_call import check_paths
+from towline.catalogue.client import Catalogue
 from towline.model import names
-from towline.model.ask import Question
-from towline.model.catalogue import Change
-from towline.model.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
-from towline.model.group import group_id
+from towline.model.catalogue.table import Change
+from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
+from towline.model.group.group import group_id
 from towline.model.messages import Fault, StopRequest
-from workflows.ask import Ask
+from towline.model.worker_call import Question
 from workflows.catalogue import Catalogue as CatalogueWorkflow
-from workflows.run import EVENTS_PER_RUN
+from workflows.temporal_helpers import EVENTS_PER_RUN
+from workflows.worker_call import Ask
 
 HISTORIES = Path(__file__).with_name("histories")
 ALL_AT_ONCE = PREDEFINED["CodeDeployDefault.AllAtOnce"]

@@ -11,7 +11,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.instances import InstanceActivities
 from tests.host.support import plan_of, tar_of
-from towline.model.instance import FakeSettings, LocalSettings, Target
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.fleet.instance import FakeSettings, LocalSettings, Target
 from towline.model.messages import (
     DeploymentOrder,
     FleetPage,
@@ -21,8 +23,6 @@ from towline.model.messages import (
     instance_key,
     order_key,
 )
-from towline.model.plan import CompiledPlan
-from towline.model.revision import ResolvedRevision, RevisionLocation
 from towline.store import Store, open_store
 from towline.transports import FakeHosts, TransportPool
 

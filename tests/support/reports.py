@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.deployment.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome
+from towline.model.deployment.view import HEALTH_CONSTRAINTS_MESSAGE, deployment_info, rollback_messages
 from towline.model.messages import (
     DeploymentRecord,
     DeployRequest,
@@ -12,9 +15,6 @@ from towline.model.messages import (
     LifecycleEventRecord,
     Progress,
 )
-from towline.model.revision import RevisionLocation
-from towline.model.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome
-from towline.model.view import HEALTH_CONSTRAINTS_MESSAGE, deployment_info, rollback_messages
 
 START = datetime(2025, 1, 1, 10, 0, 0, tzinfo=UTC)
 HOSTILE = '</pre><script>alert(1)</script>\x1b[31m"><img src=x onerror=alert(2)>&amp;\u202e'

@@ -23,8 +23,8 @@ from temporalio.client import Client
 import towline
 from tests.support.temporal import TemporalServer, temporal_binary
 from towline.bundles.local import as_archive, location_of, revision_key
-from towline.catalogue import Catalogue
-from towline.model.catalogue import Change
+from towline.catalogue.client import Catalogue
+from towline.model.catalogue.table import Change
 from towline.store import open_store
 
 ROOT = Path(towline.__file__).parent.parent

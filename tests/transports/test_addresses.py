@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from towline.errors import Unreachable
-from towline.model.instance import SshSettings
+from towline.model.fleet.instance import SshSettings
 from towline.transports.ssh import _connected_socket, way_to
 
 NAME = "two-addresses.example"

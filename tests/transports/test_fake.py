@@ -6,10 +6,10 @@ import pytest
 
 from tests.model.test_host_order import WEB, deployment
 from towline.errors import Unreachable
-from towline.model.host_order import halt_order, question_order, work_order
-from towline.model.instance import FakeSettings, Target
+from towline.model.deployment.status import IN_PLACE_EVENTS
+from towline.model.fleet.instance import FakeSettings, Target
+from towline.model.host.order import halt_order, question_order, work_order
 from towline.model.messages import InstanceOrder
-from towline.model.status import IN_PLACE_EVENTS
 from towline.transports import Event, FakeHosts, FakeTransport, TransportPool, ask, open_transport
 
 ORDER = work_order(deployment(), WEB, plan=None)

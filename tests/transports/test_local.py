@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.standin import SOURCE
 from towline.errors import HostRefused, Unreachable
-from towline.model.instance import LocalSettings, Target
+from towline.model.fleet.instance import LocalSettings, Target
 from towline.transports import Event, Transport, TransportPool, ask, open_transport
 
 

@@ -19,8 +19,10 @@ from temporalio.exceptions import ApplicationError
 from activities.group import GroupActivities
 from tests.support.temporal import running_worker
 from towline.model import names
-from towline.model.config import PREDEFINED, DeploymentConfig
-from towline.model.group import AutoRollback, DeploymentGroup
+from towline.model.bundle.revision import ReadRevision, ResolvedRevision
+from towline.model.deployment.status import Outcome
+from towline.model.group.config import PREDEFINED, DeploymentConfig
+from towline.model.group.group import AutoRollback, DeploymentGroup
 from towline.model.messages import (
     DETACHED,
     DeploymentRecord,
@@ -36,8 +38,6 @@ from towline.model.messages import (
     ReadGroup,
     ReportWritten,
 )
-from towline.model.revision import ReadRevision, ResolvedRevision
-from towline.model.status import Outcome
 from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup as DeploymentGroupWorkflow
 from workflows.shard import Shard

@@ -12,7 +12,7 @@ import pytest
 from temporalio import activity
 
 import worker
-from towline.model.ask import ASKABLE
+from towline.model.worker_call import ASKABLE
 from towline.store import open_store
 from towline.transports import TransportPool
 from workflows import calls

@@ -13,12 +13,12 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from tests.support.temporal import TemporalServer, eventually, running_worker
-from towline import catalogue as client_side
-from towline.catalogue import Catalogue, CatalogueConflict
+from towline.catalogue import client as client_side
+from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.errors import TemporalUnavailable
 from towline.model import names
-from towline.model.catalogue import Change
-from workflows import run
+from towline.model.catalogue.table import Change
+from workflows import temporal_helpers
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ async def test_two_thousand_instances_written_at_once_are_all_read_back(client: 
 async def test_writers_lose_nothing_while_runs_follow_each_other(
     temporal: TemporalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "EVENTS_PER_RUN", 25)
+    monkeypatch.setattr(temporal_helpers, "EVENTS_PER_RUN", 25)
     client = await temporal.new_namespace()
 
     async def write_alone(writer: int) -> None:
@@ -83,7 +83,7 @@ async def test_writers_lose_nothing_while_runs_follow_each_other(
         for number in range(20):
             await catalogue.write([Change(key=f"setting/{writer}-{number}", value={"n": number})])
 
-    # Without the sandbox, which would import `run` afresh.
+    # Without the sandbox, which would import it afresh.
     options = {"task_queue": names.TASK_QUEUE, "workflow_runner": UnsandboxedWorkflowRunner()}
     async with running_worker(client, workflows=[CatalogueWorkflow], **options):
         await asyncio.gather(*(write_alone(writer) for writer in range(16)))

@@ -11,12 +11,12 @@ from temporalio.exceptions import ApplicationError
 
 from tests.support.temporal import TemporalServer, eventually
 from tests.workflows.stage import Theatre, World, ended, view_of
-from towline.memory import release_queue
+from towline.deployments.group_history import release_queue
 from towline.model import names
-from towline.model.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
-from towline.model.group import DeploymentGroup, group_id
+from towline.model.deployment.status import Outcome
+from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
+from towline.model.group.group import DeploymentGroup, group_id
 from towline.model.messages import Fault, GroupView, PauseAnswer, StopAnswer
-from towline.model.status import Outcome
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.api.errors import ApiError
-from towline.model.revision import RevisionLocation
+from towline.model.bundle.revision import RevisionLocation
 
 STORE_BUCKET = "towline-store"
 """Reserved: an S3 location in this bucket is a bundle in towline's store, with its SHA-256 in the key."""

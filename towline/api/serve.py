@@ -17,8 +17,8 @@ from towline.api.policy import Policies, read_policies
 from towline.api.server import Listen, server
 from towline.api.service import Backend, CodeDeploy
 from towline.api.sigv4 import Caller, Verifier
-from towline.catalogue import Catalogue
-from towline.client import connect
+from towline.catalogue.client import Catalogue
+from towline.deployments.client import connect
 from towline.settings import Settings
 
 ANONYMOUS = Caller(AccessKey("", "", "anonymous"), "")

@@ -15,9 +15,9 @@ from towline.api.errors import ApiError, access_denied, not_supported
 from towline.api.policy import Policies
 from towline.api.rules import check_members
 from towline.api.service_model import operations
-from towline.catalogue import Catalogue
-from towline.client import Deployments
-from towline.records import Records, open_for_client
+from towline.catalogue.client import Catalogue
+from towline.deployments.client import Deployments
+from towline.deployments.records import Records, open_for_client
 
 ACCOUNT = "000000000000"
 """towline has no accounts; ARNs need one."""

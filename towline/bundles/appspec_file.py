@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from towline.errors import InvalidBundle
-from towline.model.appspec import APPSPEC_NAMES
-from towline.model.listing import Listing, Member
+from towline.model.appspec.parser import APPSPEC_NAMES
+from towline.model.bundle.listing import Listing, Member
 
 _MACOS = "__MACOSX"
 _ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")

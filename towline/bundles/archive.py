@@ -2,7 +2,7 @@
 
 An archive is read through once, from end to end, by the reader that hosts unpack with
 (`towline/host/runner/archive_reader.py`): so a torn one is found, every file's digest is known, and what is refused is
-refused before a host is touched. What the AppSpec says is read by `towline/model/appspec.py`.
+refused before a host is touched. What the AppSpec says is read by `towline/model/appspec/parser.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from towline.host.runner.archive_rules import (
     plain_path,
 )
 from towline.host.runner.archive_stream import GZIP, refuse_other
-from towline.model.appspec import TEXT_LIMIT_BYTES
-from towline.model.listing import Listing
-from towline.model.revision import BundleType
+from towline.model.appspec.parser import TEXT_LIMIT_BYTES
+from towline.model.bundle.listing import Listing
+from towline.model.bundle.revision import BundleType
 from towline.settings import read_settings
 
 _CHUNK = 1024 * 1024

@@ -13,7 +13,7 @@ from urllib3.util import Retry, Timeout
 
 import towline
 from towline.errors import InvalidInput, NotFound, OurFault, TowlineError
-from towline.model.revision import GitHubLocation
+from towline.model.bundle.revision import GitHubLocation
 
 API = "https://api.github.com"
 _CHUNK = 1024 * 1024

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from towline.errors import InvalidInput
-from towline.model.revision import BundleType, bundle_type_of
+from towline.model.bundle.revision import BundleType, bundle_type_of
 
 _PACKED_TARS = (b"BZh", b"\xfd7zXZ\0")  # tar reads these by itself
 _ENDINGS = "Give it the ending .tar, .tgz or .zip, or say which it is with --bundle-type"

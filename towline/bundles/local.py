@@ -9,7 +9,7 @@ from towline.bundles.digest import digest_of
 from towline.bundles.kind import bundle_type, kind_of
 from towline.bundles.pack import Packed, pack
 from towline.errors import InvalidInput, NotFound, OurFault
-from towline.model.revision import BundleType, RevisionLocation, StoreLocation
+from towline.model.bundle.revision import BundleType, RevisionLocation, StoreLocation
 
 
 def read_local(path: Path, told: BundleType | None = None) -> Bundle:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from towline.host.runner.archive_rules import DIRECTORY, FILE, SYMLINK, ArchiveMember
-from towline.model.appspec import APPSPEC_NAMES, TEXT_LIMIT_BYTES
-from towline.model.listing import Listing, Mark, Member
+from towline.model.appspec.parser import APPSPEC_NAMES, TEXT_LIMIT_BYTES
+from towline.model.bundle.listing import Listing, Mark, Member
 
 _HEAD = 4096
 _SETUID_SETGID = stat.S_ISUID | stat.S_ISGID

@@ -24,7 +24,7 @@ from typing import IO, cast
 from towline.bundles.archive import walk
 from towline.bundles.digest import digest_of
 from towline.errors import InvalidBundle, OurFault, hint_of
-from towline.model.revision import BundleType
+from towline.model.bundle.revision import BundleType
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _FIRST_TIME = 315_619_200  # 2 January 1980: a zip's times begin a day before, in the time zone of its reader

@@ -8,7 +8,7 @@ from typing import Any
 
 from towline import aws
 from towline.errors import InvalidBundle, NotFound, OurFault
-from towline.model.revision import S3Location, s3_label
+from towline.model.bundle.revision import S3Location, s3_label
 
 _CHUNK = 1024 * 1024
 _LARGEST_SINGLE_PUT = 4 * 1024**3

@@ -31,7 +31,7 @@ def command(
 
     from towline.api.serve import ApiOptions, serve
     from towline.api.server import Listen
-    from towline.cli.say import result, say
+    from towline.cli.output import result, say
     from towline.settings import read_settings
 
     def started(address: str) -> None:

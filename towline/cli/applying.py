@@ -11,23 +11,23 @@ from pathlib import Path
 import click
 from temporalio.client import Client
 
-from towline.asking import ask
-from towline.catalogue import Catalogue, CatalogueConflict
+from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
 from towline.cli.input_files import read_input
+from towline.cli.output import complain, has_colour, result, say, warn
 from towline.cli.plan_lines import plan_lines
-from towline.cli.say import complain, has_colour, result, say, warn
 from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
-from towline.model.ask import Question
-from towline.model.catalogue import Record
-from towline.model.changes import APPLIED, Changes, diff, memberships, shortened
-from towline.model.exit_status import ExitStatus
-from towline.model.group import DeploymentGroup
-from towline.model.manifest import Manifest, merge, parse_manifest, unknown_references
-from towline.model.paths import CheckPaths, PathFindings, ssh_paths
+from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships, shortened
+from towline.model.catalogue.table import Record
+from towline.model.deployment.exit_status import ExitStatus
+from towline.model.fleet.selection import Membership
+from towline.model.fleet.ssh_paths import CheckPaths, PathFindings, ssh_paths
+from towline.model.group.group import DeploymentGroup
+from towline.model.manifest.parser import Manifest, merge, parse_manifest, unknown_references
 from towline.model.problem import Problem, Severity
-from towline.model.selection import Membership
+from towline.model.worker_call import Question
+from towline.worker_call import ask
 
 ASK_SECONDS = 10.0
 MANIFEST_LIMIT_BYTES = 64 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from towline.cli.options import BUNDLE_TYPE, FILE_EXISTS_BEHAVIOR
-from towline.model.revision import BundleType
+from towline.model.bundle.revision import BundleType
 
 
 @click.command()

@@ -15,19 +15,19 @@ from towline import errors
 from towline.bundles.archive import Bundle
 from towline.cli.door import Door, talk
 from towline.cli.ending import announce, let_go_on_interrupt, watch_through
-from towline.cli.say import is_news, result, result_json, say, warn
-from towline.client import new_deployment_id
+from towline.cli.output import is_news, result, result_json, say, warn
+from towline.creator import who
+from towline.deployments.client import new_deployment_id
 from towline.model import names
-from towline.model.appspec import parse_appspec
-from towline.model.appspec_lint import lint_bundle
-from towline.model.exit_status import exit_status
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import parse_appspec
+from towline.model.bundle.revision import BundleType, RevisionLocation
+from towline.model.deployment.describe import printable
+from towline.model.deployment.exit_status import exit_status
+from towline.model.deployment.report import view_of_report
 from towline.model.messages import DeployRequest
 from towline.model.problem import Severity, bounded
-from towline.model.report import view_of_report
-from towline.model.revision import BundleType, RevisionLocation
-from towline.model.telling import printable
 from towline.store import Store
-from towline.who import who
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from towline import errors
-from towline.catalogue import Catalogue
-from towline.client import Deployments, connect
-from towline.listing import the_active, the_only_one
-from towline.live import Live, LiveFleet, refined
-from towline.model.group import DeploymentGroup
+from towline.catalogue.client import Catalogue
+from towline.deployments.client import Deployments, connect
+from towline.deployments.instance_status import Live, LiveFleet, refined
+from towline.deployments.listing import the_active, the_only_one
+from towline.deployments.records import Records, open_for_client
+from towline.model.deployment.report import view_of_report
+from towline.model.deployment.status import Outcome, TargetStatus
+from towline.model.deployment.view import document, ended_target, live_target, plain_target
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentView
 from towline.model.problem import did_you_mean
-from towline.model.report import view_of_report
-from towline.model.status import Outcome, TargetStatus
-from towline.model.view import document, ended_target, live_target, plain_target
-from towline.records import Records, open_for_client
 from towline.settings import Settings, read_settings
 from towline.store import Store
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from temporalio.client import Client
 
-from towline.asking import ask
 from towline.errors import TowlineError
-from towline.model.ask import Question
-from towline.model.ec2_members import AskEc2, Ec2Found, Ec2Members
-from towline.model.group import DeploymentGroup
-from towline.model.targets import Ec2Source
+from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Members
+from towline.model.fleet.targets import Ec2Source
+from towline.model.group.group import DeploymentGroup
+from towline.model.worker_call import Question
+from towline.worker_call import ask
 
 ASK_SECONDS = 10.0
 

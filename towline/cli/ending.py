@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from towline.cli import render
 from towline.cli.door import Door, talk
-from towline.cli.say import result, result_json, say
+from towline.cli.output import result, result_json, say
 from towline.cli.watching import display, follow
 from towline.errors import TemporalUnavailable, Terminated
-from towline.model.exit_status import ExitStatus, exit_status
-from towline.model.telling import counts
+from towline.model.deployment.describe import counts
+from towline.model.deployment.exit_status import ExitStatus, exit_status
 from towline.settings import Settings
 
 PATIENCE_SECONDS = 120.0

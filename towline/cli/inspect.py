@@ -12,12 +12,12 @@ from towline.bundles.kind import kind_of
 from towline.bundles.local import type_on_disk
 from towline.cli.input_files import read_input
 from towline.errors import NotFound, OurFault
-from towline.model.appspec import TEXT_LIMIT_BYTES, parse_appspec
-from towline.model.appspec_lint import lint_bundle
-from towline.model.listing import Listing
-from towline.model.plan import CompiledPlan
+from towline.model.appspec.lint import lint_bundle
+from towline.model.appspec.parser import TEXT_LIMIT_BYTES, parse_appspec
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.listing import Listing
+from towline.model.bundle.revision import bundle_type_of
 from towline.model.problem import Problem, bounded, made_strict
-from towline.model.revision import bundle_type_of
 
 
 @dataclass(frozen=True)

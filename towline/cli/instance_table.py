@@ -11,23 +11,23 @@ from typing import Any
 import click
 from temporalio.client import Client
 
-from towline.catalogue import Catalogue, of_kind
+from towline.catalogue.client import Catalogue, of_kind
 from towline.cli import render
 from towline.cli.columns import width_of
 from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
-from towline.cli.say import has_colour, result, result_json, say, warn
+from towline.cli.output import has_colour, result, result_json, say, warn
+from towline.deployments.group_history import read_memory
 from towline.errors import NotFound
-from towline.memory import read_memory
-from towline.model.ec2_members import Ec2Members
-from towline.model.group import DeploymentGroup
-from towline.model.instance import InstanceRecord, SshSettings
+from towline.model.fleet.ec2_members import Ec2Members
+from towline.model.fleet.instance import InstanceRecord, SshSettings
+from towline.model.fleet.selection import candidate, selects
+from towline.model.fleet.targets import NamedSshSettings, target_of
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages import InstanceState
-from towline.model.order import natural
 from towline.model.problem import did_you_mean
-from towline.model.selection import candidate, selects
-from towline.model.targets import NamedSshSettings, target_of
-from towline.model.window import FAILURES
+from towline.model.rollout.order import natural
+from towline.model.rollout.window import FAILURES
 
 FLEXIBLE = (5, 3, 2, 1)
 """Columns that may be cut: revision, address, zone, group."""

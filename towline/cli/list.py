@@ -18,7 +18,7 @@ def command(application: str, group: str, status: str | None, limit: int, with_r
     """Lists deployments, the newest first: those that Temporal knows, and those that only the reports remember."""
     from towline.cli.door import talk
     from towline.cli.lists import find, lines
-    from towline.cli.say import result, result_json, say
+    from towline.cli.output import result, result_json, say
 
     found = talk(lambda door: find(door, application, group, status or "", limit, with_refused=with_refused))
     if as_json:

@@ -9,10 +9,10 @@ from itertools import islice
 from towline.cli import render
 from towline.cli.columns import width_of
 from towline.cli.door import Door
-from towline.listing import Listed
-from towline.model.status import ErrorCode
-from towline.model.telling import printable
-from towline.records import Records
+from towline.deployments.listing import Listed
+from towline.deployments.records import Records
+from towline.model.deployment.describe import printable
+from towline.model.deployment.status import ErrorCode
 
 REFUSED = (ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING, ErrorCode.INVALID_REQUEST)
 """Ends of requests that named no group of ours, or nothing that can be read."""

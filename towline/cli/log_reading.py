@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from towline import errors
-from towline.asking import ask
 from towline.cli.door import Door
-from towline.cli.say import result, say
-from towline.live import Live
-from towline.model.ask import Question
-from towline.model.host_order import AskHosts, HostAnswers
-from towline.model.instance import Target
+from towline.cli.output import result, say
+from towline.deployments.instance_status import Live
+from towline.deployments.records import Records, in_parallel
+from towline.model.deployment.describe import printable
+from towline.model.deployment.status import TargetStatus
+from towline.model.fleet.instance import Target
+from towline.model.host.order import AskHosts, HostAnswers
 from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
-from towline.model.status import TargetStatus
-from towline.model.telling import printable
-from towline.records import Records, in_parallel
+from towline.model.worker_call import Question
+from towline.worker_call import ask
 
 LOOK_SECONDS = 2.0
 LIVE_AT_MOST = 10

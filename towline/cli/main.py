@@ -18,10 +18,10 @@ from typing import NoReturn
 import click
 
 import towline
-from towline.cli.say import complain, say
+from towline.cli.output import complain, say
 from towline.cli.streams import prepare
 from towline.errors import Terminated, TowlineError, WithProblems, hint_of
-from towline.model.exit_status import ExitStatus, status_of
+from towline.model.deployment.exit_status import ExitStatus, status_of
 
 COMMANDS = {
     "up": ("towline.cli.up", "Temporal's dev server and a worker, in the foreground."),

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from towline.model.revision import BundleType
+from towline.model.bundle.revision import BundleType
 
 
 class OneOf(click.ParamType[str]):

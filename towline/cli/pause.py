@@ -9,6 +9,6 @@ import click
 @click.argument("deployment", metavar="ID")
 def command(deployment: str) -> int:
     """Starts nothing new; what is in flight finishes. Go on with `towline resume`."""
-    from towline.cli.steering import steer
+    from towline.cli.control import steer
 
     return steer(deployment, "pause")

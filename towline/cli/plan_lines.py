@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from towline.model.changes import Changes, RecordChange, shortened
-from towline.model.selection import Membership
+from towline.model.catalogue.changes import Changes, RecordChange, shortened
+from towline.model.fleet.selection import Membership
 
 MOST_LINES = 20
 _COLOURS = {"+": "green", "~": "yellow", "-": "red"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from towline.asking import ask
 from towline.cli import render
 from towline.cli.door import Door
-from towline.cli.say import result, result_json, warn
-from towline.model.ask import Question
-from towline.model.exit_status import ExitStatus
+from towline.cli.output import result, result_json, warn
+from towline.model.deployment.describe import printable
+from towline.model.deployment.exit_status import ExitStatus
+from towline.model.deployment.preview import AskPreview, Changes, Preview
 from towline.model.messages import DeployRequest
-from towline.model.preview import AskPreview, Changes, Preview
-from towline.model.telling import printable
+from towline.model.worker_call import Question
+from towline.worker_call import ask
 
 ASK_SECONDS = 600.0
 HOSTS_SHOWN = 100

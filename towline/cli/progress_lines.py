@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from towline.cli import render
-from towline.cli.say import say
-from towline.live import Live
-from towline.model.ending import rollback_sentence, why_it_ended
+from towline.cli.output import say
+from towline.deployments.instance_status import Live
+from towline.model.deployment.describe import counts, printable
+from towline.model.deployment.describe_end import rollback_sentence, why_it_ended
+from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
 from towline.model.messages import DeploymentView
-from towline.model.status import DeploymentStatus, Outcome, TargetStatus
-from towline.model.telling import counts, printable
 
 EVENTS_UP_TO = 100
 """In larger fleets only how instances end is told, not each of their events."""

@@ -12,11 +12,11 @@ import click
 from towline.bundles.pack import Packed, pack
 from towline.cli.inspect import Findings, inspect
 from towline.cli.options import BUNDLE_TYPE
+from towline.cli.output import has_colour, result, result_json, say
 from towline.cli.problems import counted, problem_line
-from towline.cli.say import has_colour, result, result_json, say
 from towline.errors import InvalidAppSpec, InvalidInput
+from towline.model.bundle.revision import S3_SCHEME, BundleType, RevisionLocation, S3Location, bundle_type_of
 from towline.model.problem import is_broken
-from towline.model.revision import S3_SCHEME, BundleType, RevisionLocation, S3Location, bundle_type_of
 
 
 @click.command("push")

@@ -13,6 +13,6 @@ def command(group: str) -> int:
     A rollback that leaves hosts behind holds its group's queue: no further deployment begins, until a person has seen
     to the hosts and says so by this command. Whoever may use the other commands may use it.
     """
-    from towline.cli.steering import release
+    from towline.cli.control import release
 
     return release(group)

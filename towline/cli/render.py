@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from towline.cli.columns import GAP, cells, fitted
-from towline.cli.say import has_colour
-from towline.live import Live
-from towline.model.ending import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.cli.output import has_colour
+from towline.deployments.instance_status import Live
+from towline.model.deployment.describe import counts, failure_lines, printable, why
+from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.status import ErrorCode, Outcome, TargetStatus
+from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView, Progress
-from towline.model.status import ErrorCode, Outcome, TargetStatus
-from towline.model.telling import counts, failure_lines, printable, why
-from towline.model.view import subject_of
 
 COLOURS = {
     "Succeeded": "green",

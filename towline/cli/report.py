@@ -17,7 +17,7 @@ def command(deployment: str, page: Path | None) -> None:
     Reports outlive Temporal's memory. Of a deployment that is still open, the report is how it stands now.
     """
     from towline.cli.door import Door, talk
-    from towline.cli.say import result, result_json
+    from towline.cli.output import result, result_json
 
     async def read(door: Door) -> dict[str, Any]:
         return await door.document(await door.find(deployment))

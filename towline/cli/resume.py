@@ -9,6 +9,6 @@ import click
 @click.argument("deployment", metavar="ID")
 def command(deployment: str) -> int:
     """Goes on after a pause. A queue that is held for hosts that are owed goes on by `towline release`."""
-    from towline.cli.steering import steer
+    from towline.cli.control import steer
 
     return steer(deployment, "resume")

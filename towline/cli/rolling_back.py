@@ -7,19 +7,19 @@ import sys
 import click
 
 from towline import errors
-from towline.catalogue import Catalogue
+from towline.catalogue.client import Catalogue
 from towline.cli.deploying import Wish, start_and_watch
 from towline.cli.door import Door, talk
 from towline.cli.ending import PATIENCE_SECONDS, let_go_on_interrupt
-from towline.cli.say import say
-from towline.client import new_deployment_id
-from towline.memory import read_memory
+from towline.cli.output import say
+from towline.creator import who
+from towline.deployments.client import new_deployment_id
+from towline.deployments.group_history import read_memory
+from towline.model.deployment.describe import names
+from towline.model.deployment.status import Creator
+from towline.model.deployment.view import label_of
 from towline.model.messages import DeploymentView, DeployRequest, Undo
 from towline.model.names import rollback_label
-from towline.model.status import Creator
-from towline.model.telling import names
-from towline.model.view import label_of
-from towline.who import who
 
 
 def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:

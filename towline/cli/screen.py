@@ -12,11 +12,11 @@ from rich.text import Text
 
 from towline.cli import render
 from towline.cli.columns import GAP
-from towline.live import Live
+from towline.deployments.instance_status import Live
+from towline.model.deployment.describe import counts
+from towline.model.deployment.status import TargetStatus
+from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
-from towline.model.status import TargetStatus
-from towline.model.telling import counts
-from towline.model.view import subject_of
 
 ABOVE = 7
 """Lines that the header takes."""

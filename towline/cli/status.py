@@ -20,9 +20,9 @@ def command(deployment: str, watch: bool, as_json: bool) -> int:
     from towline.cli import ending, render
     from towline.cli.columns import height_of, width_of
     from towline.cli.door import Door, talk
-    from towline.cli.say import result, result_json
-    from towline.live import refined
-    from towline.model.exit_status import exit_status
+    from towline.cli.output import result, result_json
+    from towline.deployments.instance_status import refined
+    from towline.model.deployment.exit_status import exit_status
 
     async def look(door: Door) -> tuple[str, int | None]:
         deployment_id = await door.find(deployment)

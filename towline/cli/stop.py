@@ -16,7 +16,7 @@ import click
 @click.option("--reason", default="", help="Why, for the record.")
 def command(deployment: str, now: bool, rollback: bool | None, reason: str) -> int:
     """Ends a deployment: nothing new starts, instances in flight halt at the next lifecycle event."""
-    from towline.cli.steering import stop
+    from towline.cli.control import stop
     from towline.model.messages import StopRequest
 
     return stop(deployment, StopRequest(now=now, rollback=rollback, reason=reason))

@@ -20,6 +20,6 @@ def command(data_dir: Path | None, ip: str, port: int | None, ui_port: int | Non
     """
     import asyncio
 
-    from towline.cli.standing_up import stand_up
+    from towline.cli.dev_stack import stand_up
 
     return asyncio.run(stand_up(data_dir and data_dir.absolute(), ip, port, ui_port))

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from towline.cli.inspect import Findings, inspect
+from towline.cli.output import has_colour, result, result_json, say
 from towline.cli.problems import counted, problem_line
-from towline.cli.say import has_colour, result, result_json, say
-from towline.model.exit_status import ExitStatus
+from towline.model.deployment.exit_status import ExitStatus
 from towline.model.problem import is_broken
 
 

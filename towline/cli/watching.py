@@ -8,10 +8,10 @@ from typing import Protocol
 
 from towline import errors
 from towline.cli.door import Door
-from towline.cli.say import has_colour, is_news
-from towline.live import Live, LiveFleet, refined
+from towline.cli.output import has_colour, is_news
+from towline.deployments.instance_status import Live, LiveFleet, refined
+from towline.model.deployment.describe import printable
 from towline.model.messages import DeploymentView
-from towline.model.telling import printable
 
 
 class Display(Protocol):

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from towline.model.appspec.plan import FileExistsBehavior
 from towline.model.base import ApiShape, Message
-from towline.model.config import DeploymentConfig
-from towline.model.group import NAME, AutoRollback, DeploymentGroup
-from towline.model.instance import Target
+from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.deployment.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, TargetStatus
+from towline.model.fleet.instance import Target
+from towline.model.group.config import DeploymentConfig
+from towline.model.group.group import NAME, AutoRollback, DeploymentGroup
 from towline.model.names import DEPLOYMENT_ID
-from towline.model.plan import FileExistsBehavior
-from towline.model.revision import ResolvedRevision, RevisionLocation
-from towline.model.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, TargetStatus
 
 # ── what people and programs ask for ─────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from towline.model.problem import MOST_PROBLEMS, Problem, did_you_mean
-from towline.model.yaml_document import Document, Location, spell
+from towline.model.yaml.document import Document, Location, spell
 
 NAME_RULE = "1 to 100 characters of A-Z a-z 0-9 + = , . @ _ -"
 _PATTERNS = {r"^[A-Za-z0-9+=,.@_-]{1,100}$": f"a name has {NAME_RULE}"}
@@ -91,7 +91,7 @@ def _words(detail: ErrorDetails, model: type[BaseModel], place: Location) -> tup
 def known_keys(model: type[BaseModel], location: Location) -> list[str]:
     """The keys that a mapping at this place may have, as they are written.
 
-    >>> from towline.model.group import DeploymentGroup
+    >>> from towline.model.group.group import DeploymentGroup
     >>> known_keys(DeploymentGroup, ("ec2TagFilters", 0))
     ['Key', 'Value', 'Type']
     """

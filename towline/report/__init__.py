@@ -16,10 +16,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from towline.model.ending import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
-from towline.model.report import Timeline, timeline, view_of_report
-from towline.model.telling import printable
-from towline.model.view import label_of, subject_of
+from towline.model.deployment.describe import printable
+from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.report import Timeline, timeline, view_of_report
+from towline.model.deployment.view import label_of, subject_of
 
 _FOLDER = Path(__file__).parent
 CAUSES_SHOWN = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from towline.errors import InvalidInput
-from towline.model.revision import S3_SCHEME, split_s3
+from towline.model.bundle.revision import S3_SCHEME, split_s3
 
 _PART = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from towline.errors import Unreachable
-from towline.model.instance import FakeSettings
+from towline.model.fleet.instance import FakeSettings
 from towline.transports.base import Event, Order, Transport
 
 _POLL_SECONDS = 0.05

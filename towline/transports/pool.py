@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from towline.model.instance import SshSettings, Target
+from towline.model.fleet.instance import SshSettings, Target
 from towline.transports.base import Transport
 from towline.transports.bootstrap import Runner, packaged_runner
 from towline.transports.fake import FakeHosts, FakeTransport

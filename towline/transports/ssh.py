@@ -19,7 +19,7 @@ import asyncssh
 from aiohappyeyeballs import start_connection
 
 from towline.errors import AuthenticationRefused, HostRefused, OurFault, TowlineError, Unreachable
-from towline.model.instance import ProxyJump, SshSettings
+from towline.model.fleet.instance import ProxyJump, SshSettings
 from towline.transports.bootstrap import Runner, start_command
 from towline.transports.hostkeys import KeyWitness, host_key_refused, known_hosts
 from towline.transports.process import Process, ProcessTransport

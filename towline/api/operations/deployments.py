@@ -14,9 +14,9 @@ from towline.api.errors import ApiError, not_supported
 from towline.api.operations.groups import group_of
 from towline.api.revisions import revision_from, revision_shown
 from towline.api.service import Context, Handler, no_such_deployment
-from towline.client import new_deployment_id
+from towline.deployments.client import new_deployment_id
+from towline.model.deployment.report import view_of_report
 from towline.model.messages import DeploymentView, DeployRequest, StopRequest
-from towline.model.report import view_of_report
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NOT_BUILT = ("targetInstances", "overrideAlarmConfiguration", "deploymentMode")

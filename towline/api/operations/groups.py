@@ -8,7 +8,7 @@ from typing import Any
 from towline.api.operations.applications import application_record
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
-from towline.model.group import DeploymentGroup
+from towline.model.group.group import DeploymentGroup
 
 OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior"}
 """Members of a group's record that CodeDeploy's shape does not have."""

@@ -1,0 +1,340 @@
+"""Follows one run on one host to its end, over as many connections as that takes.
+
+A lost connection never repeats a hook: every connection sends the same order, and the host's journal decides whether
+that starts a runner or attaches to the one at work. Before anything was begun a fault of ours or a refused login
+ends the attempt (BLOCKED), and a refusal of the host fails it; later on everything is retried, since the runner works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+from activities.snapshot import Archives
+from towline.aside import aside
+from towline.errors import AuthenticationRefused, HostError, HostRefused, OurFault, TowlineError, Unreachable
+from towline.model.appspec.parser import parse_appspec
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.deployment.status import Outcome
+from towline.model.fleet.instance import Target
+from towline.model.host.events import HostState, iso, outcome_of
+from towline.model.host.order import Position, halt_order, work_order
+from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
+from towline.transports import Event, Transport, TransportPool, ask, open_transport
+
+UNREACHABLE_AFTER_SECONDS = 120.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+LOG_BUDGET_BYTES = 64 * 1024 * 1024
+
+
+class Log:
+    """The script log of one run as far as it is kept; what is beyond the budget is counted, not kept."""
+
+    def __init__(self, limit: int, budget: LogBudget) -> None:
+        self._limit = limit
+        self._budget = budget
+        self._parts: list[bytes] = []
+        self._is_cut = False
+        self.kept = 0
+        self.end = 0  # bytes of the host's log that have been seen
+
+    def hear(self, event: Event) -> None:
+        """Takes a `log` event; text that was there already (after a new connection) is left out."""
+        if event["at"] < self.end:
+            return
+        self.end, data = event["end"], event["text"].encode()
+        room = min(len(data), self._limit - self.kept, self._budget.left)
+        self._is_cut = self._is_cut or room < len(data)
+        if room > 0:
+            self._parts.append(data[:room])
+            self.kept += room
+            self._budget.left -= room
+
+    def text(self) -> str:
+        """What was kept, and whether that is all."""
+        text = b"".join(self._parts).decode(errors="replace")
+        return f"{text}\n[the rest of {self.end} bytes is only on the host]\n" if self._is_cut else text
+
+
+@dataclass
+class LogBudget:
+    """How many bytes of logs a worker keeps in memory, over all instances that it follows."""
+
+    left: int = LOG_BUDGET_BYTES
+
+    @contextlib.contextmanager
+    def log(self, limit: int) -> Iterator[Log]:
+        """A log of at most `limit` bytes, whose memory is given back with the block."""
+        log = Log(limit, self)
+        try:
+            yield log
+        finally:
+            self.left += log.kept
+
+
+@dataclass
+class Follower:
+    """One instance's conversation. `run` to the end; `halt` at any time; `heartbeat` tells where it is."""
+
+    order: DeploymentOrder
+    target: Target
+    plan: CompiledPlan | None
+    pool: TransportPool
+    archives: Archives
+    log: Log
+    mask: Callable[[str], str]
+    clock: Callable[[], float]
+    was_started: bool
+    deadline_seconds: float
+    is_retry: bool = False  # an attempt before this one may have sent the order, and died without telling
+    only_ends: bool = False  # a stop came while nobody followed: what runs there ends at its next boundary
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # there is something new for a heartbeat
+    state: HostState = field(default_factory=HostState)
+    may_have_begun: bool = False
+
+    def __post_init__(self) -> None:
+        self.may_have_begun = self.was_started or self.is_retry or self.only_ends
+        self._began = time.monotonic()
+        self._lost_since: float | None = None
+        self._own_fault: TowlineError | None = None
+        self._halting = self.only_ends
+        self._wake = asyncio.Event()
+        self._told = asyncio.Event()
+        self._phase = "connecting"
+        self._since = self.clock()
+        self._note = ""
+
+    async def run(self) -> InstanceOutcome:
+        """Connects, follows, connects again, until the runner has ended or there is nothing to wait for."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            if self._halting and not self.may_have_begun:
+                return InstanceOutcome(instance=self.target.name, outcome=Outcome.SKIPPED, seconds=self._seconds)
+            try:
+                await self._converse()
+            except TowlineError as error:
+                if outcome := self._verdict(error):
+                    return outcome
+            if self.state.is_over:
+                return await self._outcome()
+            if self._lost_since is None:
+                pause = FIRST_PAUSE_SECONDS
+            await self._pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def halt(self) -> None:
+        """Tells the runner to end at the next boundary; now, or as soon as the host answers again."""
+        self._halting = True
+        self._wake.set()
+
+    @property
+    def is_halting(self) -> bool:
+        """Whether the runner is to end at its next boundary."""
+        return self._halting
+
+    async def halt_sent(self, seconds: float = 5.0) -> None:
+        """Waits until the halt is on its way, or for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._told.wait()
+
+    def heartbeat(self) -> Heartbeat:
+        """Where it is now."""
+        return Heartbeat(
+            instance=self.target.name,
+            phase=self._phase,
+            script=self.state.script,
+            seq=self.state.seq,
+            log_bytes=self.state.log_bytes,
+            was_started=self.was_started or self.state.was_started,
+            since=iso(self._since),
+            note=self._note or self.state.note,
+        )
+
+    @property
+    def _live(self) -> tuple[object, ...]:
+        """What is worth a heartbeat when it changes."""
+        return self._phase, self.state.script, self.state.was_started
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    async def _converse(self) -> None:
+        """One connection: order, events, answers, to the runner's end. Raises towline's errors."""
+        order = work_order(
+            self.order,
+            self.target,
+            plan=self.plan,
+            url=await self._url(),
+            position=Position(
+                after=self.state.seq,
+                log_after=self.state.log_bytes,
+                was_started=self.was_started or self.state.was_started,
+            ),
+            deadline_seconds=self.deadline_seconds - self._seconds,
+        )
+        if self._halting:  # told first: an order that finds nothing there must not begin anything
+            await ask(open_transport(self.target, self.pool), halt_order(self.order, self.target, "boundary"))
+        async with open_transport(self.target, self.pool) as transport:
+            await transport.start_or_attach(order)
+            had_begun, self.may_have_begun = self.may_have_begun, True
+            try:
+                async with self._halting_through(transport):
+                    async for event in transport.follow():
+                        await self._hear(event, transport)
+            except HostRefused:  # no runner ever spoke: this order has begun nothing
+                self.may_have_begun = had_begun
+                raise
+
+    async def _hear(self, event: Event, transport: Transport) -> None:
+        self._lost_since, self._note = None, ""
+        before = self._live
+        if event["kind"] == "log":
+            self.log.hear(event)
+        self.state = self.state.after(event, self.clock())
+        if self.state.phase and self.state.phase != self._phase:
+            self._phase, self._since = self.state.phase, self.clock()
+        if self._live != before:
+            self.changed.set()
+        if event["kind"] == "need":
+            await self._answer(event, transport)
+
+    async def _answer(self, need: Event, transport: Transport) -> None:
+        """Gives the runner what it asks for, or tells it that it cannot be had and remembers whose fault that is."""
+        # A line that breaks meanwhile is left to `follow`: a runner that refuses what it gets (its disk is full) hangs
+        # up in the middle, and its reason is still to be read.
+        with contextlib.suppress(Unreachable):
+            await self._send_answer(need, transport)
+
+    async def _send_answer(self, need: Event, transport: Transport) -> None:
+        try:
+            match need.get("what"):
+                case "archive":
+                    assert self.order.revision, "an undo fetches nothing"
+                    path = await self.archives.file(self.order.revision)
+                    await transport.send({"reply": "archive", "size": path.stat().st_size}, path)
+                case "url":
+                    await transport.send({"reply": "url", "url": await self._url(anew=True)})
+                case "plan":
+                    await transport.send(await aside(_plan_reply, need))
+                case other:
+                    await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
+        except Unreachable:
+            raise
+        except TowlineError as error:
+            self._own_fault = error
+            await transport.send({"reply": "none", "code": error.code, "message": str(error)})
+
+    async def _url(self, *, anew: bool = False) -> str | None:
+        """A presigned URL. Where a runner may be at work already, a fault of ours must not keep us from attaching."""
+        try:
+            return await self.archives.url(self.order.revision, anew=anew) if self.order.revision else None
+        except TowlineError:
+            if self.may_have_begun:
+                return None
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _halting_through(self, transport: Transport) -> AsyncIterator[None]:
+        """While the block runs, a halt goes to the runner as soon as it is wanted."""
+        task = asyncio.create_task(self._send_halt(transport))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _send_halt(self, transport: Transport) -> None:
+        while not self._halting:
+            self._wake.clear()
+            await self._wake.wait()
+        await transport.send({"halt": "boundary"})
+        self._told.set()
+
+    def _verdict(self, error: TowlineError) -> InstanceOutcome | None:
+        """What an error means: an outcome, or None: try again."""
+        if not self.may_have_begun and not isinstance(error, Unreachable):
+            if isinstance(error, HostError) and not isinstance(error, AuthenticationRefused):
+                return self._failed(Outcome.FAILED, error)
+            return blocked(self.target.name, error)
+        now = time.monotonic()
+        self._lost_since = self._lost_since or now
+        lost = now - self._lost_since
+        self._phase, self._note = "connecting", f"unreachable for {lost:.0f} s: {self.mask(error.message)}"
+        self.changed.set()
+        # A fault of ours is not the host's: its runner works on, so it is waited for as long as the deployment may.
+        limit = self.deadline_seconds if isinstance(error, OurFault) else self._unreachable_after
+        if lost >= limit or self._seconds >= self.deadline_seconds:
+            return self._failed(Outcome.UNREACHABLE, error, f" (tried for {lost:.0f} s); {self._last_known}")
+        return None
+
+    @property
+    def _last_known(self) -> str:
+        """What is known of a host that has gone silent."""
+        if not self.may_have_begun:
+            return "nothing was begun there"
+        if not self.state.was_started:
+            known = "it was begun there" if self.was_started else "whether anything was begun there is not known"
+        else:
+            script = f", {self.state.script}" if self.state.script else ""
+            known = f"last heard of in {self.state.phase}{script}"
+        return f"{known}; its runner goes on by itself, if it can"
+
+    @property
+    def _unreachable_after(self) -> float:
+        given = self.target.ssh.unreachable_after_seconds if self.target.ssh else None
+        return UNREACHABLE_AFTER_SECONDS if given is None else given
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits before the next connection; a halt ends the wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # not wait_for: Python 3.11's may swallow a cancellation
+                await self._wake.wait()
+        if not self._halting:
+            self._wake.clear()
+        elif seconds:
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)  # the event stays set: no busy loop on a host that is gone
+
+    async def _outcome(self) -> InstanceOutcome:
+        if self._own_fault and self.state.refused and not self.state.was_started:
+            return blocked(self.target.name, self._own_fault)
+        return await aside(outcome_of, self.state, self.target.name, self.mask, self._seconds, self.target.expected)
+
+    def _masked(self, fault: Fault) -> Fault:
+        return fault.model_copy(update={"message": self.mask(fault.message), "hint": self.mask(fault.hint)})
+
+    def _failed(self, outcome: Outcome, error: TowlineError, besides: str = "") -> InstanceOutcome:
+        return InstanceOutcome(
+            instance=self.target.name,
+            outcome=outcome,
+            was_touched=self.may_have_begun,
+            message=self.mask(error.message + besides),
+            fault=self._masked(fault_of(error)),
+            seconds=self._seconds,
+        )
+
+
+def fault_of(error: TowlineError) -> Fault:
+    """An error in the words of a message."""
+    return Fault(code=error.code, message=error.message, hint=error.hint)
+
+
+def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
+    """Nothing was begun, and it is not (or not yet known to be) the host's fault."""
+    return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))
+
+
+def _plan_reply(need: Event) -> Event:
+    """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
+    name = str(need.get("name") or "appspec.yml")
+    checked = parse_appspec(str(need.get("appspec") or ""), name, is_deployed=True)
+    if checked.value:
+        return {"reply": "plan", "plan": checked.value.model_dump(mode="json", by_alias=True)}
+    about = f"{name} of {need.get('deployment')}, which AWS's agent deployed there"
+    problems = "; ".join(str(problem) for problem in checked.problems)
+    return {"reply": "none", "code": "InvalidAppSpec", "message": f"{about}, cannot be used: {problems}"}

@@ -1,0 +1,95 @@
+"""What a deployment froze, as activities read it: the order, the pages of its fleet, the compiled plan.
+
+Read once per worker and run: the instances of a deployment share them. Also the door to revisions, `Archives`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from towline.errors import Conflict, NotFound, OurFault
+from towline.model.appspec.plan import CompiledPlan
+from towline.model.bundle.revision import ResolvedRevision
+from towline.model.fleet.instance import Target
+from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
+from towline.singleflight import KeptReads
+from towline.store import Store
+
+CACHED = 64
+
+
+class Archives(Protocol):
+    """Where hosts get a revision's archive from (activities/revisions.py)."""
+
+    async def url(self, revision: ResolvedRevision, /, *, anew: bool = False) -> str | None:
+        """A presigned URL, a secret, just signed if `anew`; None where hosts cannot fetch by themselves."""
+
+    async def file(self, revision: ResolvedRevision, /) -> Path:
+        """The archive on the worker's disk, its SHA-256 checked; raises OurFault, NotFound or InvalidBundle."""
+
+
+class Frozen:
+    """Reads frozen documents from the store, each once (the last 64 are kept)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: KeptReads[Any] = KeptReads(CACHED)
+
+    async def of_instance(self, order: InstanceOrder) -> tuple[DeploymentOrder, Target]:
+        """The deployment's order and the instance's target; raises NotFound or OurFault."""
+        frozen: DeploymentOrder = await self._read(
+            order_key(order.deployment_id), order.run_id, DeploymentOrder.model_validate_json
+        )
+        return frozen, await self._target(order)
+
+    async def plan(self, order: DeploymentOrder) -> CompiledPlan:
+        """The compiled AppSpec of the order's revision; raises NotFound or OurFault."""
+        assert order.revision, "an undo has no plan: the host has kept it"
+        plan: CompiledPlan = await self._read(order.revision.plan_key, order.run_id, CompiledPlan.model_validate_json)
+        return plan
+
+    async def page(self, key: str, run_id: str) -> dict[str, Target]:
+        """The targets of a page of the fleet, by name."""
+        page: dict[str, Target] = await self._read(key, run_id, _targets)
+        return page
+
+    async def _target(self, order: InstanceOrder) -> Target:
+        targets = await self.page(order.page, order.run_id)
+        if order.instance not in targets:
+            raise NotFound(f"{order.instance} is not in {order.page}, where its deployment has put it")
+        return targets[order.instance]
+
+    async def _read(self, key: str, run_id: str, parse: Callable[[bytes], Any]) -> Any:
+        """The parsed document; kept under key and run, since a deployment id may be used again later."""
+        return await self._kept.read((key, run_id), lambda: self._parse(key, parse))
+
+    async def _parse(self, key: str, parse: Callable[[bytes], Any]) -> Any:
+        data = await asyncio.to_thread(self._store.get, key)
+        try:
+            return parse(data)
+        except ValueError as error:
+            raise OurFault(f"{key} in the store cannot be read: {error}", code="StoreDamaged") from error
+
+
+def _targets(data: bytes) -> dict[str, Target]:
+    return {target.name: target for target in FleetPage.model_validate_json(data).targets}
+
+
+def check_is_new(store: Store, deployment_id: str, run_id: str) -> None:
+    """Raises Conflict where the store has another deployment of this id: what it froze and recorded must stay.
+
+    Temporal lets an id be used again by whoever starts workflows without us.
+    """
+    try:
+        order = DeploymentOrder.model_validate_json(store.get(order_key(deployment_id)))
+    except (NotFound, ValueError):
+        return
+    if order.run_id != run_id:
+        raise Conflict(
+            f"the id {deployment_id} is another deployment's, which is on record.",
+            "Start it under an id of its own.",
+            code="DEPLOYMENT_ID_TAKEN",
+        )

@@ -1,0 +1,1 @@
+"""Reads and writes of what exists: applications, groups, configurations, instances."""

@@ -1,0 +1,1 @@
+"""What every door does with deployments: start, find, watch, list, and read what is recorded."""

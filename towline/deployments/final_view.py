@@ -1,0 +1,50 @@
+"""The final view of a deployment, from how its workflow ended: well, badly, or from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+from towline.model.deployment.status import Creator, DeploymentStatus, ErrorCode, deployment_error
+from towline.model.deployment.view import deployment_info
+from towline.model.messages import DeploymentView, DeployRequest, Progress
+
+
+def checked_view(value: Any) -> DeploymentView:
+    """A view as it came through Temporal; raises ValueError where it is none."""
+    return value if isinstance(value, DeploymentView) else DeploymentView.model_validate(value)
+
+
+def view_of_failure(deployment_id: str, cause: ApplicationError) -> DeploymentView:
+    """The view that a failed or stopped deployment carries."""
+    if cause.details:
+        try:
+            return checked_view(cause.details[0])
+        except ValueError:
+            pass
+    info = {
+        "deploymentId": deployment_id,
+        "status": DeploymentStatus.FAILED.value,
+        "errorInformation": {"code": deployment_error(cause.type or "").value, "message": cause.message},
+    }
+    return DeploymentView(info=info, progress=Progress(phase="ended", is_whole=True))
+
+
+def view_from_outside(deployment_id: str, cause: BaseException | None, request: DeployRequest | None) -> DeploymentView:
+    """What can be said of a deployment that was terminated: it could not write a last word itself.
+
+    Nothing more was done for the instances that were in flight, so the fleet is not whole; what was asked for is
+    known, so that `towline rollback` can still take it back.
+    """
+    info = deployment_info(
+        request,
+        deployment_id=deployment_id,
+        status=DeploymentStatus.STOPPED,
+        create_time="",
+        creator=Creator.ROLLBACK if request and request.undo else Creator.USER,
+        triggering_deployment_id=request.undo.deployment_id if request and request.undo else "",
+        error_code=ErrorCode.INTERNAL_ERROR.value,
+        error_message=f"ended from outside: {getattr(cause, 'message', '') or cause}",
+    )
+    return DeploymentView(info=info, progress=Progress(phase="ended", is_whole=False))

@@ -1,0 +1,205 @@
+"""What each instance of an open deployment does right now, joined from what Temporal holds.
+
+Open shards answer a query (who waits, is at work, has ended) and their pending activities carry heartbeats (which
+event, which script, why it waits). Shards that have ended say how in their results. The order of the rollout, and who
+is still to come, is what was frozen for it; the caller reads that from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.service import RPCError
+
+from towline import errors
+from towline.model import names
+from towline.model.deployment.describe import why
+from towline.model.deployment.status import Creator, Outcome, TargetStatus
+from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
+from towline.model.rollout.leases import slots_in_use
+from towline.temporal import asking, is_absent
+
+QUERY_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Live:
+    """One instance as it stands now: the shard's word and, while it is in flight, its last heartbeat."""
+
+    name: str
+    status: TargetStatus
+    outcome: Outcome | None = None
+    start_time: str = ""
+    end_time: str = ""
+    message: str = ""
+    heartbeat: Heartbeat | None = None
+
+
+@dataclass
+class LiveFleet:
+    """Reads the instances of one deployment again and again; remembers what cannot change any more."""
+
+    client: Client
+    deployment_id: str
+    frozen: tuple[str, ...] | None = None
+    """The names of all instances in rollout order; None until somebody has looked for them."""
+    _closed: dict[int, dict[str, Live]] = field(default_factory=dict)
+
+    async def read(self, progress: Progress) -> dict[str, Live]:
+        """The instances of the shards that have begun, and those to come if `frozen` tells them; in rollout order.
+
+        Raises `TemporalUnavailable`.
+        """
+        open_ones = sorted(progress.shards)
+        last = max((_index(shard) for shard in open_ones), default=0)
+        asked = [self._open(shard) for shard in open_ones]
+        # Shards begin in order: those below the newest open one that are not open have ended.
+        is_open = {_index(shard) for shard in open_ones}
+        ended = [i for i in range(1, last) if i not in is_open and i not in self._closed]
+        for index, live in zip(ended, await asyncio.gather(*(self._ended(i) for i in ended)), strict=True):
+            if live is not None:
+                self._closed[index] = live
+        found = dict(self._closed)
+        for shard, live in zip(open_ones, await asyncio.gather(*asked), strict=True):
+            found[_index(shard)] = live
+        return in_rollout_order(found, self.frozen or (), TargetStatus.PENDING)
+
+    async def read_all_ended(self, others: TargetStatus = TargetStatus.SKIPPED) -> dict[str, Live]:
+        """The instances of all shards, once every one has ended; what never began is `others` if `frozen` tells it."""
+        index = 1
+        while True:
+            if index not in self._closed:
+                live = await self._ended(index)
+                if live is None:
+                    break
+                self._closed[index] = live
+            index += 1
+        # Of a shard that was ended from outside it is not known who had begun.
+        return in_rollout_order(self._closed, self.frozen or (), others if all(self._closed.values()) else None)
+
+    async def _open(self, shard: str) -> dict[str, Live]:
+        handle = self.client.get_workflow_handle(shard)
+        with asking(f"asking {shard} for its instances"):
+            try:
+                told: dict[str, InstanceLive] = await handle.query(
+                    "instances", result_type=dict[str, InstanceLive], rpc_timeout=QUERY_TIMEOUT
+                )
+                description = await handle.describe(rpc_timeout=QUERY_TIMEOUT)
+            except RPCError as error:
+                if is_absent(error):
+                    return {}  # it is about to begin
+                raise
+        beats = await self._heartbeats(description.raw_description.pending_activities)
+        return {name: _live(name, one, beats.get(name)) for name, one in told.items()}
+
+    async def _heartbeats(self, pending: Any) -> dict[str, Heartbeat]:
+        beats: dict[str, Heartbeat] = {}
+        for activity in pending:
+            if not activity.heartbeat_details.payloads:
+                continue
+            try:
+                values = await self.client.data_converter.decode(activity.heartbeat_details.payloads, [Heartbeat])
+            except (ValueError, RuntimeError, TypeError):
+                continue  # of another kind of activity, or of a newer worker
+            beats[values[0].instance] = values[0]
+        return beats
+
+    async def _ended(self, index: int) -> dict[str, Live] | None:
+        """The instances of a shard that has ended; None where it has not, or there is none."""
+        shard = names.shard_workflow_id(self.deployment_id, index)
+        handle = self.client.get_workflow_handle(shard, result_type=ShardOutcome)
+        with asking(f"reading how {shard} ended"):
+            try:
+                description = await handle.describe(rpc_timeout=QUERY_TIMEOUT)
+                if description.status == WorkflowExecutionStatus.RUNNING:
+                    return None
+                return _of_outcome(await handle.result())
+            except RPCError as error:
+                if is_absent(error):
+                    return None
+                raise
+            except WorkflowFailureError:
+                return {}  # ended from outside: the deployment counts what it had in flight
+
+
+def in_rollout_order(
+    shards: Mapping[int, Mapping[str, Live]], frozen: Sequence[str], others: TargetStatus | None
+) -> dict[str, Live]:
+    """The instances of shards in the frozen order; those of no shard are `others` (None: left out).
+
+    Without a frozen order, by shard.
+    """
+    told = {name: live for index in sorted(shards) for name, live in shards[index].items()}
+    every = {}
+    for name in frozen:
+        if name in told:
+            every[name] = told[name]
+        elif others:
+            every[name] = Live(name, others)
+    return every | told
+
+
+def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
+    """The view with what the shards know better: a deployment hears from them in steps, not at each instance."""
+    progress = view.progress
+    if progress.phase != "roll out" or not live:
+        return view
+    flying = tuple(name for name, one in live.items() if one.status is TargetStatus.IN_PROGRESS)
+    ended = [one for one in live.values() if one.outcome is not None]
+    overview = {
+        "Succeeded": sum(one.outcome is Outcome.SUCCEEDED for one in ended),
+        "Failed": sum(one.status is TargetStatus.FAILED for one in ended),
+        "Skipped": sum(one.status is TargetStatus.SKIPPED for one in live.values()),
+        "InProgress": len(flying),
+        "Ready": 0,
+    }
+    overview["Pending"] = max(0, progress.total - sum(overview.values()))
+    newer = progress.model_copy(
+        update={
+            "in_flight": flying[:10],
+            "in_flight_count": len(flying),
+            "waiting": overview["Pending"],
+            "slots_in_use": slots_in_use(
+                progress.slots,
+                len(flying),
+                overview["Failed"],
+                tolerates_failures=view.info.get("creator") == Creator.ROLLBACK,
+            ),
+        }
+    )
+    newer = newer.model_copy(update={"text": why(newer)})
+    return DeploymentView(info={**view.info, "deploymentOverview": overview}, progress=newer)
+
+
+def _live(name: str, told: InstanceLive, heartbeat: Heartbeat | None) -> Live:
+    return Live(
+        name=name,
+        status=told.status,
+        outcome=told.outcome,
+        start_time=told.start_time,
+        end_time=told.end_time,
+        message=told.message,
+        heartbeat=heartbeat if told.status is TargetStatus.IN_PROGRESS else None,
+    )
+
+
+def _of_outcome(outcome: ShardOutcome) -> dict[str, Live]:
+    messages = {failure.instance: failure.message for failure in outcome.failures}
+    return {
+        name: Live(name, kind.target_status, kind, message=messages.get(name, ""))
+        for kind, members in outcome.results.items()
+        for name in members
+    }
+
+
+def _index(shard: str) -> int:
+    """The index in a shard's id. Raises `TemporalUnavailable` for an id that is none."""
+    _, _, number = shard.rpartition("-")
+    if not number.isdigit():
+        raise errors.TemporalUnavailable(f"{shard} is no shard's id: client and worker differ in version.")
+    return int(number)

@@ -1,0 +1,133 @@
+"""Lists of deployments: one line each, the query that finds them, and which one a person means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.common import SearchAttributeKey
+
+from towline import errors
+from towline.model import names
+from towline.model.deployment.status import DeploymentStatus
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of a list of deployments; times are ISO 8601, empty where there is none."""
+
+    deployment_id: str
+    application: str
+    group: str
+    status: str
+    revision: str
+    start_time: str
+    close_time: str = ""
+    requested_by: str = ""
+    rollback_of: str = ""  # deployment id; then it has no revision of its own
+
+    def as_json(self) -> dict[str, str]:
+        """By CodeDeploy's names; what is not known is absent."""
+        shown = {
+            "deploymentId": self.deployment_id,
+            "applicationName": self.application,
+            "deploymentGroupName": self.group,
+            "status": self.status,
+            "revision": self.revision,
+            "rollbackOf": self.rollback_of,
+            "startTime": self.start_time,
+            "completeTime": self.close_time,
+            "requestedBy": self.requested_by,
+        }
+        return {key: value for key, value in shown.items() if value}
+
+    @property
+    def subject(self) -> str:
+        """What it brings, for people: the revision, or whose rollback it is."""
+        return names.rollback_label(self.rollback_of) if self.rollback_of else self.revision
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still change."""
+        return self.close_time == ""
+
+
+def visibility_query(
+    *, application: str = "", group: str = "", status: str = "", prefix: str = "", with_refused: bool = False
+) -> str:
+    """Temporal's query for deployments. Raises InvalidInput for a text that cannot be searched for.
+
+    Requests that named no group of ours are left out unless `with_refused`: they have ended, and brought nothing.
+    """
+    clauses = [f"WorkflowType = '{names.DEPLOYMENT}'"]
+    if not with_refused:
+        clauses.append(f"({names.SEARCH_REVISION} IS NOT NULL OR ExecutionStatus != 'Failed')")
+    for attribute, value in (
+        (names.SEARCH_APPLICATION, application),
+        (names.SEARCH_GROUP, group),
+        (names.SEARCH_STATUS, status),
+    ):
+        if value:
+            clauses.append(f"{attribute} = {_quoted(value)}")
+    if prefix:
+        clauses.append(f"WorkflowId STARTS_WITH {_quoted(prefix)}")
+    return " AND ".join(clauses)
+
+
+def the_only_one(text: str, found: list[str]) -> str:
+    """The one id that begins with the text. Raises `NotFound`, or `Conflict` when there are several."""
+    if not found:
+        raise errors.NotFound(f"there is no deployment {text!r}.", "See: towline list")
+    if len(found) > 1 and text not in found:
+        shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
+        raise errors.Conflict(f"{text!r} begins several deployments: {shown}.", "Write more of the id.")
+    return text if text in found else found[0]
+
+
+def the_active(found: list[Listed]) -> str:
+    """The active one: in progress before queued ones and before one that waits for its rollback; empty for none."""
+    working = [one for one in found if one.is_open and one.status == DeploymentStatus.IN_PROGRESS.value]
+    active = working or [one for one in found if one.is_open]
+    return active[0].deployment_id if active else ""
+
+
+def _quoted(text: str) -> str:
+    """A text in a visibility query. A quote cannot be written there so that every version reads it the same way."""
+    if "'" in text or "\\" in text:
+        raise errors.InvalidInput(f"{text!r} cannot be searched for.", "Names have letters, digits and +=,.@_- only.")
+    return f"'{text}'"
+
+
+def listed(execution: Any, requested_by: str = "") -> Listed:
+    """An execution of Temporal's list; who asked for it is in its memo."""
+    attributes = execution.typed_search_attributes
+
+    def value(name: str) -> str:
+        return attributes.get(SearchAttributeKey.for_keyword(name)) or ""
+
+    revision = value(names.SEARCH_REVISION)
+    is_rollback = revision.startswith(names.ROLLBACK_OF)
+    return Listed(
+        deployment_id=execution.id,
+        application=value(names.SEARCH_APPLICATION),
+        group=value(names.SEARCH_GROUP),
+        status=_status(execution.status, value(names.SEARCH_STATUS)),
+        revision="" if is_rollback else revision,
+        rollback_of=revision.removeprefix(names.ROLLBACK_OF) if is_rollback else "",
+        start_time=_iso(execution.start_time),
+        close_time=_iso(execution.close_time),
+        requested_by=requested_by,
+    )
+
+
+def _status(execution: WorkflowExecutionStatus | None, told: str) -> str:
+    """The deployment's own word, unless it was ended from outside before it could tell."""
+    if execution in (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT):
+        return DeploymentStatus.STOPPED.value
+    return told or (DeploymentStatus.CREATED.value if execution == WorkflowExecutionStatus.RUNNING else "")
+
+
+def _iso(time: datetime | None) -> str:
+    return time.isoformat(timespec="milliseconds") if time else ""

@@ -1,0 +1,106 @@
+"""What the store remembers of deployments, for people: reports, the index of reports, instances' records and logs.
+
+This is where `list`, `status`, `logs` and `report` look when Temporal has forgotten. All verbs block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from towline import errors
+from towline.model.messages import InstanceReport, fleet_prefix, instance_key, log_key, report_key
+from towline.model.rollout.order import natural
+from towline.store import Store, open_store
+
+READERS = 32
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Records:
+    """Reads one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def report(self, deployment_id: str) -> dict[str, Any] | None:
+        """A deployment's report, or None where none was written."""
+        found: dict[str, Any] | None = self._json(report_key(deployment_id))
+        return found
+
+    def instances(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
+        """The records of those instances that have one."""
+
+        def read(name: str) -> tuple[str, InstanceReport | None]:
+            data = self._get(instance_key(deployment_id, name))
+            try:
+                return name, InstanceReport.model_validate_json(data) if data else None
+            except ValueError:
+                return name, None  # torn, or of a newer version: the status is known from elsewhere
+
+        return {name: found for name, found in in_parallel(read, names) if found}
+
+    def fleet(self, deployment_id: str) -> tuple[str, ...]:
+        """The names of a deployment's instances in rollout order; empty where its fleet is not frozen yet."""
+        keys = sorted(self.store.keys(fleet_prefix(deployment_id)), key=natural)
+        pages = [page for page in in_parallel(self._json, keys) if page]
+        return tuple(target["name"] for page in pages for target in page.get("targets", ()))
+
+    def log(self, deployment_id: str, instance: str) -> bytes | None:
+        """The script log of an instance, or None."""
+        return self._get(log_key(deployment_id, instance))
+
+    def index(self) -> Iterator[dict[str, str]]:
+        """The lines of all reports, the newest first; read in blocks, so that who needs few reads few."""
+        keys = sorted(self.store.keys("index/"), reverse=True)
+        for start in range(0, len(keys), READERS):
+            for line in in_parallel(self._json, keys[start : start + READERS]):
+                if line:
+                    yield line
+
+    def ids_beginning_with(self, text: str) -> list[str]:
+        """The ids of reports that begin so."""
+        ids = (key.partition("_")[2].removesuffix(".json") for key in self.store.keys("index/"))
+        return sorted(one for one in ids if one.startswith(text))
+
+    def _json(self, key: str) -> Any:
+        data = self._get(key)
+        try:
+            return json.loads(data) if data else None
+        except ValueError:
+            return None
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            return self.store.get(key)
+        except errors.NotFound:
+            return None
+
+
+def open_for_client(address: str) -> Store:
+    """The store at an address that a worker wrote into the catalogue, as seen from here.
+
+    Raises `NotFound` for a directory that is not on this machine.
+    """
+    store = open_store(address)
+    local = address.removeprefix("file://")
+    if not address.startswith("s3://") and not Path(local).expanduser().is_dir():
+        raise errors.NotFound(
+            f"the store {address} is a directory on the worker's machine, not on this one.",
+            "Run this there, or give worker and clients a store that both reach: TOWLINE_STORE=s3://BUCKET/PREFIX",
+        )
+    return store
+
+
+def in_parallel(work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+    """Maps with several threads: an object store answers each question in some 20 ms."""
+    every = list(items)
+    if len(every) < 2:
+        return [work(item) for item in every]
+    with ThreadPoolExecutor(min(READERS, len(every)), thread_name_prefix="records") as pool:
+        return list(pool.map(work, every))

@@ -1,0 +1,179 @@
+"""What the `permissions` of an AppSpec do to the files that its bundle installs: nothing, twice, or harm."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from towline.model.appspec.plan import Permission
+from towline.model.glob import glob_matches
+from towline.model.host.install_preview import Preview, absolute, selected
+from towline.model.problem import Severity, did_you_mean
+from towline.model.visible import quoted
+from towline.model.yaml.quoting import yaml_text
+
+_MOST_STEPS = 3_000_000  # paths that are looked at, over all permissions
+_MOST_NAMES = 5  # that a hint names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem of a permission; `key` counts as the plan does: `permissions[1].mode`."""
+
+    key: str
+    rule: str
+    hint: str = ""
+    severity: Severity = Severity.WARNING
+
+
+def lint_permissions(
+    permissions: Sequence[Permission], preview: Preview, *, is_whole: bool = True
+) -> Iterator[Finding]:
+    """The problems of permissions with what is installed. `is_whole`: every entry of `files` could be read."""
+    overlaps = _Overlaps(permissions, preview)
+    steps = 0
+    for index, permission in enumerate(permissions):
+        steps += sum(len(preview.below(absolute(permission.object), kind)) for kind in permission.type) + 1
+        if steps > _MOST_STEPS:
+            rule = "there are too many permissions and files to compare; overlaps are found on hosts, when they install"
+            yield Finding(f"permissions[{index}]", rule, "Name directories in place of single files")
+            return
+        paths = list(selected(permission, preview))
+        if is_whole:
+            yield from _without_effect(f"permissions[{index}]", permission, paths, preview)
+        yield from overlaps.find(index, paths)
+        yield from _harmful(f"permissions[{index}]", permission, paths, preview)
+
+
+def _without_effect(key: str, permission: Permission, paths: list[str], preview: Preview) -> Iterator[Finding]:
+    target = absolute(permission.object)
+    kind = preview.kind(target)
+    if kind == "file":
+        yield from _on_a_file(key, permission, target)
+    elif not permission.type:
+        return
+    elif not any(preview.below(target, kind) for kind in ("file", "directory")):
+        near = did_you_mean(target, preview.directories)
+        yield Finding(
+            f"{key}.object",
+            f"nothing is installed at or below {target}",
+            near or "Permissions are only for what this bundle installs",
+        )
+    elif not paths and not any(preview.below(target, kind) for kind in permission.type):
+        rule = f"no {permission.type[0]} is installed below {target}, and the permission is for nothing else"
+        yield Finding(f"{key}.type", rule, "Write 'type: [file, directory]'")
+    elif not paths and not permission.except_ and "/" not in permission.pattern:  # that one was told by the parser
+        hint = "A pattern other than ** is for what lies directly in the object"
+        yield Finding(f"{key}.pattern", f"{quoted(permission.pattern)} matches nothing that is installed", hint)
+    else:
+        yield from _except(key, permission, target, preview)
+
+
+def _on_a_file(key: str, permission: Permission, target: str) -> Iterator[Finding]:
+    if "file" not in permission.type:
+        if permission.type:
+            rule = f"{target} is a file, and the permission is for directories only"
+            yield Finding(f"{key}.type", rule, "Write 'type: [file]'")
+        return
+    if permission.pattern != "**":
+        rule = f"{target} is a file: no pattern may be given"
+        yield Finding(f"{key}.pattern", rule, "Take pattern away", Severity.ERROR)
+    if permission.except_:
+        rule = f"{target} is a file: no except may be given"
+        yield Finding(f"{key}.except", rule, "Take except away", Severity.ERROR)
+
+
+def _except(key: str, permission: Permission, target: str, preview: Preview) -> Iterator[Finding]:
+    start = len(target.rstrip("/")) + 1
+    without = permission.model_copy(update={"except_": ()})
+    names = [path[start:] for path in selected(without, preview)] if permission.except_ else []
+    direct = [name for name in names if "/" not in name]
+    for index, item in enumerate(permission.except_[:100]):
+        if "/" in item or not item:
+            continue  # told by the parser
+        where = f"{key}.except[{index}]"
+        inner = _directory_with_content(item, permission, target, preview, names)
+        if inner:
+            rule = f"{quoted(item)} excludes no more than the directory itself: what lies in {inner} stays selected"
+            hint = "except is for what lies directly in the object; name the directories beside it as objects instead"
+            yield Finding(where, rule, hint)
+        elif not any(glob_matches(name, item) for name in direct):
+            deeper = any(glob_matches(posixpath.basename(name), item) for name in names)
+            hint = "It is only for what lies directly in the object, not in directories below" if deeper else ""
+            rule = f"{quoted(item)} matches nothing"
+            yield Finding(where, rule, hint or did_you_mean(item, direct) or "Take it away")
+
+
+def _directory_with_content(item: str, permission: Permission, target: str, preview: Preview, names: list[str]) -> str:
+    """The directory that an item of `except` names, where what lies in it is selected all the same; else empty."""
+    if permission.pattern != "**" or "*" in item or preview.kind(posixpath.join(target, item)) != "directory":
+        return ""
+    return item if any(name.startswith(f"{item}/") for name in names) else ""
+
+
+def _harmful(key: str, permission: Permission, paths: list[str], preview: Preview) -> Iterator[Finding]:
+    if any(entry.default for entry in permission.acls or ()):
+        files = [path for path in paths if preview.kind(path) == "file"]
+        if files:
+            rule = f"default ACL entries are for directories, and {files[0]} is a file"
+            hint = "Name a directory" if files[0] == absolute(permission.object) else "Write 'type: [directory]'"
+            yield Finding(f"{key}.acls", rule, hint, Severity.ERROR)
+    if permission.mode and (closed := _cannot_enter(permission.mode)):
+        directories = [path for path in paths if preview.kind(path) == "directory"]
+        if directories:
+            more = f" (and {len(directories) - 1} more)" if len(directories) > 1 else ""
+            rule = f"directories get mode {permission.mode}, too: {directories[0]}{more} cannot be entered by {closed}"
+            yield Finding(f"{key}.mode", rule, "Write 'type: [file]', and a mode such as 755 for directories")
+
+
+def _cannot_enter(mode: str) -> str:
+    """Who may read a directory of this mode and not enter it.
+
+    >>> _cannot_enter("644"), _cannot_enter("0750"), _cannot_enter("744")
+    ('owner, group and others', '', 'group and others')
+    """
+    classes = zip(("owner", "group", "others"), mode[-3:], strict=True)
+    closed = [name for name, digit in classes if int(digit) & 6 and not int(digit) & 1]
+    return " and ".join(part for part in (", ".join(closed[:-1]), "".join(closed[-1:])) if part)
+
+
+@dataclass
+class _Overlaps:
+    """Which permission has which path; each may have one."""
+
+    permissions: Sequence[Permission]
+    preview: Preview
+    _owners: dict[str, int] = field(default_factory=dict)
+
+    def find(self, index: int, paths: list[str]) -> Iterator[Finding]:
+        """The overlap of a permission with one before it, at the first path, and the way out."""
+        shared: dict[int, list[str]] = {}
+        for path in paths:
+            first = self._owners.setdefault(path, index)
+            if first != index:
+                shared.setdefault(first, []).append(path)
+        for first, both in list(shared.items())[:1]:
+            more = f" (and {len(both) - 1} more)" if len(both) > 1 else ""
+            rule = f"{both[0]}{more} is also selected by permissions[{first}]"
+            yield Finding(f"permissions[{index}]", rule, self._way_out(first, index, both), Severity.ERROR)
+
+    def _way_out(self, first: int, second: int, both: list[str]) -> str:
+        one, other = self.permissions[first], self.permissions[second]
+        for number, permission in ((first, one), (second, other)):
+            names = self._direct(permission, both)
+            if names:
+                words = ", ".join(yaml_text(name) for name in (*permission.except_, *names))
+                return f"Write 'except: [{words}]' in permissions[{number}]"
+        if absolute(one.object) == absolute(other.object) and one.pattern == other.pattern:
+            return "Join the two, or give one of them another type"
+        outer = min(one.object, other.object, key=len)
+        return f"except is only for what lies directly in an object: in place of {outer}, name what lies in it"
+
+    def _direct(self, permission: Permission, both: list[str]) -> list[str]:
+        """The paths as `except` of a permission names them; empty where it cannot name them all."""
+        target = absolute(permission.object)
+        if self.preview.kind(target) == "file" or len(both) > _MOST_NAMES:
+            return []
+        names = [path[len(target.rstrip("/")) + 1 :] for path in both]
+        return [] if any("/" in name or "*" in name for name in names) else names

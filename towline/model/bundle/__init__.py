@@ -1,0 +1,1 @@
+"""Where a revision is, and what is in its archive."""

@@ -1,0 +1,1 @@
+"""The records of what exists, and how `towline apply` changes them."""

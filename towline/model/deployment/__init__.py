@@ -1,0 +1,1 @@
+"""One deployment as people see it: request, status, view, report, and the sentences about it."""

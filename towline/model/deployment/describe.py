@@ -1,0 +1,174 @@
+"""What a deployment comes to in words: why it is where it is, its counts, its failures. Pure.
+
+How it ended is told by `describe_end.py`, the Web UI's page by `web_ui.py`. What hosts and people wrote is told without
+control characters: a log must not steer a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from towline.model.deployment.causes import by_cause, failure_of
+from towline.model.messages import InstanceOutcome, Progress
+
+NAMED = 3  # how many names a sentence holds before it says "and 4 more"
+
+
+def why(progress: Progress) -> str:
+    """Why the deployment is where it is, in one sentence for people.
+
+    >>> why(Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=1))
+    'in flight: web-07; 1 of 4 slots in use'
+    >>> why(Progress(phase="roll out", in_flight=("web-04", "web-05"), paused="pausing"))
+    'pausing, 2 in flight: web-04, web-05'
+    >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
+    'waits in the queue behind d-X and 1 more'
+    >>> why(Progress(phase="turn", behind=("d-X",), behind_by="ada@build-7"))
+    'waits in the queue behind d-X (ada@build-7)'
+    >>> why(Progress(phase="turn", behind=("d-X",), paused="paused"))
+    'paused; waits in the queue behind d-X'
+    """
+    if progress.phase == "ended":
+        return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
+    if progress.phase == "turn" and progress.behind:
+        paused = "paused; " if progress.paused else ""
+        first = f" ({one_line(progress.behind_by)})" if progress.behind_by else ""
+        more = f" and {len(progress.behind) - 1} more" if len(progress.behind) > 1 else ""
+        return f"{paused}waits in the queue behind {progress.behind[0]}{first}{more}"
+    if progress.stopping:
+        return _with_flight("stopping", progress) or "stopping; nothing is in flight"
+    if progress.blocked:
+        hint = f" ({one_line(progress.blocked.hint)})" if progress.blocked.hint else ""
+        return f"held by a fault on our side: {one_line(progress.blocked.message)}{hint}"
+    if progress.paused == "pausing":
+        return _with_flight("pausing", progress) or "pausing"
+    if progress.paused == "paused":
+        return f"paused; {progress.waiting} waiting" if progress.waiting else "paused"
+    return _PHASES.get(progress.phase) or _why_rolling(progress)
+
+
+def held_text(held: str, application: str, group: str) -> str:
+    """Why a group's queue is held, and what to do.
+
+    >>> held_text("the rollback d-back left 1 instance owed: web-03", "shop", "web")
+    'the rollback d-back left 1 instance owed: web-03. See to it, then let the queue go on: towline release shop/web'
+    """
+    return f"{held}. See to it, then let the queue go on: towline release {application}/{group}"
+
+
+def failure_line(outcome: InstanceOutcome) -> str:
+    """`web-03: AfterInstall failed in scripts/start.sh: exit 1`.
+
+    >>> from towline.model.deployment.status import Outcome
+    >>> failure_line(InstanceOutcome(instance="web-03", outcome=Outcome.UNREACHABLE, message="no route"))
+    'web-03: unreachable: no route'
+    """
+    what = outcome.outcome.value
+    if outcome.failed_event:
+        what = f"{outcome.failed_event} {what}"
+    if outcome.script:
+        what += f" in {outcome.script}"
+    message = outcome.message or (outcome.fault.message if outcome.fault else "")
+    return f"{outcome.instance}: {what}" + (f": {one_line(message)}" if message else "")
+
+
+def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
+    """Failures for people, each with the last lines of its log; those of one cause together."""
+    alike = by_cause(failures, failure_of)
+    lines: list[str] = []
+    for together in alike[:told]:
+        lines.append(failure_line(together[0]))
+        lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
+        if together[0].fault and together[0].fault.hint:
+            lines.append(f"    {one_line(together[0].fault.hint)}")
+        if others := [failure.instance for failure in together[1:]]:
+            lines.append(f"the same on {names(others, named=10)}")
+    if len(alike) > told:
+        lines.append(f"…and {len(alike) - told} other causes")
+    return lines
+
+
+def counts(info: Mapping[str, Any], progress: Progress) -> str:
+    """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`; empty where it ended before anybody knew the instances."""
+    overview = info.get("deploymentOverview")
+    if not overview:
+        return "" if progress.phase == "ended" else "the instances are not known yet"
+    total = progress.total or sum(overview.values())
+    parts = [f"{overview.get('Succeeded', 0)} of {total} succeeded"]
+    for bucket, word in (("Failed", "failed"), ("InProgress", "in flight"), ("Pending", "waiting")):
+        if overview.get(bucket):
+            parts.append(f"{overview[bucket]} {word}")
+    if overview.get("Skipped"):
+        parts.append(f"{overview['Skipped']} skipped")
+    return ", ".join(parts)
+
+
+def names(every: Sequence[str], count: int = 0, named: int = NAMED) -> str:
+    """Some names of many: `web-01, web-02, web-03 and 4 more`; `count` where more exist than are given.
+
+    >>> names(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    if not every:
+        return ""
+    more = max(count, len(every)) - min(len(every), named)
+    return ", ".join(every[:named]) + (f" and {more} more" if more > 0 else "")
+
+
+def last_lines(text: str, count: int) -> str:
+    """The last lines of a log tail, without control characters (a log must not steer a terminal).
+
+    >>> last_lines("a\\nb\\x1b[31m\\nc\\n", 2)
+    'b[31m\\nc'
+    """
+    kept = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")[-count:]
+    return "\n".join(printable(line) for line in kept)
+
+
+def printable(text: str) -> str:
+    """One line without control characters and without what turns the writing direction."""
+    return _CONTROL.sub("", text.replace("\t", "    "))
+
+
+def one_line(text: str) -> str:
+    """Text on one line, printable."""
+    return printable(" ".join(text.split()))
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+_PHASES = {
+    "check": "checks the request, the group and the revision",
+    "turn": "takes the group's turn",
+    "plan": "reads the fleet and its state",
+    "compensate": "waits for the rollback",
+    "record": "writes the report",
+}
+
+
+def _why_rolling(progress: Progress) -> str:
+    where = f"zone {progress.zone}: " if progress.zone else ""
+    flying = _flight_count(progress)
+    kept = max(0, progress.slots_in_use - flying)
+    slots = f"{progress.slots_in_use} of {progress.slots} slots in use" if progress.slots else ""
+    if kept and slots:
+        slots += f", {kept} kept by failed instances"
+    named = names(progress.in_flight, flying)
+    work = (f"in flight: {named}" if named else f"{flying} in flight") if flying else ""
+    if not work:
+        work = f"{progress.waiting} to go" if progress.waiting else "about to end"
+    return where + "; ".join(part for part in (work, slots) if part)
+
+
+def _with_flight(word: str, progress: Progress) -> str:
+    flying = _flight_count(progress)
+    named = names(progress.in_flight, flying)
+    return f"{word}, {flying} in flight" + (f": {named}" if named else "") if flying else ""
+
+
+def _flight_count(progress: Progress) -> int:
+    return max(progress.in_flight_count, len(progress.in_flight))

@@ -1,0 +1,201 @@
+"""What a deployment would do, told before it is started: messages between client and worker. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from towline.model.base import Message
+from towline.model.deployment.report import seconds_between
+from towline.model.host.order import HostAnswer
+from towline.model.messages import DeployRequest, FleetMember
+from towline.model.rollout.health import has_succeeded
+
+PATHS_TOLD = 200
+"""Of each kind, and for each set of hosts with the same changes; the counts are of all."""
+
+
+class AskPreview(Message):
+    """Asks what this request would do. `git_hub_token` and the like are the group's, as for a deployment."""
+
+    request: DeployRequest
+
+
+class Changes(Message):
+    """What would happen on a host: paths (at most 200 of each), how many in all, scripts as `event: location`."""
+
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed_count: int = 0
+    added_count: int = 0
+    changed_count: int = 0
+    unchanged: int = 0
+    run: tuple[str, ...] = ()
+    back_to: str = ""  # of an undo: the revision that would run afterwards; empty: nothing of this group
+    nothing: str = ""  # of an undo: why there is nothing to do
+    warnings: tuple[str, ...] = ()
+    problem: str = ""  # why Install would fail there
+    is_complete: bool = True  # False: the host could not tell about files
+
+
+class HostPreview(Message):
+    """One instance in its turn; `changes` names an entry of the preview's `changes`."""
+
+    name: str
+    address: str = ""
+    zone: str = ""
+    rank: str = ""
+    runs_now: str = ""
+    changes: str = ""
+    trouble: str = ""  # why the host could not be asked, or would refuse
+
+
+class Preview(Message):
+    """The answer. Hosts are in rollout order."""
+
+    application: str
+    group: str
+    config: str
+    revision: str = ""
+    sha256: str = ""
+    size: int = 0
+    slots: int = 0
+    minimum_healthy: int = 0
+    hosts: tuple[HostPreview, ...] = ()
+    changes: dict[str, Changes] = Field(default_factory=dict)
+    estimate_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""  # why the deployment would end at once
+    would_fail: str = ""  # why it would fail on too many of its instances
+
+
+RANKS = ("owed", "unhealthy", "unknown", "old", "current")
+
+
+def hosts_of(
+    members: Iterable[FleetMember], answers: Mapping[str, HostAnswer], roots: Mapping[str, str] | None = None
+) -> tuple[tuple[HostPreview, ...], dict[str, Changes]]:
+    """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same.
+
+    `roots` are the root prefixes of `local` instances by name: their paths are told as on a host of their own.
+    """
+    hosts: list[HostPreview] = []
+    distinct: dict[str, Changes] = {}
+    for member in members:
+        told = answers.get(member.name)
+        root = (roots or {}).get(member.name, "").rstrip("/")
+        changes = _changes(told.answer, root) if told and told.answer and told.answer.get("kind") == "plan" else None
+        name = _digest(changes) if changes else ""
+        if changes:
+            distinct.setdefault(name, changes)
+        hosts.append(
+            HostPreview(
+                name=member.name,
+                address=member.address,
+                zone=member.zone,
+                rank=RANKS[member.rank] if 0 <= member.rank < len(RANKS) else "",
+                runs_now=_runs_now(told),
+                changes=name,
+                trouble=_trouble(told),
+            )
+        )
+    return tuple(hosts), distinct
+
+
+def verdict(hosts: Iterable[HostPreview], changes: Mapping[str, Changes], floor: int, *, is_undo: bool = False) -> str:
+    """Why a deployment would fail, by what its instances answered; empty where enough of them can succeed.
+
+    An instance that cannot be asked counts as one that fails: a deployment could not reach it either. An undo has
+    succeeded only where every instance has.
+
+    >>> bad = HostPreview(name="web-01", trouble="cannot be asked: no route")
+    >>> verdict([bad, HostPreview(name="web-02")], {}, floor=1)
+    ''
+    >>> verdict([bad], {}, floor=0)
+    'the deployment would fail: 1 of 1 instances cannot be deployed to (web-01: cannot be asked: no route)'
+    """
+    every = list(hosts)
+    reasons = {host.name: host.trouble or _problem_of(changes.get(host.changes)) for host in every}
+    failing = [name for name, reason in reasons.items() if reason]
+    if not failing or (not is_undo and has_succeeded(floor, len(every) - len(failing))):
+        return ""
+    needed = "" if is_undo or not floor else f", and {floor} must succeed"
+    first = f"{failing[0]}: {reasons[failing[0]]}".rstrip(".")
+    return (
+        f"the deployment would fail: {len(failing)} of {len(every)} instances cannot be deployed to{needed} ({first})"
+    )
+
+
+def _problem_of(changes: Changes | None) -> str:
+    return f"Install would fail: {changes.problem}" if changes and changes.problem else ""
+
+
+def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float | None:
+    """Seconds that a rollout may take, from the report of the last one: its usual instance, as many times as waves.
+
+    >>> one = {"outcome": "succeeded", "startTime": "2025-01-01T00:00:00", "endTime": "2025-01-01T00:00:04"}
+    >>> estimate({"progress": {"instances": {"web-01": one}}}, hosts=10, slots=4)
+    12.0
+    """
+    if not report or not hosts:
+        return None
+    told = report.get("progress", {}).get("instances", {}).values()
+    took = [
+        seconds_between(one.get("startTime", ""), one.get("endTime", ""))
+        for one in told
+        if one.get("outcome") == "succeeded"
+    ]
+    known = [seconds for seconds in took if seconds is not None]
+    return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known else None
+
+
+def _changes(answer: Mapping[str, Any], root: str) -> Changes:
+    paths = {
+        kind: tuple(str(path).removeprefix(root) for path in answer.get(kind) or ())
+        for kind in ("removed", "added", "changed")
+    }
+    return Changes(
+        **{kind: every[:PATHS_TOLD] for kind, every in paths.items()},
+        **{f"{kind}_count": len(every) for kind, every in paths.items()},
+        unchanged=int(answer.get("unchanged") or 0),
+        back_to=_label(answer.get("back_to")),
+        nothing=str(answer.get("nothing") or ""),
+        run=tuple(f"{one.get('event')}: {one.get('location')}" for one in answer.get("run") or ()),
+        warnings=tuple(
+            str(warning).replace(root, "") if root else str(warning) for warning in answer.get("warnings") or ()
+        ),
+        problem=str(answer.get("problem") or "").replace(root or "\0", ""),
+        is_complete=bool(answer.get("complete", True)),
+    )
+
+
+def _runs_now(told: HostAnswer | None) -> str:
+    """The label of what the host has installed for this group; empty for nothing, or for a host that was not asked."""
+    return _label((told.answer or {}).get("runs_now")) if told else ""
+
+
+def _label(revision: Any) -> str:
+    """Of a revision as hosts tell it."""
+    return str(revision.get("label") or revision.get("deployment") or "") if isinstance(revision, dict) else ""
+
+
+def _trouble(told: HostAnswer | None) -> str:
+    if told is None:
+        return "was not asked"
+    if told.fault:
+        return f"cannot be asked: {told.fault.message}  {told.fault.hint}".rstrip()
+    answer = told.answer or {}
+    if answer.get("kind") != "refused":
+        return ""
+    return f"would refuse: {answer.get('message', '')}  {answer.get('hint') or ''}".rstrip()
+
+
+def _digest(changes: Changes) -> str:
+    return hashlib.sha256(json.dumps(changes.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]

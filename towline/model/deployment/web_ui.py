@@ -1,0 +1,77 @@
+"""The Markdown that Temporal's Web UI shows of a deployment. Pure.
+
+What hosts and people wrote is shown as text: a log must not write the page.
+"""
+
+from __future__ import annotations
+
+import re
+
+from towline.model.deployment.causes import by_cause, failure_of
+from towline.model.deployment.describe import counts, failure_line, last_lines, names, one_line, printable, why
+from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, why_it_ended
+from towline.model.deployment.view import subject_of
+from towline.model.messages import DeploymentView
+
+
+def summary(view: DeploymentView) -> str:
+    """The Markdown of the Web UI: what it is, how far, why, and what failed with its last lines."""
+    info, progress = view.info, view.progress
+    where = f"{_escape(info.get('applicationName', '?'))} / {_escape(info.get('deploymentGroupName', '?'))}"
+    lines = [
+        f"**{where}** · {info.get('status', '')} · {_code(subject_of(info) or 'no revision')}",
+        "",
+        counts(info, progress),
+    ]
+    if progress.phase != "ended":
+        lines += ["", _escape(progress.text or why(progress))]
+    if error := info.get("errorInformation"):
+        lines += ["", f"**{error.get('code', '')}**: {_escape(one_line(why_it_ended(view)))}"]
+    if sentence := rollback_sentence(view):
+        lines += ["", _escape(sentence)]
+    if progress.phase == "ended" and (fate := fate_of_fleet(view)):
+        lines += ["", f"**{_escape(fate)}**"]
+    causes = by_cause(progress.failures, failure_of)
+    for first, *others in causes[:3]:
+        lines += ["", f"- {_escape(failure_line(first))}"]
+        if first.log_tail:
+            lines += ["", _fenced(last_lines(first.log_tail, 10))]
+        if others:
+            lines += ["", _escape(f"the same on {names([other.instance for other in others], named=10)}")]
+    if len(causes) > 3:
+        lines += ["", f"…and {len(causes) - 3} other causes"]
+    if progress.report:
+        lines += ["", f"Report: {_code(progress.report)}"]
+    lines += [f"\n> {_escape(one_line(warning))}" for warning in progress.warnings[:5]]
+    return "\n".join(lines)
+
+
+def steering_page(deployment_id: str, description: str) -> str:
+    """The Markdown of the Web UI that does not change: what it was started for, and how to look and steer."""
+    verbs = {
+        "watch": f"status {deployment_id} --watch",
+        "pause": f"pause {deployment_id}",
+        "stop": f"stop {deployment_id}",
+        "what hooks wrote": f"logs {deployment_id}",
+    }
+    lines = [f"- {what}: {_code('towline ' + command)}" for what, command in verbs.items()]
+    ours = "Temporal's own cancel stops it in order; terminate leaves hosts as they are, and rolls nothing back."
+    return "\n".join([*([_escape(one_line(description)), ""] if description else []), *lines, "", ours])
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _escape(text: str) -> str:
+    """Markdown that shows the text as it is, so that a log or a description cannot write the page."""
+    return re.sub(r"([\\`*_\[\]<>#|~!])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    return f"`{printable(text).replace('`', chr(39))}`"
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

@@ -1,0 +1,1 @@
+"""Instances: how they are declared, selected, reached and frozen for a deployment."""

@@ -1,0 +1,88 @@
+"""The frozen fleet of a deployment: who is in it, in which order, and how it is cut into pages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from towline.model.deployment.status import Outcome
+from towline.model.fleet.instance import Target
+from towline.model.messages import (
+    Fleet,
+    FleetMember,
+    FleetPage,
+    GroupView,
+    InstanceState,
+    ReadFleet,
+    Undo,
+    fleet_prefix,
+)
+from towline.model.rollout.order import Rank, Standing, ordered, rank
+
+ADDRESSES_BYTES = 1536 * 1024
+"""A fleet larger than this goes without its addresses, which are for people: a payload ends at 2 MiB."""
+
+
+@dataclass(frozen=True)
+class FrozenFleet:
+    """What a workflow gets, and what the store keeps for the activities: pages by key."""
+
+    fleet: Fleet
+    pages: dict[str, FleetPage]
+
+
+def freeze(
+    request: ReadFleet,
+    targets: Mapping[str, Target],
+    states: Mapping[str, InstanceState],
+    group: GroupView | None,
+    warnings: Iterable[str] = (),
+) -> FrozenFleet:
+    """Ranks, orders and pages the instances by what the group knows of them (`group` None: nobody deployed yet)."""
+    label, sha256 = (group.revision, group.sha256) if group else ("", "")
+    ranks = {name: rank(states.get(name), label, sha256) for name in targets}
+    chosen = [name for name in targets if not (request.outdated_only and _runs_it(request, states.get(name)))]
+    names = ordered((Standing(name, targets[name].zone, ranks[name]) for name in chosen), request.first)
+    members: list[FleetMember] = []
+    pages: dict[str, FleetPage] = {}
+    for start in range(0, len(names), request.page_size):
+        page = names[start : start + request.page_size]
+        key = f"{fleet_prefix(request.order.deployment_id)}{start // request.page_size}.json"
+        pages[key] = FleetPage(
+            targets=tuple(_expecting(targets[name], states.get(name), request.order.undo) for name in page)
+        )
+        members += [_member(targets[name], ranks[name], states.get(name), key) for name in page]
+    return FrozenFleet(Fleet(members=_that_fit(members), previous_revision=label, warnings=tuple(warnings)), pages)
+
+
+def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -> Target:
+    """An undo's target, with what the group remembers that it ran before: the host may have lost it since."""
+    if undo is None or state is None:
+        return target
+    went_well = state.deployment_id == undo.deployment_id and state.outcome is Outcome.SUCCEEDED
+    return target.model_copy(update={"expected": state.before if went_well else state.revision})
+
+
+def _runs_it(request: ReadFleet, state: InstanceState | None) -> bool:
+    """Whether an instance runs the deployment's revision already, and well."""
+    revision = request.order.revision
+    return bool(revision and state and state.is_healthy and state.sha256 == revision.sha256)
+
+
+def _member(target: Target, its_rank: Rank, state: InstanceState | None, page: str) -> FleetMember:
+    return FleetMember(
+        name=target.name,
+        address=target.address,
+        zone=target.zone,
+        rank=int(its_rank),
+        is_healthy=bool(state and state.is_healthy and not state.is_owed),
+        queue=target.task_queue or "",
+        page=page,
+    )
+
+
+def _that_fit(members: list[FleetMember]) -> tuple[FleetMember, ...]:
+    size = sum(len(m.name) + len(m.address) + len(m.zone) + len(m.queue) + len(m.page) + 90 for m in members)
+    if size <= ADDRESSES_BYTES:
+        return tuple(members)
+    return tuple(member.model_copy(update={"address": ""}) for member in members)

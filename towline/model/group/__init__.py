@@ -1,0 +1,1 @@
+"""Applications, deployment groups and deployment configurations, and a group's queue of deployments."""

@@ -1,0 +1,1 @@
+"""What is sent to a host's runner, and what its events add up to."""

@@ -1,0 +1,1 @@
+"""towline.yaml: its shape, its rules, and the records that it declares."""

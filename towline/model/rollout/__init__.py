@@ -1,0 +1,1 @@
+"""The arithmetic of a rollout: order, slots, health, zones, and the verdict."""
