@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Generator
 
-import hypothesis  # noqa: F401 - see below
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -13,6 +13,10 @@ from tests.support.temporal import TemporalServer, temporal_server
 
 # Hypothesis' plugin imports it at the very end of a session, and pytest rewrites what it imports. Python 3.11's
 # ast.parse fails now and then ("recursion depth mismatch") when another thread, the workflow sandbox, parses too.
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("towline", deadline=None)
+hypothesis.settings.load_profile("towline")
 
 REQUIRE_ALL = os.environ.get("TOWLINE_REQUIRE_ALL") == "1"
 """In CI, where everything that tests need is installed: one that would skip fails."""

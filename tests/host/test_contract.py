@@ -96,6 +96,22 @@ def test_every_event_of_a_life_is_on_the_page(host: LocalHost) -> None:
     assert said == set(EVENT_FIELDS) - {"waiting"}, "what has no example here is not checked"
 
 
+def test_each_word_for_what_an_undo_has_done_is_sent_and_no_other(host: LocalHost) -> None:
+    archive, fails = tar_of({"f": "f", "fail.sh": "#!/bin/sh\nexit 3\n"}), {"AfterInstall": [script("fail.sh")]}
+
+    def undo(undone: str, deployment: str) -> str:
+        with host.call("undo", deployment, undo=undone) as call:
+            return str(call.finish()["undone"])
+
+    host.deploy("d-1", archive, plan_of({"f": "/srv"}, fails))
+    sent = [undo("d-1", "d-undo-1"), undo("d-never", "d-undo-2")]
+    host.deploy("d-2", archive, plan_of({"f": "/srv"}))
+    host.deploy("d-3", archive, plan_of({"f": "/srv"}, fails))
+    sent += [undo("d-3", "d-undo-3"), undo("d-3", "d-undo-4")]
+    assert sent == ["cleaned", "unknown", "restored", "nothing"]
+    assert set(sent) == set(re.findall(r"^- `(\w+)`: ", section("Events"), re.MULTILINE))
+
+
 @pytest.mark.parametrize("do", ["inventory", "check", "halt", "logs", "plan"])
 def test_questions_have_one_answer_of_their_own_kind(host: LocalHost, do: str) -> None:
     archive = tar_of({"a": "a"})

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from towline.host.runner.glob import glob_matches
 from towline.model.appspec.lint import lint_bundle
 from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.listing import Listing, Member
-from towline.model.glob import glob_matches
 from towline.model.host import install_preview
 from towline.model.problem import Problem, bounded
 from towline.model.yaml.psych import plain_value

@@ -35,11 +35,11 @@ class CleanupList:
         self.contexts = []  # paths whose SELinux context was set
         self.warnings = []
         self._ignored = 0
-        lines = read_cleanup(group.cleanup)
-        if lines and not self._is_trusted():
-            return
         record = InstallRecord(group)
         known = set(record.lines) if record.is_of_list() else None
+        lines = read_cleanup(group.cleanup)
+        if lines and not self._is_trusted(known is None):
+            lines = record.lines if known else []
         for line in lines:
             self._line(line, record, known)
         if self._ignored > SAID_AT_MOST:
@@ -47,13 +47,14 @@ class CleanupList:
                 "%d more lines of %s are ignored, too" % (self._ignored - SAID_AT_MOST, as_text(group.cleanup))
             )
 
-    def _is_trusted(self):
+    def _is_trusted(self, is_only_one):
+        """Whether only root can have written the list. `is_only_one`: there is no record to take in its place."""
         info = os.lstat(self.group.cleanup)
-        if stat.S_ISREG(info.st_mode) and is_ours(info.st_uid) and not info.st_mode & 0o002:
+        if stat.S_ISREG(info.st_mode) and is_ours(info.st_uid) and not info.st_mode & 0o022:
             return True
         self.warnings.append(
-            "%s is ignored: others than root can write it. What the last deployment installed stays"
-            % as_text(self.group.cleanup)
+            "%s is ignored: others than root can write it (chmod go-w)%s"
+            % (as_text(self.group.cleanup), ". What the last deployment installed stays" if is_only_one else "")
         )
         return False
 
@@ -124,9 +125,9 @@ def remove_one(directory, name):
 
 
 def keep_listed(group, left):
-    """The next clean-up tries again what this one had to leave."""
+    """The next clean-up tries again what this one had to leave; what is gone is in neither list nor record."""
+    os.close(InstallRecord(group).begin(left))
     if left:
-        os.close(InstallRecord(group).begin(left))
         write_synced(group.cleanup, b"".join(os.fsencode(path) + b"\n" for path in left), 0o644)
     else:
         remove(group.cleanup)

@@ -1,4 +1,4 @@
-"""The glob of AppSpec permissions, for hosts and for what is checked before them."""
+"""The glob of an AppSpec's permissions: the one implementation, for hosts and for the checks before a deployment."""
 
 
 def glob_matches(name, pattern):
@@ -6,6 +6,8 @@ def glob_matches(name, pattern):
 
     >>> glob_matches("start.sh", "*.sh"), glob_matches("bin/start.sh", "*.sh"), glob_matches("a", "a*a")
     (True, False, False)
+    >>> glob_matches("a", "?"), glob_matches("a" * 200, "*a" * 100 + "*b")
+    (False, False)
     """
     if "/" in name or not isinstance(pattern, str):
         return False

@@ -224,7 +224,7 @@ class InstallPlan:
                 "Whether this group installed it is not known: the list of what it installed (%s) is gone; "
                 "remove the file" % as_text(self.history.list)
             )
-        return "This group did not install it; remove it"
+        return "This group has no record of having installed it; remove it"
 
     def _permission(self, permission):
         target = self._place("object", permission["object"])

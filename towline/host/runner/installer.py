@@ -23,7 +23,7 @@ class Installer:
 
     def __init__(self, plan, group, keeper, times):
         self.plan, self.group, self.keeper, self.times = plan, group, keeper, times
-        self.list, self.listed = -1, 0  # the list's descriptor and size
+        self.list = self.record = -1  # descriptors of the clean-up list and of our own record
         self.parents = Parents()
         self.made = {}  # path -> (device, inode)
 
@@ -31,7 +31,6 @@ class Installer:
         """Raises StepFailed at the first step that fails; the list then names everything up to it."""
         self.record = InstallRecord(self.group).begin(read_cleanup(self.group.cleanup))
         self.list = os.open(self.group.cleanup, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self.listed = os.fstat(self.list).st_size
         try:
             for step in self.plan.steps:
                 try:
@@ -46,20 +45,20 @@ class Installer:
                 os.close(fd)
 
     def _record(self, line):
+        """Adds a line to record and list; returns what `_forget` needs to take it out again."""
+        before = [(fd, os.fstat(fd).st_size) for fd in (self.record, self.list)]
         add_to_record(self.record, line)
-        line = os.fsencode(line) + b"\n"
-        write_all(self.list, line)
-        self.listed += len(line)
+        write_all(self.list, os.fsencode(line) + b"\n")
+        return before
 
     def _forget(self, before):
-        """Shortens the list to what it was: what was there already is not ours to remove later."""
-        os.ftruncate(self.list, before)
-        self.listed = before
+        """Shortens both to what they were: what was there already is not ours to remove later."""
+        for fd, size in before:
+            os.ftruncate(fd, size)
 
     def _mkdir(self, path):
         directory, name = self.parents.of(path)
-        before = self.listed
-        self._record(path)
+        before = self._record(path)
         try:
             os.mkdir(name, 0o777, dir_fd=directory)
         except OSError:
@@ -79,8 +78,7 @@ class Installer:
             replaces = os.path.lexists(target)
         if replaces:
             self.keeper.keep(target)
-        before = self.listed
-        self._record(destination)
+        before = self._record(destination)
         try:
             if os.path.islink(source):
                 self._link(source, target, replaces)

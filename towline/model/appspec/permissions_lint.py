@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from towline.host.runner.glob import glob_matches
 from towline.model.appspec.plan import Permission
-from towline.model.glob import glob_matches
 from towline.model.host.install_preview import Preview, absolute, selected
 from towline.model.problem import Severity, did_you_mean
 from towline.model.visible import quoted

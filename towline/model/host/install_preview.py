@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from towline.host.runner.glob import glob_matches
 from towline.model.appspec.plan import CompiledPlan, Permission
 from towline.model.bundle.listing import Listing, Member, relative
-from towline.model.glob import glob_matches
 
 MOST_STEPS = 1_000_000
 """Members that are walked over at most. Entries of `files` and links to directories can repeat those of an archive."""
