@@ -26,7 +26,7 @@ from towline.model.deployment.status import ErrorCode, Outcome
 from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
 from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import Target
-from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
+from towline.model.fleet.ssh_paths import MISSING, CheckPaths, PathFinding, PathFindings
 from towline.model.fleet.targets import Ec2Source
 from towline.model.group.config import PREDEFINED
 from towline.model.group.group import DeploymentGroup
@@ -235,7 +235,7 @@ def _look_at(text: str) -> PathFinding:
         if not path.is_absolute():
             return PathFinding(path=text, resolved=str(path.absolute()), problem="is not absolute")
         if not path.exists():
-            return PathFinding(path=text, resolved=str(path), problem="is missing")
+            return PathFinding(path=text, resolved=str(path), problem=MISSING)
         problem = "" if os.access(path, os.R_OK) else "cannot be read"
         return PathFinding(path=text, resolved=str(path), problem=problem)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory for ~user

@@ -133,7 +133,10 @@ async def test_the_command_shows_asks_for_yes_applies_and_is_then_content(client
         "Next: towline deploy shop production --revision PATH",
     ]
     assert "  ~/.ssh/id → /home/w/.ssh/id" in done.stderr
-    assert "  /etc/towline/known_hosts is missing" in done.stderr
+    missing = (
+        "  /etc/towline/known_hosts is missing. Make it with: ssh-keyscan HOST >> /etc/towline/known_hosts, and compare"
+    )
+    assert missing in done.stderr
     again = await run(client, "apply", "-f", "towline.yaml", cwd=tmp_path)
     assert again.returncode == 0
     assert "Nothing to change: 16 records are as declared." in again.stdout

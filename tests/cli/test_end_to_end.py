@@ -285,6 +285,13 @@ def test_names_that_nobody_declared_exit_2(site: Site) -> None:
     assert done.status == 2, done.out
 
 
+def test_what_up_writes_is_its_users_alone(site: Site) -> None:
+    data = Path(site.environ["TOWLINE_DATA_DIR"])
+    written = [path for path in (data, *data.rglob("*")) if not path.is_symlink()]
+    assert {"temporal.db", "temporal.log", "worker.log"} <= {path.name for path in written}
+    assert [str(path) for path in written if path.stat().st_mode & 0o077] == []
+
+
 def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     site.declare("slow", count=3, config="OneAtATime", seconds=60)
     process = site.start("deploy", "shop", "slow", "--revision", site.bundle("v1"), "--id", "d-SLOW")

@@ -91,22 +91,35 @@ def test_a_variable_that_cannot_be_used_is_named(folder: Path) -> None:
         assert name.encode() in sh(rf"{name}=$'\xff' towline list", folder).stderr
 
 
-def test_sigterm_is_said_and_is_143(folder: Path) -> None:
+def interrupted(folder: Path, number: signal.Signals, *words: str) -> tuple[int, str]:
+    """Status and stderr of `towline WORDS` that gets a signal while it waits for Temporal."""
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "towline", "list"],
+            [sys.executable, "-m", "towline", *words],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "TEMPORAL_ADDRESS": address},
             stderr=subprocess.PIPE,
+            text=True,
         )
         silent.settimeout(30)
         connection, _ = silent.accept()  # it is at work
         with connection:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             _, said = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert said == b"terminated\n"
+    return process.returncode, said
+
+
+def test_sigterm_is_said_and_is_143(folder: Path) -> None:
+    assert interrupted(folder, signal.SIGTERM, "list") == (143, "terminated\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_deploy_that_is_interrupted_before_it_starts_anything_says_so(
+    folder: Path, number: signal.Signals, status: int
+) -> None:
+    told = interrupted(folder, number, "deploy", "shop", "web", "--revision", "b")
+    assert told == (status, "\nInterrupted: no deployment was started.\n")
 
 
 def test_the_documented_table_has_every_status() -> None:

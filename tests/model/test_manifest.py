@@ -214,6 +214,18 @@ def test_long_lists_of_names_are_drawn_together() -> None:
     assert shortened([f"w{number}" for number in range(0, 60, 2)]).endswith("w22 … (30 in all)")
 
 
+def test_unknown_ssh_settings_are_told_once_where_they_are_named() -> None:
+    text = (
+        "ssh: {dc1: {username: u}}\n"
+        "instances:\n  - instanceName: 'web-[01:09]'\n    ssh:\n      use: dc2\n"
+        "ec2:\n  - region: eu-west-1\n    ssh: {use: dc3}\n"
+    )
+    assert [str(problem) for problem in unknown_references(merge([read(text)]), ())] == [
+        "towline.yaml line 5, instances[0].ssh.use: no ssh settings named dc2. Did you mean dc1?",
+        "towline.yaml line 8, ec2[0].ssh.use: no ssh settings named dc3. Did you mean dc1?",
+    ]
+
+
 def test_an_unknown_configuration_is_told_at_its_own_line_with_what_was_meant() -> None:
     text = (
         "applications:\n  - applicationName: shop\n    deploymentGroups:\n      - deploymentGroupName: web\n"

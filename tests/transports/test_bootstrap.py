@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from towline.errors import HostRefused
+from towline.transports.base import ended_early
 from towline.transports.bootstrap import BOOTSTRAP, start_command
 
 LAUNCHER = Path(__file__).parents[2] / "deploy" / "towline-launcher"
@@ -35,3 +37,18 @@ def test_every_login_shell_can_read_it(shell: str) -> None:
     event = json.loads(done.stdout)
     assert (event["kind"], event["code"]) == ("refused", "NoPython")
     assert "ssh.python" in event["message"]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_host_without_sudo_is_told_in_one_line_and_not_by_the_bootstraps_source(shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    (tmp_path / "python3").symlink_to(shutil.which("python3") or "")
+    command = start_command("ab" * 32, become_root=True).replace("/bin/sh", str(shutil.which(shell)), 1)
+    done = subprocess.run(
+        [str(shutil.which("sh")), "-c", command], capture_output=True, text=True, env={"PATH": str(tmp_path)}
+    )
+    assert "import os" not in done.stderr
+    error = ended_early(done.returncode, done.stderr, done.stdout, spoke=False)
+    assert isinstance(error, HostRefused) and error.code == "SudoMissing"
+    assert "Install sudo" in error.hint

@@ -22,7 +22,7 @@ from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships,
 from towline.model.catalogue.table import Record
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.fleet.selection import Membership
-from towline.model.fleet.ssh_paths import CheckPaths, PathFindings, ssh_paths
+from towline.model.fleet.ssh_paths import MISSING, CheckPaths, PathFindings, mend_of, ssh_paths
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import Manifest, merge, parse_manifest, unknown_references
 from towline.model.problem import Problem, Severity
@@ -163,7 +163,8 @@ async def _tell_paths(client: Client, manifest: Manifest) -> None:
     for finding in answer.findings:
         shown = finding.path if finding.path == finding.resolved else f"{finding.path} → {finding.resolved}"
         if finding.problem:
-            warn(f"  {shown} {finding.problem}")
+            mend = mend_of(paths.get(finding.path, ""), finding.path) if finding.problem == MISSING else ""
+            warn(f"  {shown} {finding.problem}" + (f". Make it with: {mend}" if mend else ""))
         else:
             say(f"  {shown}")
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from towline import errors
 from towline.bundles.archive import Bundle
 from towline.cli.door import Door, talk
-from towline.cli.ending import announce, let_go_on_interrupt, watch_through
+from towline.cli.ending import Begun, Watched, announce, let_go_on_interrupt, watch_through
 from towline.cli.output import is_news, result, result_json, say, warn
 from towline.creator import who
 from towline.deployments.client import new_deployment_id
@@ -49,6 +49,7 @@ def deploy(wish: Wish) -> int:
     if wish.deployment_id is not None:
         check_id(wish.deployment_id)
     deployment_id = wish.deployment_id or new_deployment_id()
+    watched = Watched(deployment_id, Begun.NO)
     location = parse_revision(wish.revision, wish.bundle_type)
     request_of(wish.words, location)  # before anything is packed or sent
 
@@ -60,14 +61,17 @@ def deploy(wish: Wish) -> int:
             return await show_plan(door, request, as_json=wish.as_json)
         if wish.deployment_id and (status := await _attach_to_record(door, request, deployment_id, wish)) is not None:
             return status
-        return await start_and_watch(door, request, deployment_id, wish)
+        return await start_and_watch(door, request, watched, wish)
 
-    return let_go_on_interrupt(deployment_id, lambda: talk(run))
+    return let_go_on_interrupt(watched, lambda: talk(run))
 
 
-async def start_and_watch(door: Door, request: DeployRequest, deployment_id: str, wish: Wish) -> int:
+async def start_and_watch(door: Door, request: DeployRequest, watched: Watched, wish: Wish) -> int:
     """Starts or attaches; then watches, unless it was asked to detach."""
+    deployment_id = watched.deployment_id
+    watched.begun = Begun.ASKED
     started = await door.deployments.start(request, deployment_id)
+    watched.begun = Begun.YES
     announce(deployment_id, door.settings, attached=started.attached)
     if wish.detach:
         result(deployment_id)

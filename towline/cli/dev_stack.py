@@ -23,6 +23,7 @@ LOOK_SECONDS = 1.0
 
 async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None) -> int:
     """Runs both until a signal ends the worker; then the server is ended, and waited for."""
+    os.umask(0o077)  # Temporal's database, the logs and the store hold what deployments print: for this user alone
     settings = read_settings()
     if data_dir:
         settings = dataclasses.replace(settings, data_dir=data_dir)

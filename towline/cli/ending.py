@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from towline.cli import render
 from towline.cli.door import Door, talk
@@ -16,10 +18,26 @@ from towline.settings import Settings
 PATIENCE_SECONDS = 120.0
 
 
+class Begun(StrEnum):
+    """How far a command has come with starting a deployment."""
+
+    NO = "nothing was sent to Temporal"
+    ASKED = "Temporal was asked, and has not answered"
+    YES = "it is there"
+
+
+@dataclass
+class Watched:
+    """The deployment that a command starts or watches; what an interrupt says depends on `begun`."""
+
+    deployment_id: str
+    begun: Begun = Begun.YES
+
+
 def watch(deployment_id: str, *, as_json: bool, patience: float = PATIENCE_SECONDS) -> int:
     """Watches in a connection of its own; see `watch_through`."""
     return let_go_on_interrupt(
-        deployment_id, lambda: talk(lambda door: watch_through(door, deployment_id, as_json, patience))
+        Watched(deployment_id), lambda: talk(lambda door: watch_through(door, deployment_id, as_json, patience))
     )
 
 
@@ -43,13 +61,20 @@ async def watch_through(
     return int(exit_status(view))
 
 
-def let_go_on_interrupt(deployment_id: str, work: Callable[[], int]) -> int:
-    """Runs the watching; Ctrl-C or SIGTERM ends only that: the rollout goes on, and it is said how to stop it."""
+def let_go_on_interrupt(watched: Watched, work: Callable[[], int]) -> int:
+    """Runs the watching; Ctrl-C or SIGTERM ends only that: a rollout goes on, and it is said how to stop it."""
     try:
         return work()
     except (KeyboardInterrupt, Terminated) as end:
-        say(f"\nLet go: {deployment_id} goes on. Watch it again with: towline status {deployment_id} --watch")
-        say(f"Stop it with: towline stop {deployment_id}")
+        deployment_id = watched.deployment_id
+        match watched.begun:
+            case Begun.NO:
+                say("\nInterrupted: no deployment was started.")
+            case Begun.ASKED:
+                say(f"\nInterrupted while {deployment_id} was being started. See: towline status {deployment_id}")
+            case Begun.YES:
+                say(f"\nLet go: {deployment_id} goes on. Watch it again with: towline status {deployment_id} --watch")
+                say(f"Stop it with: towline stop {deployment_id}")
         return int(ExitStatus.LET_GO if isinstance(end, KeyboardInterrupt) else ExitStatus.TERMINATED)
 
 

@@ -10,7 +10,7 @@ from towline import errors
 from towline.catalogue.client import Catalogue
 from towline.cli.deploying import Wish, start_and_watch
 from towline.cli.door import Door, talk
-from towline.cli.ending import PATIENCE_SECONDS, let_go_on_interrupt
+from towline.cli.ending import PATIENCE_SECONDS, Begun, Watched, let_go_on_interrupt
 from towline.cli.output import say
 from towline.creator import who
 from towline.deployments.client import new_deployment_id
@@ -27,6 +27,7 @@ def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: b
     if not (only_plan or yes or sys.stdin.isatty()):
         raise errors.InvalidInput("a rollback asks first, and there is no terminal to ask at.", "Add --yes, or --plan.")
     new_id = new_deployment_id()
+    watched = Watched(new_id, Begun.NO)
     wish = Wish({}, "", None, only_plan=only_plan, detach=detach, as_json=as_json, patience=PATIENCE_SECONDS)
 
     async def run(door: Door) -> int:
@@ -41,9 +42,9 @@ def roll_back(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: b
             return await show_plan(door, request, as_json=as_json)
         if not yes:
             _ask(view)
-        return await start_and_watch(door, request, new_id, wish)
+        return await start_and_watch(door, request, watched, wish)
 
-    return let_go_on_interrupt(new_id, lambda: talk(run))
+    return let_go_on_interrupt(watched, lambda: talk(run))
 
 
 async def check_may_be_undone(door: Door, deployment_id: str, view: DeploymentView) -> None:

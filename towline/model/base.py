@@ -16,7 +16,8 @@ class Message(BaseModel):
 class ApiShape(BaseModel):
     """A shape of CodeDeploy's API, read by its camelCase names.
 
-    What people write is read with `extra="forbid"`, so that a misspelt key is an error (`request.py`, `manifest.py`).
+    What people write is read with `extra="forbid"` and `by_name=False`, so that a misspelt key, or `identity_file` for
+    `identityFile`, is an error (`request.py`, `manifest/parser.py`).
     What a worker of the next version wrote, into Temporal or the store, is read by this one too: it ignores new keys.
     """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,9 @@ def ended_early(status: int | None, stderr: str, noise: str, *, spoke: bool) -> 
     said = (stderr.strip() or noise.strip())[-1000:]
     if spoke or status is None:
         return Unreachable(f"the connection to the runner ended early{f' ({said})' if said else ''}")
+    if re.search(r"\bsudo: (command )?not found", said):  # the shell's message
+        hint = "Install sudo there, or log in as root: `ssh.username: root`."
+        return HostRefused("there is no sudo on the host, and the deploy user is not root", hint, code="SudoMissing")
     if "sudo:" in said or "sudoers" in said:
         hint = "Allow it without a password (docs/ssh.md has the sudoers line), or set `ssh.sudo: false` for root."
         return HostRefused(f"sudo does not let the deploy user run the runner: {said}", hint, code="SudoRefused")

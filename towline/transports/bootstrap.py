@@ -70,9 +70,10 @@ del sys.path[0]
 sys.exit(runner.main())
 """
 
-# `$0` is the bootstrap, `$1` the runner's SHA-256. The printed line is an event of the host protocol.
+# `$1` is the runner's SHA-256, `$2` the bootstrap; not `$0`, with which a shell begins each of its error messages.
+# The printed line is an event of the host protocol.
 _FIND_PYTHON = (
-    'for p in {candidates}; do p=$(command -v "$p" 2>/dev/null) && exec {become}"$p" -I -S -c "$0" "$1"; done; '
+    'for p in {candidates}; do p=$(command -v "$p" 2>/dev/null) && exec {become}"$p" -I -S -c "$2" "$1"; done; '
     'echo "{{\\"kind\\":\\"refused\\",\\"code\\":\\"NoPython\\",'
     '\\"message\\":\\"{missing}\\",'
     '\\"hint\\":\\"Install python3 on the host, or name it as ssh.python.\\"}}"'
@@ -120,4 +121,4 @@ def start_command(sha256: str, *, python: str | None = None, launcher: str | Non
         f"the interpreter that ssh.python names is not there{named}" if python else f"no Python 3; sought: {candidates}"
     )
     script = _FIND_PYTHON.format(candidates=candidates, become=become, missing=missing)
-    return f"exec /bin/sh -c {shlex.quote(script)} {shlex.quote(f'exec({BOOTSTRAP!r})')} {sha256}"
+    return f"exec /bin/sh -c {shlex.quote(script)} towline {sha256} {shlex.quote(f'exec({BOOTSTRAP!r})')}"

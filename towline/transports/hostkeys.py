@@ -18,10 +18,10 @@ from towline.errors import HostKeyRefused, OurFault
 DEFAULT_FILES = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 
-def known_hosts(file: str | None) -> asyncssh.SSHKnownHosts:
+def known_hosts(file: str | None, host: str = "HOST", port: int = 22) -> asyncssh.SSHKnownHosts:
     """The trusted keys in a named file, which must exist, or in OpenSSH's own files as far as they exist.
 
-    Raises OurFault for a file that is missing, unreadable or damaged.
+    Raises OurFault for a file that is missing (with the command that makes it, for `host`), unreadable or damaged.
     """
     paths = [Path(name).expanduser() for name in ([file] if file else DEFAULT_FILES)]
     texts: list[str] = []
@@ -30,7 +30,11 @@ def known_hosts(file: str | None) -> asyncssh.SSHKnownHosts:
             texts.append(path.read_text())
         except FileNotFoundError as error:
             if file:
-                hint = "Name an existing file as ssh.knownHostsFile (paths are the worker's)."
+                scan = f"ssh-keyscan {'' if port == 22 else f'-p {port} '}{shlex.quote(host)}"
+                hint = (
+                    f"Make it on the worker's machine: {scan} >> {shlex.quote(str(path))}, and compare the "
+                    "fingerprints with the host's; or name another file as ssh.knownHostsFile."
+                )
                 raise OurFault(f"known_hosts file {path} is missing", hint, code="KnownHostsMissing") from error
         except (OSError, ValueError) as error:
             message = f"known_hosts file {path} cannot be read: {error}"

@@ -117,7 +117,9 @@ class SshLines:
 
     async def _shake_hands(self, way: Way, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
         witness = KeyWitness()
-        trusted = known_hosts(way.known_hosts_file) if way.known_hosts_file or not way.config else None
+        trusted = None
+        if way.known_hosts_file or not way.config:
+            trusted = known_hosts(way.known_hosts_file, way.host, way.port or 22)
         options = _options(way, trusted, witness)
         # A host that does not answer must not hold a place among the handshakes, so a plain connection comes first.
         # A configuration file may say otherwise where the host is, and behind a bastion only the bastion can tell.

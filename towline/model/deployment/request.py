@@ -45,7 +45,7 @@ def read_shape(shape: type[Shape], raw: Any) -> Shape:
         rule = f"a JSON object is needed, not {type(raw).__name__}"
         raise _invalid([Problem(line=0, key="input", rule=rule)])
     try:
-        return shape.model_validate(raw, extra="forbid")
+        return shape.model_validate(raw, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
         raise _invalid([_problem(shape, item) for item in error.errors()]) from None
 

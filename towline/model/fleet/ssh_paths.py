@@ -7,6 +7,8 @@ from typing import Any
 
 from towline.model.base import Message
 
+MISSING = "is missing"
+
 _NAMES = ("identityFile", "knownHostsFile", "config")
 
 
@@ -31,27 +33,40 @@ class PathFindings(Message):
     findings: tuple[PathFinding, ...] = ()
 
 
-def ssh_paths(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The paths that records (catalogue JSON by key) name, each once; those with `{name}` are left out.
+def ssh_paths(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The paths that records (catalogue JSON by key) name, with the key that names each; not those with `{name}`.
 
-    >>> ssh_paths({"ssh/default": {"identityFile": ["~/a", "~/b"], "proxyJump": {"knownHostsFile": "/k"}}})
-    ['~/a', '~/b', '/k']
+    >>> ssh_paths({"ssh/default": {"identityFile": ["~/a"], "proxyJump": {"knownHostsFile": "/k"}}})
+    {'~/a': 'identityFile', '/k': 'knownHostsFile'}
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for key, value in records.items():
         settings = value if key.startswith("ssh/") else value.get("ssh")
-        for path in _in_settings(settings or {}):
+        for path, name in _in_settings(settings or {}):
             if "{name}" not in path:
-                found[path] = None
-    return list(found)
+                found.setdefault(path, name)
+    return found
 
 
-def _in_settings(settings: Mapping[str, Any]) -> Iterable[str]:
+def mend_of(key: str, path: str) -> str:
+    """The command that makes a missing file, for the machine of the worker; empty for a configuration file.
+
+    >>> mend_of("knownHostsFile", "/etc/towline/known_hosts")
+    'ssh-keyscan HOST >> /etc/towline/known_hosts, and compare the fingerprints'
+    """
+    mends = {
+        "identityFile": f"ssh-keygen -t ed25519 -N '' -f {path}",
+        "knownHostsFile": f"ssh-keyscan HOST >> {path}, and compare the fingerprints",
+    }
+    return mends.get(key, "")
+
+
+def _in_settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name in _NAMES:
         given = settings.get(name)
         if isinstance(given, str):
-            yield given
+            yield given, name
         elif isinstance(given, list | tuple):
-            yield from given
+            yield from ((path, name) for path in given)
     if settings.get("proxyJump"):
         yield from _in_settings(settings["proxyJump"])

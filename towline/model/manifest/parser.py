@@ -58,7 +58,7 @@ class Manifest:
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
-    config_places: dict[str, Place] = field(default_factory=dict)  # of groups' deploymentConfigName
+    reference_places: dict[str, Place] = field(default_factory=dict)  # of deploymentConfigName and ssh.use
     owners: set[str] = field(default_factory=set)
     problems: list[FileProblem] = field(default_factory=list)
 
@@ -111,7 +111,8 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
             if key not in merged.records:
                 merged.records[key] = value
                 merged.places[key] = place
-                merged.config_places |= {key: manifest.config_places[key]} if key in manifest.config_places else {}
+                if key in manifest.reference_places:
+                    merged.reference_places[key] = manifest.reference_places[key]
             elif not (key.startswith("application/") and merged.records[key] == value):
                 merged.problems.append(_twice(place, key, merged.places[key]))
     return merged
@@ -122,16 +123,16 @@ def unknown_references(manifest: Manifest, existing: Iterable[str]) -> list[File
     keys = {*manifest.records, *existing}
     configs = [*PREDEFINED, *(key.partition("/")[2] for key in keys if key.startswith("config/"))]
     settings = [DEFAULT_SETTINGS, *(key.partition("/")[2] for key in keys if key.startswith("ssh/"))]
-    problems = []
+    problems: dict[FileProblem, None] = {}  # a range of instances has one place: its problem is told once
     for key, value in manifest.records.items():
         config, use = value.get("deploymentConfigName"), value.get("use") or value.get("ssh", {}).get("use")
+        place = manifest.reference_places.get(key, manifest.places[key])
         if key.startswith("group/") and config not in configs:
             rule = f"no deployment configuration {config}"
-            place = manifest.config_places.get(key, manifest.places[key])
-            problems.append(place.problem(rule, did_you_mean(str(config), configs)))
+            problems[place.problem(rule, did_you_mean(str(config), configs))] = None
         if use is not None and use not in settings:
-            problems.append(manifest.places[key].problem(f"no ssh settings named {use}", did_you_mean(use, settings)))
-    return problems
+            problems[place.problem(f"no ssh settings named {use}", did_you_mean(use, settings))] = None
+    return list(problems)
 
 
 # ── shape ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +142,7 @@ def _check_shape(document: Document) -> tuple[ManifestShape | None, list[Problem
     raw = _tidied(document.value)
     problems = _prepare(raw, document)
     try:
-        return ManifestShape.model_validate(raw, extra="forbid"), problems
+        return ManifestShape.model_validate(raw, extra="forbid", by_alias=True, by_name=False), problems
     except ValidationError as error:
         document.value = raw
         return None, [*problems, *shape_problems(error, ManifestShape, document)]
@@ -257,18 +258,21 @@ def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: st
                 del value["deploymentGroupId"]  # an existing group keeps its own: see `changes.diff`
             key = f"group/{name}/{group.deployment_group_name}"
             put(key, value, place_of(*at, "deploymentGroupName"))
-            manifest.config_places.setdefault(key, place_of(*at, "deploymentConfigName"))
+            manifest.reference_places.setdefault(key, place_of(*at, "deploymentConfigName"))
     for number, config in enumerate(shape.deployment_configs):
         place = place_of("deploymentConfigs", number, "deploymentConfigName")
         put(f"config/{config.deployment_config_name}", _plain(config), place)
     for name, settings in shape.ssh.items():
         put(f"ssh/{name}", _plain(settings), place_of("ssh", name))
     for number, instance in enumerate(shape.instances):
-        place = place_of("instances", number, "instanceName")
+        place, use_place = place_of("instances", number, "instanceName"), place_of("instances", number, "ssh", "use")
         for key, value in _instance_records(instance, folder, host):
             put(key, value, place)
+            if "use" in value:
+                manifest.reference_places.setdefault(key, use_place)
     for number, source in enumerate(shape.ec2):
         put(f"ec2/{source.region}", _plain(source), place_of("ec2", number, "region"))
+        manifest.reference_places.setdefault(f"ec2/{source.region}", place_of("ec2", number, "ssh", "use"))
 
 
 def _instance_records(instance: ManifestInstance, folder: str, host: str) -> Iterator[tuple[str, dict[str, Any]]]:
