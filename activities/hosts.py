@@ -20,6 +20,7 @@ from towline.masking import mask
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.listing import Listing
 from towline.model.fleet.instance import Target
+from towline.model.host.events import ScriptLog
 from towline.model.host.order import (
     AskHosts,
     HostAnswer,
@@ -84,8 +85,8 @@ class HostActivities:
             self._check_here(target)
             async with asyncio.timeout(seconds):
                 answer = await ask(open_transport(target, self._pool), order)
-                if "text" in answer:  # a log: what looks like a secret must not enter Temporal
-                    answer = {**answer, "text": await aside(mask, str(answer["text"]))}
+                if isinstance(answer, ScriptLog):  # what looks like a secret must not enter Temporal
+                    answer = ScriptLog(text=await aside(mask, answer.text))
                 return HostAnswer(instance=target.name, answer=answer)
         except TimeoutError:
             late = Unreachable(f"{target.name} has not answered within {seconds:g} s")

@@ -24,8 +24,8 @@ from towline.aside import aside
 from towline.errors import TowlineError
 from towline.masking import mask
 from towline.model.deployment.status import Outcome
-from towline.model.host.events import report_of
 from towline.model.host.order import halt_order
+from towline.model.host.state import report_of
 from towline.model.messages import (
     DETACHED,
     HaltOrder,

@@ -24,6 +24,7 @@ from towline.model.deployment.activity_inputs import fleet_question, group_quest
 from towline.model.deployment.preview import AskPreview, Preview, estimate, hosts_of, verdict
 from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import Target
+from towline.model.host.events import HostRefusal
 from towline.model.host.order import AskHosts, HostAnswer, HostAnswers
 from towline.model.messages import (
     DeploymentOrder,
@@ -144,10 +145,10 @@ class PreviewActivities:
 
 def _refusal(answers: Mapping[str, HostAnswer]) -> str:
     """Why an undo would come to nothing: every host refuses it. Empty where one does not."""
-    refused = [told.answer for told in answers.values() if told.answer and told.answer.get("kind") == "refused"]
+    refused = [told.answer for told in answers.values() if isinstance(told.answer, HostRefusal)]
     if len(refused) < len(answers):
         return ""
-    return f"every instance would refuse: {refused[0].get('message', '')}  {refused[0].get('hint') or ''}".rstrip()
+    return f"every instance would refuse: {refused[0].message}  {refused[0].hint}".rstrip()
 
 
 def _problem(hosts: int, is_impossible: bool, floor: int) -> str:

@@ -15,19 +15,32 @@ from dataclasses import dataclass, field
 
 from activities.snapshot import Archives
 from towline.aside import aside
-from towline.errors import AuthenticationRefused, HostError, HostRefused, OurFault, TowlineError, Unreachable
+from towline.errors import (
+    AuthenticationRefused,
+    HostError,
+    HostRefused,
+    NotUnderstood,
+    OurFault,
+    TowlineError,
+    Unreachable,
+)
 from towline.model.appspec.parser import parse_appspec
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
-from towline.model.host.events import HostState, iso, outcome_of
+from towline.model.host.events import HostEvent, LogText, Need, UnknownEvent
 from towline.model.host.order import Position, halt_order, work_order
+from towline.model.host.state import HostState, iso, outcome_of
 from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
-from towline.transports import Event, Transport, TransportPool, ask, open_transport
+from towline.transports import Reply, Transport, TransportPool, ask, open_transport
 
 UNREACHABLE_AFTER_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
+LATE_SECONDS = 900.0
+"""A runner has so long to end its last step behind the deployment's deadline."""
+MOST_NEEDS = 16
+"""Of one connection: an archive, a fresh URL, two plans, and some to spare."""
 LOG_BUDGET_BYTES = 64 * 1024 * 1024
 
 
@@ -42,11 +55,11 @@ class Log:
         self.kept = 0
         self.end = 0  # bytes of the host's log that have been seen
 
-    def hear(self, event: Event) -> None:
-        """Takes a `log` event; text that was there already (after a new connection) is left out."""
-        if event["at"] < self.end:
+    def hear(self, event: LogText) -> None:
+        """Takes a piece; text that was there already (after a new connection) is left out."""
+        if event.at < self.end:
             return
-        self.end, data = event["end"], event["text"].encode()
+        self.end, data = event.end, event.text.encode()
         room = min(len(data), self._limit - self.kept, self._budget.left)
         self._is_cut = self._is_cut or room < len(data)
         if room > 0:
@@ -107,6 +120,7 @@ class Follower:
         self._phase = "connecting"
         self._since = self.clock()
         self._note = ""
+        self._needs = 0  # of this connection
 
     async def run(self) -> InstanceOutcome:
         """Connects, follows, connects again, until the runner has ended or there is nothing to wait for."""
@@ -115,7 +129,8 @@ class Follower:
             if self._halting and not self.may_have_begun:
                 return InstanceOutcome(instance=self.target.name, outcome=Outcome.SKIPPED, seconds=self._seconds)
             try:
-                await self._converse()
+                async with self._in_time():
+                    await self._converse()
             except TowlineError as error:
                 if outcome := self._verdict(error):
                     return outcome
@@ -166,6 +181,7 @@ class Follower:
 
     async def _converse(self) -> None:
         """One connection: order, events, answers, to the runner's end. Raises towline's errors."""
+        self._needs = 0
         order = work_order(
             self.order,
             self.target,
@@ -191,31 +207,49 @@ class Follower:
                 self.may_have_begun = had_begun
                 raise
 
-    async def _hear(self, event: Event, transport: Transport) -> None:
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Raises NotUnderstood where the block outlasts the deadline by far: a runner ends by itself before that."""
+        limit = asyncio.timeout(max(0.0, self.deadline_seconds - self._seconds) + LATE_SECONDS)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            late = f"the host has not said that it is done {LATE_SECONDS:.0f} s after the deployment's deadline"
+            raise NotUnderstood(late, "See what runs there: towline logs ID INSTANCE", code="NoEnd") from None
+
+    async def _hear(self, event: HostEvent, transport: Transport) -> None:
+        if isinstance(event, UnknownEvent):
+            return
         self._lost_since, self._note = None, ""
         before = self._live
-        if event["kind"] == "log":
+        if isinstance(event, LogText):
             self.log.hear(event)
         self.state = self.state.after(event, self.clock())
         if self.state.phase and self.state.phase != self._phase:
             self._phase, self._since = self.state.phase, self.clock()
         if self._live != before:
             self.changed.set()
-        if event["kind"] == "need":
+        if isinstance(event, Need):
             await self._answer(event, transport)
 
-    async def _answer(self, need: Event, transport: Transport) -> None:
+    async def _answer(self, need: Need, transport: Transport) -> None:
         """Gives the runner what it asks for, or tells it that it cannot be had and remembers whose fault that is."""
         # A line that breaks meanwhile is left to `follow`: a runner that refuses what it gets (its disk is full) hangs
         # up in the middle, and its reason is still to be read.
+        self._needs += 1
+        if self._needs > MOST_NEEDS or (need.what == "archive" and self.order.revision is None):
+            raise NotUnderstood(f"the host asks for {need.what[:64]!r}, and has no use for it")
         with contextlib.suppress(Unreachable):
             await self._send_answer(need, transport)
 
-    async def _send_answer(self, need: Event, transport: Transport) -> None:
+    async def _send_answer(self, need: Need, transport: Transport) -> None:
         try:
-            match need.get("what"):
+            match need.what:
                 case "archive":
-                    assert self.order.revision, "an undo fetches nothing"
+                    assert self.order.revision
                     path = await self.archives.file(self.order.revision)
                     await transport.send({"reply": "archive", "size": path.stat().st_size}, path)
                 case "url":
@@ -258,6 +292,8 @@ class Follower:
 
     def _verdict(self, error: TowlineError) -> InstanceOutcome | None:
         """What an error means: an outcome, or None: try again."""
+        if isinstance(error, NotUnderstood):
+            return self._failed(Outcome.FAILED, error, f"; {self._last_known}")
         if not self.may_have_begun and not isinstance(error, Unreachable):
             if isinstance(error, HostError) and not isinstance(error, AuthenticationRefused):
                 return self._failed(Outcome.FAILED, error)
@@ -329,12 +365,12 @@ def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
     return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))
 
 
-def _plan_reply(need: Event) -> Event:
+def _plan_reply(need: Need) -> Reply:
     """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
-    name = str(need.get("name") or "appspec.yml")
-    checked = parse_appspec(str(need.get("appspec") or ""), name, is_deployed=True)
+    name = need.name or "appspec.yml"
+    checked = parse_appspec(need.appspec, name, is_deployed=True)
     if checked.value:
         return {"reply": "plan", "plan": checked.value.model_dump(mode="json", by_alias=True)}
-    about = f"{name} of {need.get('deployment')}, which AWS's agent deployed there"
+    about = f"{name} of {need.deployment}, which AWS's agent deployed there"
     problems = "; ".join(str(problem) for problem in checked.problems)
     return {"reply": "none", "code": "InvalidAppSpec", "message": f"{about}, cannot be used: {problems}"}

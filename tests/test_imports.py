@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "towline.model": CORE,
     "towline.errors": CORE,
     "workflows": CORE,
-    "towline.transports": f"{CORE} towline.host",
+    "towline.transports": f"{CORE} towline.host towline.aside",
     "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,

@@ -12,7 +12,8 @@
     │   ├── Unreachable             no answer; tried again for a while
     │   ├── HostKeyRefused          an unknown or changed host key
     │   ├── AuthenticationRefused   the host does not let us in (on several hosts: our fault)
-    │   └── HostRefused             the host or its runner cannot work (no Python, no sudo, AWS's agent runs)
+    │   ├── HostRefused             the host or its runner cannot work (no Python, no sudo, AWS's agent runs)
+    │   └── NotUnderstood           the host sends what is no event of the host protocol
     ├── OurFault                    credentials, bastion, store, source: pauses a rollout, eats no slot
     └── TemporalUnavailable         Temporal does not answer, or no worker does
 
@@ -134,6 +135,12 @@ class HostRefused(HostError):
     """The host, or the runner on it, cannot or will not do this work; `code` says which rule."""
 
     code = "HostRefused"
+
+
+class NotUnderstood(HostError):
+    """The host sent what the host protocol does not know: whatever answers there, it is not tried again."""
+
+    code = "NotUnderstood"
 
 
 class OurFault(TowlineError):

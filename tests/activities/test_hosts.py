@@ -13,6 +13,7 @@ from tests.support.instances import Bench, fake
 from towline.model.bundle.listing import Listing, Member
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import LocalSettings, Target
+from towline.model.host.events import Findings, HostPlan, Inventory, PlannedScript, ScriptLog
 from towline.model.host.order import AskHosts, HostAnswer
 from towline.model.messages import DeploymentOrder, FleetPage, order_key
 from towline.transports import TransportPool
@@ -39,7 +40,7 @@ async def test_hosts_that_do_not_answer_are_told_apart(bench: Bench) -> None:
     there = Target(name="far-01", transport="local", local=LocalSettings(root="/srv/far", host="there"))
     targets = (fake("web-01"), fake("web-02", unreachable=True), there)
     answers = await asked(bench, AskHosts(do="inventory", targets=targets))
-    assert answers["web-01"].answer == {"kind": "inventory", "groups": {}}
+    assert answers["web-01"].answer == Inventory(groups={})
     codes = {name: answer.fault.code for name, answer in answers.items() if answer.fault}
     assert codes == {"web-02": "Unreachable", "far-01": "LocalElsewhere"}
 
@@ -66,18 +67,20 @@ async def test_a_real_host_tells_what_it_runs_what_an_order_would_do_and_its_log
     bench.store.put("listings/l.json", listing.model_dump_json().encode())
     question = AskHosts(do="plan", targets=(target,), order=frozen(bench), files_key="listings/l.json")
     plan = (await asked(bench, question))["demo-01"].answer
-    assert plan and plan["complete"]
-    assert plan["added"] == [str(bench.path / "demo-01/srv/app/index.html")]
-    assert plan["run"] == [{"event": "AfterInstall", "location": "hook.sh"}]
+    assert isinstance(plan, HostPlan) and plan.complete
+    assert plan.added == (str(bench.path / "demo-01/srv/app/index.html"),)
+    assert plan.run == (PlannedScript(event="AfterInstall", location="hook.sh"),)
     assert not (bench.path / "demo-01/srv").exists()
 
     assert (await bench.deploy("demo-01")).outcome is Outcome.SUCCEEDED
     inventory = (await asked(bench, AskHosts(do="inventory", targets=(target,))))["demo-01"].answer
-    assert inventory and inventory["groups"]["g-1"]["succeeded"]["deployment"] == "d-1"
+    assert isinstance(inventory, Inventory)
+    installed = inventory.groups["g-1"].succeeded
+    assert installed and installed.deployment == "d-1"
     log = (await asked(bench, AskHosts(do="logs", targets=(target,), order=frozen(bench))))["demo-01"].answer
-    assert log and "hello" in log["text"]
+    assert isinstance(log, ScriptLog) and "hello" in log.text
     check = (await asked(bench, AskHosts(do="check", targets=(target,), order=frozen(bench))))["demo-01"].answer
-    assert check and {finding["name"] for finding in check["findings"]} >= {"python", "disk", "roots"}
+    assert isinstance(check, Findings) and {finding.name for finding in check.findings} >= {"python", "disk", "roots"}
 
 
 @pytest.mark.parametrize("do", ["plan", "logs"])

@@ -9,6 +9,7 @@ from activities.errors import as_application_error
 from towline import errors
 from towline.cli.planning import lines
 from towline.model.deployment.preview import Preview, estimate, hosts_of, verdict
+from towline.model.host.events import HostPlan, HostRefusal
 from towline.model.host.order import HostAnswer
 from towline.model.messages import Fault, FleetMember
 from towline.model.problem import Problem
@@ -29,7 +30,7 @@ def plan(name: str, root: str = "", **fields: object) -> HostAnswer:
         "complete": True,
         **fields,
     }
-    return HostAnswer(instance=name, answer=answer)
+    return HostAnswer(instance=name, answer=HostPlan.model_validate(answer, strict=False))
 
 
 MEMBERS = [FleetMember(name=f"web-{n}", zone="a", rank=rank) for n, rank in ((1, 1), (2, 4), (3, 4), (4, 2))]
@@ -74,7 +75,7 @@ def test_a_rollbacks_plan_names_what_it_takes_back() -> None:
         "web-1": plan("web-1", back_to=NOW),
         "web-2": plan("web-2", back_to=None),
         "web-3": plan("web-3", nothing="d-9 changed nothing on this host"),
-        "web-4": HostAnswer(instance="web-4", answer={"kind": "refused", "message": "d-9 has been followed by d-10"}),
+        "web-4": HostAnswer(instance="web-4", answer=HostRefusal(message="d-9 has been followed by d-10")),
     }
     hosts, changes = hosts_of(MEMBERS, answers)
     text = lines(preview(revision="", hosts=hosts, changes=changes), "d-9")

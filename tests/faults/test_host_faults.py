@@ -21,7 +21,8 @@ from tests.host.support import RUNNER, LocalHost, eventually, plan_of, script, t
 from tests.support.instances import Bench
 from tests.support.temporal import eventually as until
 from towline.model.deployment.status import Outcome
-from towline.model.host.events import HostState
+from towline.model.host.events import EVENT
+from towline.model.host.state import HostState
 from towline.model.messages import Undo
 from towline.transports.base import ended_early
 from towline.transports.bootstrap import start_command
@@ -371,7 +372,7 @@ def test_a_clock_that_is_two_hours_off_and_set_right_in_between_ends_nothing(tmp
     assert end["outcome"] == "succeeded"
     assert abs(end["time"] - time.time() - 7200) < 60 and 0 < end["offset"] < 50
     for event in call.events:
-        state = state.after(event, time.time())
+        state = state.after(EVENT.validate_json(json.dumps(event)), time.time())
     assert state.epoch and began - 1 < state.epoch < time.time(), "what is shown is the control side's time"
     assert abs(host.ask("check")["time"] - time.time() - 7200) < 60, "and `check` shows the difference"
 

@@ -17,8 +17,9 @@ from tests.fleet.box import USER, Fleet
 from tests.support.standin import SOURCE
 from towline.errors import AuthenticationRefused, HostKeyRefused, HostRefused, OurFault, Unreachable
 from towline.model.fleet.instance import Target
+from towline.model.host.events import Answer, HostRefusal, LogText
 from towline.model.host.order import question_order
-from towline.transports import Event, TransportPool, ask, open_transport
+from towline.transports import TransportPool, ask, open_transport
 from towline.transports.bootstrap import Runner
 
 pytestmark = pytest.mark.fleet
@@ -33,9 +34,14 @@ async def pool() -> AsyncIterator[TransportPool]:
         yield pool
 
 
-async def inventory(target: Target, pool: TransportPool) -> Event:
+async def inventory(target: Target, pool: TransportPool) -> Answer:
     """A small order through the whole path."""
     return await ask(open_transport(target, pool), question_order("inventory", target))
+
+
+def code_of(answer: Answer) -> str:
+    assert isinstance(answer, HostRefusal)
+    return answer.code
 
 
 def private_known_hosts(fleet: Fleet, tmp_path: Path, text: str) -> str:
@@ -50,12 +56,12 @@ def private_known_hosts(fleet: Fleet, tmp_path: Path, text: str) -> str:
 async def test_runner_is_sent_once_and_kept_root_owned(fleet: Fleet, pool: TransportPool) -> None:
     host, target = fleet["web-01"], fleet.target("web-01")
     host.run(f"rm -rf {CACHE}")
-    assert (await inventory(target, pool))["kind"] == "inventory"
+    assert (await inventory(target, pool)).kind == "inventory"
     kept = host.run(f"stat -c '%U %a' /var/lib/towline {CACHE}; ls {CACHE}")
     assert kept.startswith("root 700\nroot 700\n")
     assert f"towline_runner_{pool.runner.sha256[:16]}.py" in kept
     before = host.run(f"stat -c '%i %Y' {CACHE}/*.py")
-    assert (await inventory(target, pool))["kind"] == "inventory"
+    assert (await inventory(target, pool)).kind == "inventory"
     assert host.run(f"stat -c '%i %Y' {CACHE}/*.py") == before
     assert "cpython" in host.run(f"ls {CACHE}/__pycache__")
 
@@ -69,7 +75,7 @@ async def test_order_stays_out_of_the_process_list(fleet: Fleet, tmp_path: Path)
             order = {"do": "deploy", "x_script": ["started", "listen"], "url": "https://s3/?X-Amz-Signature=hunter2"}
             await transport.start_or_attach(order)
             events = transport.follow()
-            assert (await anext(events))["kind"] == "started"
+            assert (await anext(events)).kind == "started"
             processes = fleet["web-01"].run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '")
             assert runner_name(pool.runner) not in processes and pool.runner.sha256 in processes
             assert "hunter2" not in processes
@@ -87,7 +93,7 @@ async def test_damaged_runner_on_the_way_is_refused(
     monkeypatch.setattr(TransportPool, "runner", damaged)
     async with TransportPool() as pool:
         answer = await inventory(fleet.target("web-01"), pool)
-    assert (answer["kind"], answer["code"]) == ("refused", "RunnerDamaged")
+    assert (answer.kind, code_of(answer)) == ("refused", "RunnerDamaged")
     assert runner_name(damaged) not in fleet["web-01"].run(f"ls {CACHE}")
 
 
@@ -97,7 +103,7 @@ async def test_state_folder_that_others_can_write_is_refused(fleet: Fleet, pool:
     host.run(f"chmod 777 {CACHE}")
     answer = await inventory(fleet.target("web-02"), pool)
     host.run(f"chmod 700 {CACHE}")
-    assert (answer["kind"], answer["code"]) == ("refused", "StateDirUnsafe")
+    assert (answer.kind, code_of(answer)) == ("refused", "StateDirUnsafe")
 
 
 async def test_platform_python_is_found_where_there_is_no_python3(new_fleet: Callable[..., Fleet]) -> None:
@@ -106,10 +112,10 @@ async def test_platform_python_is_found_where_there_is_no_python3(new_fleet: Cal
     host.run("mkdir -p /usr/libexec; cp /usr/bin/python3 /usr/libexec/platform-python; rm /usr/bin/python3*")
     target = fleet.target("web-01", python=None)
     async with TransportPool() as pool:
-        assert (await inventory(target, pool))["kind"] == "inventory"
+        assert (await inventory(target, pool)).kind == "inventory"
         host.run("rm /usr/libexec/platform-python")
         answer = await inventory(target, pool)
-    assert (answer["kind"], answer["code"]) == ("refused", "NoPython")
+    assert (answer.kind, code_of(answer)) == ("refused", "NoPython")
     assert "ssh.python" in answer["hint"]
 
 
@@ -118,7 +124,7 @@ async def test_shell_that_greets_and_dislikes_line_ends_does_no_harm(new_fleet: 
     host = fleet["web-01"]
     host.write("/root/.bashrc", "echo Welcome to production; echo '{not json'\n")
     async with TransportPool() as pool:
-        assert (await inventory(fleet.target("web-01"), pool))["kind"] == "inventory"
+        assert (await inventory(fleet.target("web-01"), pool)).kind == "inventory"
 
 
 async def test_login_without_a_shell_says_so(new_fleet: Callable[..., Fleet]) -> None:
@@ -144,7 +150,7 @@ async def test_plain_sudo_works(new_fleet: Callable[..., Fleet]) -> None:
     fleet = new_fleet(1)
     fleet["web-01"].write("/etc/sudoers.d/towline", f"{USER} ALL=(root) NOPASSWD: ALL\n", 0o440)
     async with TransportPool() as pool:
-        assert (await inventory(fleet.target("web-01", username=USER), pool))["kind"] == "inventory"
+        assert (await inventory(fleet.target("web-01", username=USER), pool)).kind == "inventory"
 
 
 async def test_pinned_launcher_is_all_that_sudoers_has_to_allow(new_fleet: Callable[..., Fleet]) -> None:
@@ -154,8 +160,8 @@ async def test_pinned_launcher_is_all_that_sudoers_has_to_allow(new_fleet: Calla
     host.write("/etc/sudoers.d/towline", f"{USER} ALL=(root) NOPASSWD: {path}\n", 0o440)
     target = fleet.target("web-01", username=USER, launcher=path)
     async with TransportPool() as pool:
-        assert (await inventory(target, pool))["kind"] == "inventory"  # the runner is sent
-        assert (await inventory(target, pool))["kind"] == "inventory"  # and is there
+        assert (await inventory(target, pool)).kind == "inventory"  # the runner is sent
+        assert (await inventory(target, pool)).kind == "inventory"  # and is there
         assert host.run(f"stat -c %U {CACHE}/*.py") == "root\n"
         with pytest.raises(HostRefused, match="sudo"):
             await inventory(fleet.target("web-01", username=USER), pool)
@@ -180,7 +186,7 @@ async def test_unknown_host_is_refused_with_the_command_that_trusts_it(
     assert fingerprint(fleet["web-01"].host_key) in error.value.message
     command = error.value.hint.partition(": ")[2]
     subprocess.run(["sh", "-c", command], check=True)
-    assert (await inventory(target, pool))["kind"] == "inventory"
+    assert (await inventory(target, pool)).kind == "inventory"
 
 
 async def test_changed_key_shows_both_fingerprints_and_its_command_mends_it(
@@ -197,7 +203,7 @@ async def test_changed_key_shows_both_fingerprints_and_its_command_mends_it(
         assert fingerprint(fleet[name].host_key) in error.value.message
     command = error.value.hint.partition(": ")[2]
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
-    assert (await inventory(target, pool))["kind"] == "inventory"
+    assert (await inventory(target, pool)).kind == "inventory"
     assert "other " in Path(file).read_text()
 
 
@@ -211,7 +217,7 @@ async def test_certificate_authority_vouches_for_hosts(new_fleet: Callable[..., 
     fleet.boot(host)
     file = private_known_hosts(fleet, tmp_path, f"@cert-authority 10.213.* {authority.export_public_key().decode()}")
     async with TransportPool() as pool:
-        assert (await inventory(fleet.target("web-01", known_hosts_file=file), pool))["kind"] == "inventory"
+        assert (await inventory(fleet.target("web-01", known_hosts_file=file), pool)).kind == "inventory"
 
 
 async def test_login_that_is_refused_names_host_user_and_key(fleet: Fleet, pool: TransportPool, tmp_path: Path) -> None:
@@ -227,14 +233,14 @@ async def test_key_is_rotated_without_a_restart(fleet: Fleet, pool: TransportPoo
     with pytest.raises(AuthenticationRefused):
         await inventory(target, pool)
     path.write_bytes(fleet.key.read_bytes())
-    assert (await inventory(target, pool))["kind"] == "inventory"
+    assert (await inventory(target, pool)).kind == "inventory"
 
 
 async def test_several_keys_are_tried_and_a_missing_one_does_no_harm(
     fleet: Fleet, pool: TransportPool, tmp_path: Path
 ) -> None:
     keys = (str(tmp_path / "not-yet"), write_key(tmp_path / "old"), str(fleet.key))
-    assert (await inventory(fleet.target("web-01", identity_file=keys), pool))["kind"] == "inventory"
+    assert (await inventory(fleet.target("web-01", identity_file=keys), pool)).kind == "inventory"
 
 
 @pytest.mark.parametrize("file", ["identity_file", "known_hosts_file"])
@@ -252,7 +258,7 @@ async def test_named_configuration_file_tells_how_to_reach_a_host(
         f"  UserKnownHostsFile {fleet.known_hosts}\n"
     )
     settings = {"identity_file": None, "known_hosts_file": None, "host": "shop", "config": str(config), "sudo": False}
-    assert (await inventory(fleet.target("web-01", username=None, **settings), pool))["kind"] == "inventory"
+    assert (await inventory(fleet.target("web-01", username=None, **settings), pool)).kind == "inventory"
 
 
 async def test_jump_of_a_configuration_file_is_a_shared_bastion(
@@ -268,7 +274,7 @@ async def test_jump_of_a_configuration_file_is_a_shared_bastion(
     settings = {"identity_file": None, "known_hosts_file": None, "config": str(config), "sudo": False, "username": None}
     targets = [fleet.target(host.name, proxy_jump=None, **settings) for host in fleet]
     answers = await asyncio.gather(*(inventory(target, pool) for target in targets))
-    assert [answer["kind"] for answer in answers] == ["inventory"] * 3
+    assert [answer.kind for answer in answers] == ["inventory"] * 3
     assert (fleet.folder / "bastion" / "log").read_text().count("Accepted publickey") == 1
 
 
@@ -278,7 +284,7 @@ async def test_workers_own_configuration_is_not_read(
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "config").write_text("Host *\n  Port 1\n  User nobody\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert (await inventory(fleet.target("web-01"), pool))["kind"] == "inventory"
+    assert (await inventory(fleet.target("web-01"), pool)).kind == "inventory"
 
 
 # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,9 +327,9 @@ async def test_archive_goes_through_the_connection_byte_for_byte(fleet: Fleet, t
         events = []
         async for event in transport.follow():
             events.append(event)
-            if event["kind"] == "need":
+            if event.kind == "need":
                 await transport.send({"reply": "archive", "size": body.stat().st_size}, body)
-    assert events[1]["sum"] == sum(range(256)) * 20_000
+    assert isinstance(events[2], LogText) and events[2].text == str(sum(range(256)) * 20_000)
 
 
 # ── bastions ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -333,7 +339,7 @@ async def test_all_hosts_share_one_connection_to_the_bastion(new_fleet: Callable
     fleet = new_fleet(12, bastion=True, bastion_sshd="MaxStartups 2:100:2")
     async with TransportPool() as pool:
         answers = await asyncio.gather(*(inventory(fleet.target(host.name), pool) for host in fleet))
-        assert {answer["kind"] for answer in answers} == {"inventory"}
+        assert {answer.kind for answer in answers} == {"inventory"}
         logins = (fleet.folder / "bastion" / "log").read_text().count("Accepted publickey")
     assert logins == 1
 
@@ -348,7 +354,7 @@ async def test_bastion_that_is_gone_or_refuses_is_our_fault(new_fleet: Callable[
             await until_noticed(target, pool)
         assert error.value.code == "BastionUnreachable"
         fleet.boot(fleet["bastion"])
-        assert (await inventory(target, pool))["kind"] == "inventory"  # it is mended by itself
+        assert (await inventory(target, pool)).kind == "inventory"  # it is mended by itself
         with pytest.raises(OurFault) as error:
             await inventory(fleet.target("web-01", identity_file=write_key(tmp_path / "stranger")), pool)
         assert error.value.code == "BastionAuthenticationRefused"
@@ -368,7 +374,7 @@ async def test_host_behind_a_bastion_that_is_off_is_its_own_fault(new_fleet: Cal
     async with TransportPool() as pool:
         with pytest.raises(Unreachable):
             await inventory(fleet.target("web-02", connect_timeout_seconds=0.5), pool)
-        assert (await inventory(fleet.target("web-01"), pool))["kind"] == "inventory"
+        assert (await inventory(fleet.target("web-01"), pool)).kind == "inventory"
 
 
 async def test_bastion_that_forbids_forwarding_is_our_fault(new_fleet: Callable[..., Fleet]) -> None:

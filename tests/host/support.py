@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from towline.model.host.events import UnknownEvent
+from towline.transports.event_lines import read_event
 from towline.transports.local import packaged_runner_file
 
 RUNNER = packaged_runner_file()
@@ -57,6 +59,12 @@ def tar_of(files: dict[str, str | bytes], modes: dict[str, int] | None = None, c
             member.uid, member.gid = os.getuid(), os.getgid()
             tar.addfile(member, io.BytesIO(data))
     return gzip.compress(raw.getvalue(), mtime=0) if compressed else raw.getvalue()
+
+
+def check_type(kind: str, line: bytes) -> None:
+    """Whatever the runner says, the control side understands, and has a type for (towline/model/host/events.py)."""
+    understood = read_event(line)
+    assert understood and understood.kind == kind and not isinstance(understood, UnknownEvent), line
 
 
 class Call:
@@ -100,6 +108,7 @@ class Call:
         assert self.process.stdout
         for line in self.process.stdout:
             event = json.loads(line)
+            check_type(event["kind"], line)
             self.events.append(event)
             yield event
 

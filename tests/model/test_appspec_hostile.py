@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.support.loop import ratio_of_times
 from towline.host.runner.glob import glob_matches
 from towline.model.appspec.lint import lint_bundle
 from towline.model.appspec.parser import parse_appspec
@@ -56,15 +56,6 @@ def test_very_many_problems_are_counted() -> None:
     assert len(parse_appspec(text).problems) < 3000
 
 
-def _seconds(work: Callable[[str], object], text: str) -> float:
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        work(text)
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
 def _as_value(text: str) -> object:
     return parse_appspec(f"version: 0.0\nos: linux\nhooks: {{AfterInstall: [{{location: a, timeout: {text}}}]}}\n")
 
@@ -82,13 +73,12 @@ def _as_value(text: str) -> object:
     ids=["word", "timeout", "paths", "mode", "syntax error"],
 )
 def test_reading_takes_time_in_proportion_to_length(work: Callable[[str], object], unit: str) -> None:
-    short, long = _seconds(work, unit * 4000), _seconds(work, unit * 32_000)
-    assert long < 0.005 or long / short < 32, "8 times as long a text: 8 if it is linear, 64 if it is quadratic"
+    ratio = ratio_of_times(work, unit, small=4000 * len(unit), factor=8)
+    assert ratio < 32, "8 times as long a text: 8 if it is linear, 64 if it is quadratic"
 
 
 def test_globs_take_time_in_proportion_to_length() -> None:
     def match(name: str) -> bool:
         return glob_matches(name, "*a" * 100 + "*b")
 
-    short, long = _seconds(match, "a" * 20_000), _seconds(match, "a" * 160_000)
-    assert long < 0.005 or long / short < 32
+    assert ratio_of_times(match, "a", small=20_000, factor=8) < 32

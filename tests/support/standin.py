@@ -7,6 +7,9 @@ def say(event):
     sys.stdout.write(json.dumps(event) + "\\\\n")
     sys.stdout.flush()
 
+def tell(value):
+    say({"kind": "log", "at": 0, "end": 0, "text": json.dumps(value)})
+
 def read_line():
     return json.loads(sys.stdin.buffer.readline() or b"{}")
 
@@ -19,13 +22,16 @@ def main():
             say({"kind": "need", "what": "archive"})
             size = read_line()["size"]
             data = sys.stdin.buffer.read(size)
-            say({"kind": "transfer", "bytes": len(data), "size": size, "sum": sum(data)})
+            say({"kind": "transfer", "bytes": len(data), "size": size})
+            tell(sum(data))
         elif step == "die":
             sys.stderr.write("out of memory\\\\n")
             return 3
         elif step == "listen":
-            say({"kind": "heard", "line": read_line()})
+            tell(read_line())
         else:
-            say({"kind": step, "who": os.geteuid(), "environment": sorted(os.environ), "root": order.get("root")})
-    say({"kind": order["do"]} if order["do"] == "check" else {"kind": "finished", "outcome": "succeeded"})
+            say({"kind": step, "seq": 1})
+            tell({"who": os.geteuid(), "environment": sorted(os.environ), "root": order.get("root")})
+    end = {"kind": "finished", "seq": 2, "outcome": "succeeded"}
+    say({"kind": "check", "findings": []} if order["do"] == "check" else end)
 """.replace(b"\\\\n", b"\\n")

@@ -8,37 +8,56 @@ from tests.model.test_host_order import WEB, deployment
 from towline.errors import Unreachable
 from towline.model.deployment.status import IN_PLACE_EVENTS
 from towline.model.fleet.instance import FakeSettings, Target
+from towline.model.host.events import (
+    Attached,
+    EventEnded,
+    Finished,
+    HostEvent,
+    HostRevision,
+    Inventory,
+    Journaled,
+    OnHost,
+)
 from towline.model.host.order import halt_order, question_order, work_order
 from towline.model.messages import InstanceOrder
-from towline.transports import Event, FakeHosts, FakeTransport, TransportPool, ask, open_transport
+from towline.transports import FakeHosts, FakeTransport, Order, TransportPool, ask, open_transport
 
 ORDER = work_order(deployment(), WEB, plan=None)
+REVISION = deployment().revision
+assert REVISION
+V1 = HostRevision(deployment="d-1", label=REVISION.label, sha256=REVISION.sha256)
 
 
-async def events_of(transport: FakeTransport, order: Event = ORDER) -> list[Event]:
+async def events_of(transport: FakeTransport, order: Order = ORDER) -> list[HostEvent]:
     async with transport:
         await transport.start_or_attach(order)
         return [event async for event in transport.follow()]
 
 
+def finish(events: list[HostEvent]) -> Finished:
+    """The run's end."""
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
 async def test_good_run_goes_through_every_event() -> None:
     events = await events_of(FakeTransport("web-01", FakeHosts()))
-    assert [event["event"] for event in events if event["kind"] == "event_ended"] == list(IN_PLACE_EVENTS)
-    assert events[-1]["outcome"] == "succeeded"
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event.event for event in events if isinstance(event, EventEnded)] == list(IN_PLACE_EVENTS)
+    assert finish(events).outcome == "succeeded"
+    assert [event.seq for event in events if isinstance(event, Journaled)] == list(range(1, len(events) + 1))
 
 
 async def test_failing_host_fails_in_the_named_event() -> None:
     events = await events_of(FakeTransport("web-01", FakeHosts(fail={"web-01": "AfterInstall"})))
-    assert (events[-1]["outcome"], events[-1]["failed_event"]) == ("failed", "AfterInstall")
-    assert "ApplicationStart" not in [event.get("event") for event in events]
+    assert (finish(events).outcome, finish(events).failed_event) == ("failed", "AfterInstall")
+    assert "ApplicationStart" not in [event.event for event in events if isinstance(event, EventEnded)]
 
 
 async def test_second_connection_attaches_and_starts_nothing() -> None:
     hosts = FakeHosts()
     first = await events_of(FakeTransport("web-01", hosts))
     again = await events_of(FakeTransport("web-01", hosts), {**ORDER, "after": 4})
-    assert again == [{"kind": "attached"}, *first[4:]]
+    assert again == [Attached(), *first[4:]]
     assert hosts.starts == [("d-1", "web-01")]
 
 
@@ -60,11 +79,11 @@ async def test_halt_ends_a_run_at_the_next_boundary() -> None:
     halt = halt_order(
         InstanceOrder(deployment_id="d-1", run_id="r-1", instance="web-01", page="", deadline_seconds=1), WEB, "now"
     )
-    assert (await ask(FakeTransport("web-01", hosts), halt))["kind"] == "halt"
+    assert (await ask(FakeTransport("web-01", hosts), halt)).kind == "halt"
     now[0] += 100
     events = [event async for event in transport.follow()]
-    assert [event["event"] for event in events if event["kind"] == "event_ended"] == list(IN_PLACE_EVENTS[:2])
-    assert events[-1]["outcome"] == "stopped"
+    assert [event.event for event in events if isinstance(event, EventEnded)] == list(IN_PLACE_EVENTS[:2])
+    assert finish(events).outcome == "stopped"
 
 
 async def test_inventory_tells_what_went_well_last() -> None:
@@ -76,5 +95,5 @@ async def test_inventory_tells_what_went_well_last() -> None:
     for name in ("web-01", "web-02"):
         target = Target(name=name, transport="fake")
         answers[name] = await ask(open_transport(target, pool), question_order("inventory", target))
-    assert answers["web-01"]["groups"]["g-1"]["succeeded"]["deployment"] == "d-1"
-    assert answers["web-02"]["groups"] == {}
+    assert answers["web-01"] == Inventory(groups={"g-1": OnHost(installed=V1, succeeded=V1)})
+    assert answers["web-02"] == Inventory(groups={})

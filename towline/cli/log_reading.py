@@ -13,6 +13,7 @@ from towline.deployments.records import Records, in_parallel
 from towline.model.deployment.describe import printable
 from towline.model.deployment.status import TargetStatus
 from towline.model.fleet.instance import Target
+from towline.model.host.events import ScriptLog
 from towline.model.host.order import AskHosts, HostAnswers
 from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
 from towline.model.worker_call import Question
@@ -108,7 +109,7 @@ class HostLogs:
             summary=f"log of {name}",
         )
         answers = (await ask(self._door.deployments.temporal, question, HostAnswers)).answers
-        return "".join(str((one.answer or {}).get("text", "")) for one in answers).encode()
+        return "".join(one.answer.text for one in answers if isinstance(one.answer, ScriptLog)).encode()
 
 
 def _chosen(live: Mapping[str, Live], instance: str | None, *, failed: bool) -> Iterable[str]:

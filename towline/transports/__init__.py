@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from towline.transports.base import Event, Order, Transport, ask
+from towline.transports.base import Order, Reply, Transport, ask
 from towline.transports.fake import FakeHosts, FakeTransport
 from towline.transports.pool import TransportPool, open_transport
 
-__all__ = ["Event", "FakeHosts", "FakeTransport", "Order", "Transport", "TransportPool", "ask", "open_transport"]
+__all__ = ["FakeHosts", "FakeTransport", "Order", "Reply", "Transport", "TransportPool", "ask", "open_transport"]

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from towline.errors import HostRefused, TowlineError, Unreachable
+from towline.model.host.events import Answer, HostEvent
 
 Order = dict[str, Any]
-Event = dict[str, Any]
-
-LINE_LIMIT_BYTES = 16 * 1024 * 1024
-"""The longest event; a log line or a plan is far below, so a longer one is not a runner that speaks."""
+Reply = dict[str, Any]
 
 CHUNK_BYTES = 256 * 1024
 
@@ -41,15 +39,15 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    def follow(self) -> AsyncGenerator[Event, None]:
+    def follow(self) -> AsyncGenerator[HostEvent, None]:
         """The events, as they come, until the runner has said its last.
 
         Raises Unreachable where the line breaks or falls silent before that, HostRefused where what answers is not
-        a runner. A `refused` event is an event, not an exception.
+        a runner, NotUnderstood for nonsense. A `refused` event is an event, not an exception.
         """
 
     @abc.abstractmethod
-    async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
+    async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
         """Sends one line, and then the bytes of `body` if there is one: an answer to `need`, or a `halt`."""
 
     @abc.abstractmethod
@@ -63,8 +61,8 @@ class Transport(abc.ABC):
         await self.close()
 
 
-async def ask(transport: Transport, order: Order) -> Event:
-    """Sends an order that has one answer, and returns that answer (or the `refused` event); closes the transport.
+async def ask(transport: Transport, order: Order) -> Answer:
+    """Sends an order that has one answer, and returns that answer (or the refusal); closes the transport.
 
     Raises what the transport raises, and HostRefused where the runner ends without an answer.
     """
@@ -73,54 +71,14 @@ async def ask(transport: Transport, order: Order) -> Event:
     async with transport:
         await transport.start_or_attach(order)
         async for event in transport.follow():
-            if event.get("kind") in (do, "refused"):
+            if isinstance(event, Answer) and is_last(event, do):
                 return event
     raise HostRefused(f"the runner ended without an answer to {do}", code="NoAnswer")
 
 
-def is_last(event: Event, do: str) -> bool:
+def is_last(event: HostEvent, do: str) -> bool:
     """Whether nothing may follow this event of a conversation that began with the order `do`."""
-    return event.get("kind") in (do, "refused", "finished")
-
-
-class EventLines:
-    """Splits what a runner prints into events. What is no event (a shell's greeting) is kept for error messages.
-
-    >>> lines = EventLines()
-    >>> lines.feed(b'Welcome!\\n{"kind": "star')
-    []
-    >>> lines.feed(b'ted"}\\n')
-    [{'kind': 'started'}]
-    >>> lines.noise
-    'Welcome!'
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._noise: list[str] = []
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes. Raises HostRefused for a line beyond LINE_LIMIT_BYTES."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LINE_LIMIT_BYTES:
-            raise HostRefused("the host sends a line without end: what answers there is no runner", code="NoRunner")
-        return [event for line in lines if (event := self._parse(line)) is not None]
-
-    @property
-    def noise(self) -> str:
-        """What was printed that is no event, at most twenty lines."""
-        return "\n".join(self._noise)
-
-    def _parse(self, line: bytes) -> Event | None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if isinstance(event, dict) and isinstance(event.get("kind"), str):
-            return event
-        if line.strip() and len(self._noise) < 20:
-            self._noise.append(line.decode(errors="replace").strip()[:500])
-        return None
+    return event.kind in (do, "refused", "finished")
 
 
 def encode_line(message: dict[str, Any]) -> bytes:

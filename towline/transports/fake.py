@@ -13,10 +13,14 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from towline.errors import Unreachable
 from towline.model.fleet.instance import FakeSettings
-from towline.transports.base import Event, Order, Transport
+from towline.model.host.events import EVENT, Attached, HostEvent
+from towline.transports.base import Order, Reply, Transport
+
+Record = dict[str, Any]
 
 _POLL_SECONDS = 0.05
 
@@ -26,7 +30,7 @@ class _Played:
     """One played run: when it began, its whole journal, each record due at its offset."""
 
     began: float
-    journal: list[Event]
+    journal: list[Record]
     order: Order
 
     def halt(self, elapsed: float) -> None:
@@ -45,7 +49,7 @@ class _Played:
         return begun[-1] if begun else ""
 
 
-def _ends(event: Event, name: str) -> bool:
+def _ends(event: Record, name: str) -> bool:
     return bool(event["kind"] == "event_ended" and event["event"] == name)
 
 
@@ -76,9 +80,9 @@ class FakeHosts:
         self.runs[key] = _Played(now, list(_journal(order, now, settings.seconds, failing)), order)
         return False
 
-    def installed(self, instance: str) -> dict[str, Event]:
+    def installed(self, instance: str) -> dict[str, Record]:
         """The `groups` of an instance's inventory: by group id, what was installed there last and went well."""
-        groups: dict[str, Event] = {}
+        groups: dict[str, Record] = {}
         for (deployment, name), run in self.runs.items():
             if name == instance and run.order["do"] == "deploy" and run.journal[-1].get("outcome") == "succeeded":
                 there = {"deployment": deployment, **(run.journal[0]["revision"] or {})}
@@ -104,15 +108,15 @@ class FakeTransport(Transport):
         if order["do"] in ("deploy", "undo"):
             self._was_there = self._hosts.play(order, self._settings)
 
-    async def follow(self) -> AsyncGenerator[Event, None]:
+    async def follow(self) -> AsyncGenerator[HostEvent, None]:
         """See Transport."""
         order = self._order
         if order["do"] not in ("deploy", "undo"):
-            yield self._answer(order)
+            yield as_event(self._answer(order))
             return
         run = self._hosts.runs[order["deployment"], order["instance"]]
         if self._was_there:
-            yield {"kind": "attached"}
+            yield Attached()
         position = order.get("after", 0)
         while position < len(run.journal):
             event = run.journal[position]
@@ -121,10 +125,10 @@ class FakeTransport(Transport):
             if late > 0:
                 await asyncio.sleep(min(late, _POLL_SECONDS))
                 continue  # a halt may have come meanwhile
-            yield event
+            yield as_event(event)
             position += 1
 
-    async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
+    async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
         """See Transport; a played runner needs nothing, so only a halt means something."""
         if reply.get("halt"):
             self._halt(self._order)
@@ -141,10 +145,10 @@ class FakeTransport(Transport):
         if run:
             run.halt(self._hosts.clock() - run.began)
 
-    def _answer(self, order: Order) -> Event:
+    def _answer(self, order: Order) -> Record:
         if order["do"] == "halt":
             self._halt(order)
-        answers: dict[str, Event] = {
+        answers: dict[str, Record] = {
             "halt": {},
             "inventory": {"groups": self._hosts.installed(self._name)},
             "check": {"findings": [], "time": self._hosts.clock()},
@@ -162,12 +166,17 @@ class FakeTransport(Transport):
         return {"kind": order["do"], **answers[order["do"]]}
 
 
-def _journal(order: Order, now: float, seconds: float, failing: str | None) -> Iterable[Event]:
+def as_event(record: Record) -> HostEvent:
+    """The event that a record of the host protocol is."""
+    return EVENT.validate_python(record, strict=False)
+
+
+def _journal(order: Order, now: float, seconds: float, failing: str | None) -> Iterable[Record]:
     """The whole journal of a run that takes `seconds`, and in which the event `failing` fails."""
     key = {name: order[name] for name in ("deployment", "run", "instance")}
     revision = order.get("revision")
     label = revision and {"label": revision["label"], "sha256": revision["sha256"]}
-    steps: list[tuple[float, Event]] = [
+    steps: list[tuple[float, Record]] = [
         (
             0.0,
             {
@@ -183,7 +192,7 @@ def _journal(order: Order, now: float, seconds: float, failing: str | None) -> I
     ]
     names = order.get("events", ())
     each = seconds / max(1, len(names))
-    end: Event = {"outcome": "succeeded"}
+    end: Record = {"outcome": "succeeded"}
     offset = 0.0
     for name in names:
         steps.append((offset, {"kind": "event_started", "event": name}))

@@ -13,8 +13,9 @@ from pathlib import Path
 import platformdirs
 
 from towline.errors import HostRefused, Unreachable
+from towline.transports.base import CHUNK_BYTES
 from towline.transports.bootstrap import packaged_runner
-from towline.transports.process import Process, ProcessTransport
+from towline.transports.process import Process, ProcessTransport, Reader
 
 # The worker's own environment may hold credentials; hooks are to see what they would see on a host.
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "SHELL", "TMPDIR", "TZ")
@@ -73,16 +74,25 @@ class _Child(Process):
         self._stdin.close()
         with contextlib.suppress(Exception):
             await self._stdin.wait_closed()
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        if not await self._ended():
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            await self._process.wait()
+            await self._ended()
+
+    async def _ended(self) -> bool:
+        """Whether it has ended in time. Its output is read until then: asyncio waits for the end of that, too."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await asyncio.gather(_drain(self.stdout), _drain(self.stderr), self._process.wait())
+        return self._process.returncode is not None
 
     def broken(self, error: Exception) -> Unreachable:
         return Unreachable(f"the local runner's pipe broke: {error or type(error).__name__}")
+
+
+async def _drain(reader: Reader) -> None:
+    while await reader.read(CHUNK_BYTES):
+        pass
 
 
 class LocalTransport(ProcessTransport):

@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Protocol
 
-from towline.errors import Unreachable
+from towline.aside import aside
+from towline.errors import NotUnderstood, Unreachable
+from towline.model.host.events import HostEvent, Need
 from towline.transports.base import (
+    ANSWERS,
     CHUNK_BYTES,
-    Event,
-    EventLines,
     Order,
+    Reply,
     Transport,
     body_chunks,
     encode_line,
@@ -22,8 +24,11 @@ from towline.transports.base import (
     is_last,
 )
 from towline.transports.bootstrap import Runner
+from towline.transports.event_lines import ANSWER_LIMIT_BYTES, EVENT_LIMIT_BYTES, LONG_BYTES, EventLines
 
 STDERR_BYTES = 4096
+LINES_AT_ONCE = 64
+"""So many are looked at before others have their turn on the event loop."""
 
 
 class Writer(Protocol):
@@ -69,6 +74,7 @@ class ProcessTransport(Transport):
     def __init__(self, runner: Runner | None) -> None:
         """`runner`: what a host gets that does not have it; None where it needs none."""
         self._runner = runner
+        self._runner_was_sent = False
         self._process: Process | None = None
         self._order: Order = {}
         self._stderr = b""
@@ -88,12 +94,13 @@ class ProcessTransport(Transport):
         with contextlib.suppress(Unreachable):
             await self.send(order)
 
-    async def follow(self) -> AsyncGenerator[Event, None]:
+    async def follow(self) -> AsyncGenerator[HostEvent, None]:
         """See Transport."""
-        process, lines, spoke = self._started(), EventLines(), False
-        while data := await self._read(process):
-            for event in lines.feed(data):
-                if event["kind"] == "need" and event.get("what") == "runner":
+        process, spoke = self._started(), False
+        lines = EventLines(ANSWER_LIMIT_BYTES if self._order["do"] in ANSWERS else EVENT_LIMIT_BYTES)
+        async with contextlib.aclosing(self._events(process, lines)) as events:
+            async for event in events:
+                if isinstance(event, Need) and event.what == "runner":
                     await self._send_runner()
                     continue
                 spoke = True
@@ -105,7 +112,17 @@ class ProcessTransport(Transport):
             await self._stderr_task
         raise ended_early(status, self._stderr.decode(errors="replace"), lines.noise, spoke=spoke)
 
-    async def send(self, reply: Event, body: Path | bytes | None = None) -> None:
+    async def _events(self, process: Process, lines: EventLines) -> AsyncGenerator[HostEvent, None]:
+        """What the process prints, as events; however much comes at once, the event loop goes on."""
+        while data := await self._read(process):
+            for number, line in enumerate(lines.feed(data), start=1):
+                event = await aside(lines.read, line) if len(line) > LONG_BYTES else lines.read(line)
+                if event is not None:
+                    yield event
+                if number % LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
         """See Transport. Raises Unreachable where the line is broken."""
         process = self._started()
         async with self._sending:  # a halt that comes while an archive is on its way must not end up inside it
@@ -140,7 +157,9 @@ class ProcessTransport(Transport):
 
     async def _send_runner(self) -> None:
         """Sends the runner, and the order once more: the bootstrap has read over the first one."""
-        assert self._runner, "only a bootstrap asks for the runner"
+        if self._runner is None or self._runner_was_sent:
+            raise NotUnderstood("the host asks for towline's runner, and has it")
+        self._runner_was_sent = True
         source = self._runner.source
         await self.send({"reply": "runner", "size": len(source)}, source)
         await self.send(self._order)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from towline.model.base import Message
 from towline.model.deployment.report import seconds_between
+from towline.model.host.events import HostPlan, HostRefusal, HostRevision
 from towline.model.host.order import HostAnswer
 from towline.model.messages import DeployRequest, FleetMember
 from towline.model.rollout.health import has_succeeded
@@ -91,7 +92,7 @@ def hosts_of(
     for member in members:
         told = answers.get(member.name)
         root = (roots or {}).get(member.name, "").rstrip("/")
-        changes = _changes(told.answer, root) if told and told.answer and told.answer.get("kind") == "plan" else None
+        changes = _changes(told.answer, root) if told and isinstance(told.answer, HostPlan) else None
         name = _digest(changes) if changes else ""
         if changes:
             distinct.setdefault(name, changes)
@@ -156,34 +157,34 @@ def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float 
     return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known else None
 
 
-def _changes(answer: Mapping[str, Any], root: str) -> Changes:
-    paths = {
-        kind: tuple(str(path).removeprefix(root) for path in answer.get(kind) or ())
-        for kind in ("removed", "added", "changed")
-    }
+def _changes(plan: HostPlan, root: str) -> Changes:
+    removed, added, changed = (
+        [path.removeprefix(root) for path in paths] for paths in (plan.removed, plan.added, plan.changed)
+    )
     return Changes(
-        **{kind: every[:PATHS_TOLD] for kind, every in paths.items()},
-        **{f"{kind}_count": len(every) for kind, every in paths.items()},
-        unchanged=int(answer.get("unchanged") or 0),
-        back_to=_label(answer.get("back_to")),
-        nothing=str(answer.get("nothing") or ""),
-        run=tuple(f"{one.get('event')}: {one.get('location')}" for one in answer.get("run") or ()),
-        warnings=tuple(
-            str(warning).replace(root, "") if root else str(warning) for warning in answer.get("warnings") or ()
-        ),
-        problem=str(answer.get("problem") or "").replace(root or "\0", ""),
-        is_complete=bool(answer.get("complete", True)),
+        removed=tuple(removed[:PATHS_TOLD]),
+        added=tuple(added[:PATHS_TOLD]),
+        changed=tuple(changed[:PATHS_TOLD]),
+        removed_count=len(removed),
+        added_count=len(added),
+        changed_count=len(changed),
+        unchanged=plan.unchanged,
+        back_to=_label(plan.back_to),
+        nothing=plan.nothing,
+        run=tuple(f"{one.event}: {one.location}" for one in plan.run),
+        warnings=tuple(warning.replace(root or "\0", "") for warning in plan.warnings),
+        problem=plan.problem.replace(root or "\0", ""),
+        is_complete=plan.complete,
     )
 
 
 def _runs_now(told: HostAnswer | None) -> str:
     """The label of what the host has installed for this group; empty for nothing, or for a host that was not asked."""
-    return _label((told.answer or {}).get("runs_now")) if told else ""
+    return _label(told.answer.runs_now) if told and isinstance(told.answer, HostPlan) else ""
 
 
-def _label(revision: Any) -> str:
-    """Of a revision as hosts tell it."""
-    return str(revision.get("label") or revision.get("deployment") or "") if isinstance(revision, dict) else ""
+def _label(revision: HostRevision | None) -> str:
+    return revision.label or revision.deployment if revision else ""
 
 
 def _trouble(told: HostAnswer | None) -> str:
@@ -191,10 +192,9 @@ def _trouble(told: HostAnswer | None) -> str:
         return "was not asked"
     if told.fault:
         return f"cannot be asked: {told.fault.message}  {told.fault.hint}".rstrip()
-    answer = told.answer or {}
-    if answer.get("kind") != "refused":
+    if not isinstance(told.answer, HostRefusal):
         return ""
-    return f"would refuse: {answer.get('message', '')}  {answer.get('hint') or ''}".rstrip()
+    return f"would refuse: {told.answer.message}  {told.answer.hint}".rstrip()
 
 
 def _digest(changes: Changes) -> str:

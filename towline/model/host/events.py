@@ -1,285 +1,285 @@
-"""What a runner's events add up to: `HostState.after(event)`, and from it an instance's outcome and report.
+"""What a host says: the events of docs/host-protocol.md as a union by `kind`, each text, number and list bounded.
 
-Pure: the fold neither knows how the events came nor what time it is. An event that comes twice (after a lost
-connection) changes nothing.
+A host may be broken, or an attacker's. What does not fit is refused where the line is read
+(`towline/transports/event_lines.py`); what fits and is only long (a message, a log's tail) is cut. The limits are
+far above what the runner sends (`tests/host/test_event_limits.py`). Unknown fields are ignored, as are unknown kinds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from towline.model.deployment.status import Outcome
-from towline.model.messages import Fault, Installed, InstanceOutcome, InstanceReport, LifecycleEventRecord
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
-LOG_TAIL_BYTES = 4096
-MESSAGE_CHARACTERS = 2000
+LARGEST = 2**53
+"""Of any count of bytes or events: exact in every JSON reader."""
+LONGEST_SECONDS = 10**9
+"""Of an offset, some thirty years: added to a time of now it is still one that a calendar has."""
 
-HALTED = "Stopped"
-"""The code of the refusal of a runner that was halted before anything was begun."""
-
-_OUTCOMES = {
-    "succeeded": Outcome.SUCCEEDED,
-    "failed": Outcome.FAILED,
-    "interrupted": Outcome.INTERRUPTED,
-    "stopped": Outcome.STOPPED,
-}
+PROSE_CHARACTERS = 16 * 1024
+LOG_TEXT_CHARACTERS = 256 * 1024
+PATHS = 1_000_000
+FINDINGS = 1000
 
 
-@dataclass(frozen=True)
-class EventState:
-    """One lifecycle event; offsets are seconds since the runner's start."""
-
-    name: str
-    began: float
-    ended: float | None = None
-    status: str = "InProgress"
-    error_code: int = 0
-    script: str = ""
-    message: str = ""
-    log_tail: str = ""
+def _text(value: Any) -> Any:
+    return "" if value is None else value  # the runner writes null where it has nothing to say
 
 
-@dataclass(frozen=True)
-class HostState:
-    """What is known of one run on one host.
-
-    `epoch` is the control side's time of the runner's start: the earliest that fits every event's arrival, so a host
-    whose clock is wrong still shows the right times.
-    """
-
-    seq: int = 0
-    log_bytes: int = 0
-    phase: str = ""
-    script: str = ""
-    was_started: bool = False
-    epoch: float | None = None
-    events: tuple[EventState, ...] = ()
-    warnings: tuple[str, ...] = ()
-    finished: dict[str, Any] | None = None
-    refused: dict[str, Any] | None = None
-    note: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the runner has said its last."""
-        return self.finished is not None or self.refused is not None
-
-    def after(self, event: dict[str, Any], now: float) -> HostState:
-        """The state after one more event, which arrived at `now` (control time, seconds). Unknown kinds are ignored."""
-        seq = event.get("seq")
-        if not isinstance(seq, int):
-            return self._after_passing(event)
-        is_news_of_the_end = event.get("kind") == "finished" and self.finished is None
-        if (
-            seq <= self.seq and not is_news_of_the_end
-        ):  # a host that lost power may end a journal shorter than we know it
-            return self
-        epoch = now - float(event.get("offset") or 0.0)
-        state = replace(
-            self, seq=max(seq, self.seq), epoch=epoch if self.epoch is None else min(self.epoch, epoch), note=""
-        )
-        return state._after_journaled(event)
-
-    def _after_passing(self, event: dict[str, Any]) -> HostState:
-        match event.get("kind"):
-            case "refused":
-                return replace(self, refused=event)
-            case "waiting":
-                holder = event.get("holder")
-                note = f"another deployment holds the host: {holder}" if holder else "another deployment holds the host"
-                return replace(self, phase="waiting for the host", note=note)
-            case "transfer":
-                share = f"{event.get('bytes', 0)} of {event.get('size', 0)} bytes"
-                return replace(self, phase="transferring", note=share)
-            case "log":
-                return replace(self, log_bytes=int(event["end"]))
-        return self
-
-    def _after_journaled(self, event: dict[str, Any]) -> HostState:
-        name, offset = str(event.get("event", "")), float(event.get("offset") or 0.0)
-        match event.get("kind"):
-            case "started":
-                return replace(self, was_started=True, phase="started")
-            case "event_started":
-                return replace(self, phase=name, script="", events=(*self.events, EventState(name, offset)))
-            case "script_started":
-                return replace(self, phase=name, script=str(event.get("script", "")))
-            case "script_ended":
-                return replace(self, script="")
-            case "event_ended":
-                return replace(self, script="", events=_ended(self.events, event, offset))
-            case "warning":
-                about = f"{name}: " if name else ""
-                return replace(self, warnings=(*self.warnings, f"{about}{event.get('message', '')}"))
-            case "finished":
-                return replace(self, finished=event, was_started=True, phase="ended", script="")
-        return self
+def _first(text: str) -> str:
+    return text[:PROSE_CHARACTERS]
 
 
-def _ended(events: tuple[EventState, ...], event: dict[str, Any], offset: float) -> tuple[EventState, ...]:
-    """The events with the named one ended; one that was never announced (a skipped one) is added."""
-    name = str(event.get("event", ""))
-    begun = next((known for known in events if known.name == name), EventState(name, offset))
-    ended = replace(
-        begun,
-        ended=offset,
-        status=str(event.get("status", "")),
-        error_code=int(event.get("error_code") or 0),
-        script=str(event.get("script_name") or ""),
-        message=str(event.get("message") or ""),
-        log_tail=str(event.get("log") or ""),
-    )
-    if any(known.name == name for known in events):
-        return tuple(ended if known.name == name else known for known in events)
-    return (*events, ended)
+def _last(text: str) -> str:
+    return text[-PROSE_CHARACTERS:]
 
 
-def outcome_of(
-    state: HostState, instance: str, mask: Callable[[str], str] = str, seconds: float = 0.0, expected: str = ""
-) -> InstanceOutcome:
-    """How an instance's part ended, of a state that is over.
-
-    Args:
-        state: with `finished` or `refused`.
-        instance: its name.
-        mask: hides secrets in what scripts printed.
-        seconds: how long it took where the runner does not tell.
-        expected: of an undo, the label of what the host ran before by the group's memory.
-    """
-    if state.finished is None:
-        assert state.refused is not None, "not over yet"
-        return _refused(state, instance, mask, seconds)
-    end = state.finished
-    outcome = _OUTCOMES.get(str(end.get("outcome")), Outcome.FAILED)
-    now = _installed(end)
-    if outcome is Outcome.SUCCEEDED and end.get("undone") and expected and now and not now.label:
-        return _lost(instance, expected, now, float(end.get("offset") or seconds))
-    failed = outcome is not Outcome.SUCCEEDED
-    return InstanceOutcome(
-        instance=instance,
-        outcome=outcome,
-        was_touched=not end.get("nothing_to_do"),
-        failed_event=str(end.get("failed_event") or ""),
-        error_code=int(end.get("error_code") or 0),
-        script=str(end.get("script_name") or ""),
-        message=mask(str(end.get("message") or ""))[:MESSAGE_CHARACTERS] if failed else "",
-        log_tail=tail(mask(str(end.get("log") or ""))) if failed else "",
-        seconds=float(end.get("offset") or seconds),
-        now=now if failed or end.get("undone") else None,
-    )
+_Name = Annotated[str, StringConstraints(max_length=256)]
+_Path = Annotated[str, BeforeValidator(_text), StringConstraints(max_length=8192)]
+_Prose = Annotated[str, BeforeValidator(_text), AfterValidator(_first)]
+_LogTail = Annotated[str, BeforeValidator(_text), AfterValidator(_last)]
+_Count = Annotated[int, Field(ge=0, le=LARGEST)]
+_Paths = Annotated[tuple[_Path, ...], Field(max_length=PATHS)]
+_Notes = Annotated[tuple[_Prose, ...], Field(max_length=FINDINGS)]
 
 
-def _installed(end: dict[str, Any]) -> Installed | None:
-    """What the host says that it runs; None where it does not say."""
-    now = end.get("now")
-    if not isinstance(now, dict) or "succeeded" not in now:
-        return None
-    there = now["succeeded"] if isinstance(now["succeeded"], dict) else {}
-    return Installed(
-        label=str(there.get("label") or there.get("deployment") or ""), sha256=str(there.get("sha256") or "")
-    )
+class _Shape(BaseModel):
+    """Read strictly: "1" is no number and 1 no text."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
-def _lost(instance: str, expected: str, now: Installed, seconds: float) -> InstanceOutcome:
-    """An undo that found nothing to go back to where the group remembers a revision: the host is not as it was."""
-    message = (
-        f"this host had lost what it ran, {expected}: its disk was emptied or replaced. What the deployment had left "
-        "there is removed, and nothing of this group is installed now"
-    )
-    hint = "Deploy the wanted revision to it: towline deploy APP GROUP --revision …"
-    return InstanceOutcome(
-        instance=instance,
-        outcome=Outcome.FAILED,
-        was_touched=True,
-        message=message[:MESSAGE_CHARACTERS],
-        fault=Fault(code="HostLostState", message=message[:MESSAGE_CHARACTERS], hint=hint),
-        seconds=seconds,
-        now=now,
-    )
+# ── what passes by ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _refused(state: HostState, instance: str, mask: Callable[[str], str], seconds: float) -> InstanceOutcome:
-    """Of a runner that began nothing: the host's own fault."""
-    refused = state.refused or {}
-    fault = Fault(
-        code=str(refused.get("code") or "HostRefused")[:64],
-        message=mask(str(refused.get("message") or "the host refuses, and does not say why"))[:MESSAGE_CHARACTERS],
-        hint=mask(str(refused.get("hint") or ""))[:MESSAGE_CHARACTERS],
-    )
-    if fault.code == HALTED:
-        return InstanceOutcome(instance=instance, outcome=Outcome.SKIPPED, message=fault.message, seconds=seconds)
-    return InstanceOutcome(
-        instance=instance,
-        outcome=Outcome.FAILED,
-        was_touched=state.was_started,
-        message=fault.message[:MESSAGE_CHARACTERS],
-        fault=fault,
-        seconds=seconds,
-    )
+class HostRefusal(_Shape):
+    """Nothing was begun."""
+
+    kind: Literal["refused"] = "refused"
+    code: _Prose = ""
+    message: _Prose = ""
+    hint: _Prose = ""
 
 
-def report_of(
-    state: HostState,
-    outcome: InstanceOutcome,
-    *,
-    address: str = "",
-    zone: str = "",
-    attempts: int = 1,
-    ended_at: float,
-    mask: Callable[[str], str] = str,
-) -> InstanceReport:
-    """An instance's record for the store; `ended_at` is control time, for runs whose start nobody saw."""
-    epoch = ended_at - outcome.seconds if state.epoch is None else state.epoch
+class Waiting(_Shape):
+    """Another deployment works on the host."""
 
-    def moment(offset: float | None) -> str:
-        return "" if offset is None else iso(epoch + offset)
-
-    records = tuple(
-        LifecycleEventRecord(
-            name=event.name,
-            status=event.status,
-            start_time=moment(event.began),
-            end_time=moment(event.ended),
-            error_code=event.error_code,
-            script=event.script,
-            message=mask(event.message)[:MESSAGE_CHARACTERS],
-            log_tail=tail(mask(event.log_tail)) if event.status == "Failed" else "",
-        )
-        for event in state.events
-    )
-    return InstanceReport(
-        outcome=outcome,
-        address=address,
-        zone=zone,
-        start_time=moment(0.0),
-        end_time=iso(epoch + outcome.seconds) if state.finished else iso(ended_at),
-        attempts=attempts,
-        events=records,
-        warnings=tuple(mask(warning) for warning in state.warnings),
-    )
+    kind: Literal["waiting"] = "waiting"
+    holder: _Prose = ""
 
 
-def tail(text: str, limit: int = LOG_TAIL_BYTES) -> str:
-    """The end of a text, at most `limit` bytes of UTF-8, from a line's beginning where there is one.
+class Need(_Shape):
+    """The runner asks for an archive, a fresh URL, or the plan of an archive that AWS's agent has left."""
 
-    >>> tail("first line\\nsecond line", 15)
-    'second line'
-    """
-    data = text.encode()
-    if len(data) <= limit:
-        return text
-    cut = data[-limit:].decode(errors="ignore")
-    _, newline, rest = cut.partition("\n")
-    return rest if newline and rest else cut
+    kind: Literal["need"] = "need"
+    what: _Name
+    reason: _Prose = ""
+    deployment: _Prose = ""
+    name: _Path = ""
+    appspec: Annotated[str, BeforeValidator(_text)] = ""  # bounded by the line, and by `parse_appspec`
 
 
-def iso(moment: float) -> str:
-    """A moment in seconds as ISO 8601 in UTC, to the millisecond.
+class Transfer(_Shape):
+    """How far the archive has come."""
 
-    >>> iso(0)
-    '1970-01-01T00:00:00.000+00:00'
-    """
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    kind: Literal["transfer"] = "transfer"
+    bytes: _Count = 0
+    size: _Count | None = None
+
+
+class Attached(_Shape):
+    """A runner or its journal was there already."""
+
+    kind: Literal["attached"] = "attached"
+
+
+class LogText(_Shape):
+    """A piece of the script log; `at` and `end` are its place in the host's file."""
+
+    kind: Literal["log"] = "log"
+    at: _Count
+    end: _Count
+    text: Annotated[str, StringConstraints(max_length=LOG_TEXT_CHARACTERS)]
+
+
+# ── what is in the journal ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Journaled(_Shape):
+    """What every record of the journal has; `offset` is in seconds since the runner's start."""
+
+    seq: Annotated[int, Field(ge=0, le=LARGEST)]
+    offset: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] = 0.0
+
+
+class Started(Journaled):
+    """The runner has begun."""
+
+    kind: Literal["started"] = "started"
+
+
+class Resumed(Journaled):
+    """Another runner goes on behind an event whose failure does not count."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class EventStarted(Journaled):
+    """A lifecycle event begins."""
+
+    kind: Literal["event_started"] = "event_started"
+    event: _Name
+
+
+class ScriptStarted(Journaled):
+    """A script of the event begins."""
+
+    kind: Literal["script_started"] = "script_started"
+    event: _Name
+    script: _Path
+
+
+class ScriptEnded(Journaled):
+    """It has ended."""
+
+    kind: Literal["script_ended"] = "script_ended"
+
+
+class EventEnded(Journaled):
+    """A lifecycle event has ended, or was skipped."""
+
+    kind: Literal["event_ended"] = "event_ended"
+    event: _Name
+    status: _Name
+    error_code: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 0
+    script_name: _Path = ""
+    message: _Prose = ""
+    log: _LogTail = ""
+
+
+class Warned(Journaled):
+    """Something that is no failure."""
+
+    kind: Literal["warning"] = "warning"
+    event: _Name = ""
+    message: _Prose
+
+
+class HostRevision(_Shape):
+    """A revision as hosts know it; AWS's agent has left no label and no digest."""
+
+    deployment: _Prose = ""
+    label: _Prose = ""
+    sha256: _Prose = ""
+
+
+class OnHost(_Shape):
+    """What is on a host for a group: what was installed last, and what succeeded last."""
+
+    installed: HostRevision | None = None
+    succeeded: HostRevision | None = None
+
+
+class Finished(Journaled):
+    """The runner's last record."""
+
+    kind: Literal["finished"] = "finished"
+    outcome: _Name
+    failed_event: _Name = ""
+    error_code: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 0
+    script_name: _Path = ""
+    message: _Prose = ""
+    log: _LogTail = ""
+    nothing_to_do: bool = False
+    undone: _Name = ""
+    now: OnHost | None = None
+
+
+# ── answers to questions ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Inventory(_Shape):
+    """What a host runs, by group id."""
+
+    kind: Literal["inventory"] = "inventory"
+    groups: Annotated[dict[_Name, OnHost], Field(max_length=100_000)]
+    machine: _Prose = ""
+
+
+class PlannedScript(_Shape):
+    """A script that would run."""
+
+    event: _Name
+    location: _Path
+
+
+class HostPlan(_Shape):
+    """What a deployment, or an undo, would do on a host."""
+
+    kind: Literal["plan"] = "plan"
+    removed: _Paths = ()
+    added: _Paths = ()
+    changed: _Paths = ()
+    unchanged: _Count = 0
+    run: Annotated[tuple[PlannedScript, ...], Field(max_length=FINDINGS)] = ()
+    runs_now: HostRevision | None = None
+    back_to: HostRevision | None = None
+    nothing: _Prose = ""
+    warnings: _Notes = ()
+    problems: _Notes = ()
+    problem: _Prose = ""
+    complete: bool = True
+    machine: _Prose = ""
+
+
+class Finding(_Shape):
+    """One thing that was looked at."""
+
+    name: _Name
+    ok: bool
+    message: _Prose = ""
+
+
+class Findings(_Shape):
+    """Whether a host could take a deployment."""
+
+    kind: Literal["check"] = "check"
+    findings: Annotated[tuple[Finding, ...], Field(max_length=FINDINGS)]
+    time: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 0.0
+    machine: _Prose = ""
+
+
+class ScriptLog(_Shape):
+    """The script log of a deployment."""
+
+    kind: Literal["logs"] = "logs"
+    text: str
+
+
+class HaltTaken(_Shape):
+    """A request to stop was taken."""
+
+    kind: Literal["halt"] = "halt"
+    deployment: _Prose = ""
+    finished: bool = False
+
+
+Answer = Inventory | HostPlan | Findings | ScriptLog | HaltTaken | HostRefusal
+"""What a host answers to a question."""
+
+JournalEvent = Started | Resumed | EventStarted | ScriptStarted | ScriptEnded | EventEnded | Warned | Finished
+
+KnownEvent = Waiting | Need | Transfer | Attached | LogText | JournalEvent | Answer
+
+
+class UnknownEvent(_Shape):
+    """An event of a kind that a newer runner may know."""
+
+    kind: str
+
+
+HostEvent = KnownEvent | UnknownEvent
+
+EVENT: TypeAdapter[KnownEvent] = TypeAdapter(
+    Annotated[KnownEvent, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)

@@ -5,7 +5,7 @@ Pure: what changes between two attempts (a presigned URL, how far the journal is
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from towline.model.appspec.plan import CompiledPlan
 from towline.model.base import Message
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.fleet.instance import Target
+from towline.model.host.events import Answer
 from towline.model.messages import DeploymentOrder, Fault, InstanceOrder
 
 HostOrder = dict[str, Any]
@@ -46,7 +47,7 @@ class HostAnswer(Message):
     """One host's answer: the event of the host protocol, or the fault for which there is none."""
 
     instance: str
-    answer: dict[str, Any] | None = None
+    answer: Annotated[Answer, Field(discriminator="kind")] | None = None
     fault: Fault | None = None
 
 

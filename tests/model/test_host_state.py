@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.model.deployment.status import Outcome
-from towline.model.host.events import HostState, outcome_of, report_of, tail
+from towline.model.host.events import EVENT, UnknownEvent
+from towline.model.host.state import MOST_EVENTS, MOST_WARNINGS, HostState, outcome_of, report_of, tail
 
 NOW = 1_000.0
 
@@ -36,7 +38,7 @@ def folded(events: list[dict[str, Any]], state: HostState | None = None, at: flo
     """The state after these events, each of which arrives when it happens."""
     state = state or HostState()
     for event in events:
-        state = state.after(event, at + float(event.get("offset", 0.0)))
+        state = state.after(EVENT.validate_json(json.dumps(event)), at + float(event.get("offset", 0.0)))
     return state
 
 
@@ -94,12 +96,22 @@ def test_the_end_counts_even_where_a_power_cut_made_the_journal_shorter() -> Non
     known = folded(GOOD[:5])
     end = {"v": 1, "seq": 3, "time": 9.0, "offset": 9.0, "kind": "finished", "outcome": "interrupted"}
     over = folded([end], known)
-    assert over.finished == end and over.seq == known.seq
+    assert over.finished and over.finished.outcome == "interrupted" and over.seq == known.seq
     assert folded([end], over) == over
 
 
 def test_kinds_of_a_newer_runner_are_ignored() -> None:
-    assert folded([{"kind": "sparkle", "seq": 1, "offset": 0.0}, {"kind": "glitter"}]).is_over is False
+    assert HostState().after(UnknownEvent(kind="sparkle"), NOW) == HostState()
+
+
+def test_warnings_and_events_beyond_all_reason_are_counted_and_not_kept() -> None:
+    many = [{"kind": "warning", "event": "Install", "message": "m" * 9000}] * (MOST_WARNINGS + 5)
+    names = [{"kind": "event_started", "event": f"e{n}"} for n in range(MOST_EVENTS + 5)]
+    state = folded(journal(STARTED, *many, *names, {"kind": "finished", "outcome": "succeeded"}))
+    report = report_of(state, outcome_of(state, "web-01"), ended_at=NOW)
+    assert len(report.warnings) == MOST_WARNINGS + 1 and report.warnings[-1].startswith("… and 5 more")
+    assert max(map(len, report.warnings)) <= 2000
+    assert len(report.events) == MOST_EVENTS
 
 
 @given(st.data())
@@ -153,7 +165,7 @@ UNDONE = [
     ("a first deployment", {"undone": "cleaned", "now": NOTHING}, "", Outcome.SUCCEEDED, ""),
     ("others were there", {"undone": "restored", "now": RUNS_V1}, "shop-0.tgz", Outcome.SUCCEEDED, "shop-1.tgz"),
     ("a runner that does not say", {}, "shop-1.tgz", Outcome.SUCCEEDED, None),
-    ("nonsense", {"undone": "restored", "now": ["x"]}, "shop-1.tgz", Outcome.SUCCEEDED, None),
+    ("a host that does not say", {"undone": "restored", "now": {}}, "shop-1.tgz", Outcome.SUCCEEDED, None),
 ]  # fmt: skip
 
 
