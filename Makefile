@@ -14,8 +14,8 @@ help:  ## what can be made
 demo: $(VENV)/.installed-demo  ## a good rollout, then a bad one that is taken back, on this machine (KEEP=1: stays up)
 	@exec $(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
-test: lint  ## lint, strict types and all tests, on real parts
-	@$(BIN)/pytest
+test: lint  ## lint, strict types and all tests, on real parts: ten minutes on two cores
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint  ## lint, strict types and the fast tests: within a minute
 	@$(BIN)/pytest -m 'not slow and not fleet' -x -n auto --dist worksteal

@@ -22,6 +22,18 @@ REQUIRE_ALL = os.environ.get("TOWLINE_REQUIRE_ALL") == "1"
 """In CI, where everything that tests need is installed: one that would skip fails."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: most slow tests wait half of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: the others fill the gaps at the end of a run in parallel."""
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("fleet")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns a skip into a failure where all is required; an expected failure is none."""
