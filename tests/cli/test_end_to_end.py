@@ -316,13 +316,36 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     watcher = site.start("status", "d-SLOW", "--watch")
     stopped = site.run("stop", "d-SLOW", "--reason", "lunch")
     assert stopped.status == 0, stopped.err
-    assert "d-SLOW: Succeeded." in stopped.out
+    assert "d-SLOW is stopping. No further instance starts; 1 instance is still in flight:\n  slow-1 " in stopped.out
     out, err = watcher.communicate(timeout=60)
     assert watcher.returncode == 3, err
     assert "MANUAL_STOP: lunch" in out
     late = site.run("stop", "d-SLOW")
     assert late.status == 2
     assert "has ended already" in late.err
+
+
+def test_stop_says_what_still_runs_since_when_and_what_begins_next(site: Site) -> None:
+    site.declare("held", count=2, config="OneAtATime")
+    go = site.folder / "go-on"
+    bundle = Path(site.bundle("waits"))
+    (bundle / AFTER).write_text(f"#!/bin/sh\nuntil test -e {go}; do sleep 0.1; done\n")
+    site.run("deploy", "shop", "held", "--revision", str(bundle), "--id", "d-WAITS", "--detach")
+    until(lambda: AFTER in site.run("status", "d-WAITS").out)
+    site.run("deploy", "shop", "held", "--revision", site.bundle("v1"), "--id", "d-NEXT", "--detach")
+    until(lambda: "behind d-WAITS" in site.run("status", "d-NEXT").out)
+    stopped = site.run("stop", "d-WAITS")
+    assert stopped.status == 0, stopped.err
+    first, row = stopped.out.splitlines()
+    assert first == "d-WAITS is stopping. No further instance starts; 1 instance is still in flight:"
+    assert re.fullmatch(rf"  held-\d  AfterInstall  {AFTER}  since \d\d:\d\d:\d\d \([\d.]+ s\)", row)
+    assert "To end their hooks now: towline stop d-WAITS --now" in stopped.err
+    assert "Next in shop/held: d-NEXT begins when d-WAITS has ended." in stopped.err
+    queued = site.run("stop", "d-NEXT")
+    assert "d-NEXT" in queued.out and "in flight:" not in queued.out
+    go.touch()
+    assert site.run("status", "d-WAITS", "--watch").status == 3
+    assert site.run("status", "d-NEXT", "--watch").status == 3
 
 
 def test_the_status_of_an_open_deployment_has_every_instance(site: Site) -> None:

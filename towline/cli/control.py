@@ -8,9 +8,11 @@ from typing import Literal
 from towline import errors
 from towline.cli.door import Door, talk
 from towline.cli.output import result, say
-from towline.deployments.group_history import release_queue
+from towline.cli.render import joined
+from towline.cli.stop_lines import advice_lines, still_running, stop_lines
+from towline.deployments.group_history import read_queue, release_queue
 from towline.model.deployment.exit_status import ExitStatus
-from towline.model.messages import StopAnswer, StopRequest
+from towline.model.messages import DeploymentView, GroupView, StopAnswer, StopRequest
 
 CONFIRM_SECONDS = 10.0
 """How long `stop` waits to hear that nothing more is started; it is under way in any case."""
@@ -50,9 +52,10 @@ def stop(deployment: str, request: StopRequest) -> int:
         if answer is None:
             return _noted(deployment_id, "stop")
         answer = await _confirmed(door, deployment_id, request, answer)
-        result(f"{deployment_id}: {answer.status}. {answer.status_message}".rstrip())
-        if answer.status == "Pending" and not answer.rollback_deployment_id:
-            say(f"It stops at the next boundary. Watch: towline status {deployment_id} --watch")
+        if answer.rollback_deployment_id or answer.status == "Pending":
+            result(f"{deployment_id}: {answer.status}. {answer.status_message}".rstrip())
+        else:
+            await _tell_what_still_runs(door, deployment_id, request)
         return 0
 
     return talk(run)
@@ -77,6 +80,26 @@ def release(text: str) -> int:
     return talk(run)
 
 
+async def _tell_what_still_runs(door: Door, deployment_id: str, request: StopRequest) -> None:
+    """Prints what a stop, now that it is confirmed, leaves at work, and what begins next."""
+    view = await door.view(deployment_id)
+    has_ended = view.progress.phase == "ended"
+    live = {} if has_ended else await door.live(deployment_id, view, door.fleet(deployment_id))
+    running = still_running(list(live.values()))
+    result(joined(stop_lines(view, running)))
+    for line in advice_lines(view, running, await _queue_of(door, view), ends_hooks=request.now):
+        say(line)
+
+
+async def _queue_of(door: Door, view: DeploymentView) -> GroupView | None:
+    """The group's queue; None where it cannot be read, which must not fail a stop that was honoured."""
+    name = f"{view.info.get('applicationName', '')}/{view.info.get('deploymentGroupName', '')}"
+    try:
+        return await read_queue(door.deployments.temporal, await door.group(name))
+    except (errors.NotFound, errors.TemporalUnavailable):
+        return None
+
+
 async def _confirmed(door: Door, deployment_id: str, request: StopRequest, answer: StopAnswer) -> StopAnswer:
     """Asks again until the answer is final; asking twice is asking once."""
     loop = asyncio.get_running_loop()
@@ -88,7 +111,7 @@ async def _confirmed(door: Door, deployment_id: str, request: StopRequest, answe
         try:
             answer = await door.deployments.stop(deployment_id, request) or answer
         except (errors.NotFound, errors.Conflict):  # it has ended meanwhile
-            return StopAnswer(status="Succeeded", status_message="The deployment has ended.")
+            return StopAnswer(status="Succeeded")
     return answer
 
 

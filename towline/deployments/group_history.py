@@ -17,6 +17,22 @@ PAGE = 500
 RELEASE_SECONDS = 20.0
 
 
+async def read_queue(client: Client, group: DeploymentGroup) -> GroupView | None:
+    """The group's view: who deploys, who waits, whether it is held; None where nothing was deployed there yet.
+
+    Raises `TemporalUnavailable`.
+    """
+    handle = client.get_workflow_handle(names.group_workflow_id(group.deployment_group_id))
+    with asking(f"reading the queue of {group.full_name}"):
+        try:
+            view: GroupView = await handle.query(names.STATUS, result_type=GroupView, rpc_timeout=READ_TIMEOUT)
+        except RPCError as error:
+            if is_absent(error):
+                return None
+            raise
+    return view
+
+
 async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView | None, dict[str, InstanceState]]:
     """The group's view, and the state of each instance by name; (None, {}) where nobody has deployed yet.
 
