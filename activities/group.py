@@ -126,7 +126,7 @@ class GroupActivities:
         results = {**end.results, Outcome.INTERRUPTED: interrupted} if interrupted else end.results
         record = DeploymentRecord(
             info=view.info | {key: time.isoformat() for key, time in times.items() if time},
-            progress=view.progress.model_dump(mode="json"),
+            progress=view.progress,
             run_id=run_id,
             members=tuple(name for names_ in results.values() for name in names_),
             results=results,

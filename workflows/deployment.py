@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.bundle.revision import ResolvedRevision, RevisionLocation, shortened
     from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
     from towline.model.deployment.request import read_request, read_shape
-    from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome, deployment_error
+    from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome, Phase, deployment_error
     from towline.model.deployment.view import HEALTH_CONSTRAINTS_MESSAGE, rollback_messages
     from towline.model.group.group import DeploymentGroup
     from towline.model.group.queue import as_undone
@@ -135,7 +135,7 @@ class Deployment:
 
     async def _take_turn(self) -> None:
         """Waits for the group's turn; whoever waits is told behind whom."""
-        self._ledger.enter("turn", DeploymentStatus.QUEUED)
+        self._ledger.enter(Phase.TURN, DeploymentStatus.QUEUED)
         while not self._turn_is_ours:
             answer = await self._attempt(call(calls.join_turn, self._turn_request(), TURN))
             if answer.refused:
@@ -149,7 +149,7 @@ class Deployment:
 
     async def _plan(self) -> None:
         """Freezes the instances, their state and their order."""
-        self._ledger.enter("plan", DeploymentStatus.IN_PROGRESS)
+        self._ledger.enter(Phase.PLAN, DeploymentStatus.IN_PROGRESS)
         request = self._request
         ids = {"deployment_id": self._ledger.deployment_id, "run_id": self._ledger.run_id}
         order = order_of(request, self._group, self._revision, **ids)
@@ -168,7 +168,7 @@ class Deployment:
 
     async def _roll_out(self) -> None:
         """One stage after the other (a zone each, or one for all), as long as nothing ends it."""
-        self._ledger.enter("roll out", DeploymentStatus.IN_PROGRESS)
+        self._ledger.enter(Phase.ROLL_OUT, DeploymentStatus.IN_PROGRESS)
         is_undo = self._request.undo is not None
         for stage in stages(self._config, self._ledger.fleet.members, use_zones=not is_undo):
             await self._gate(lambda: not self._paused)
@@ -186,9 +186,9 @@ class Deployment:
 
     async def _monitor(self, stage: Stage) -> None:
         if stage.monitor_seconds:
-            self._ledger.enter("roll out", DeploymentStatus.BAKING)
+            self._ledger.enter(Phase.ROLL_OUT, DeploymentStatus.BAKING)
             await self._gate(lambda: False, timeout=timedelta(seconds=stage.monitor_seconds))
-            self._ledger.enter("roll out", DeploymentStatus.IN_PROGRESS)
+            self._ledger.enter(Phase.ROLL_OUT, DeploymentStatus.IN_PROGRESS)
 
     def _judge(self) -> None:
         """What the deployment has come to, by the end rule."""
@@ -232,7 +232,7 @@ class Deployment:
     async def _compensate(self) -> None:
         """Takes the touched instances back by a deployment of its own, and waits until the fleet is at rest."""
         ledger = self._ledger
-        ledger.enter("compensate", ledger.status)
+        ledger.enter(Phase.COMPENSATE, ledger.status)
         self._child = _new_deployment_id()
         undo = Undo(
             deployment_id=ledger.deployment_id,
@@ -273,7 +273,7 @@ class Deployment:
         if not self._ledger.request:
             return
         phase = self._ledger.phase
-        self._ledger.enter("record", self._ledger.status)
+        self._ledger.enter(Phase.RECORD, self._ledger.status)
         try:
             written = await call(calls.write_report, self._ledger.record(), RECORD)
             self._ledger.report = written.address or written.key
@@ -297,7 +297,7 @@ class Deployment:
                 owed=tuple(ledger.owed) if self._request.undo else (),
             )
             await call(calls.leave_turn, end, TURN)
-        ledger.enter("ended", ledger.status)
+        ledger.enter(Phase.ENDED, ledger.status)
         # A person's update that is being answered would lose its answer.
         await workflow.wait_condition(workflow.all_handlers_finished)
         view = ledger.view()

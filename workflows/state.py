@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.bundle.revision import ResolvedRevision, shortened
     from towline.model.deployment.describe import held_text, why
     from towline.model.deployment.describe_end import end_message
-    from towline.model.deployment.status import Creator, DeploymentStatus, Outcome
+    from towline.model.deployment.status import Creator, DeploymentStatus, Outcome, Phase
     from towline.model.deployment.view import deployment_info, rollback_messages
     from towline.model.deployment.web_ui import summary
     from towline.model.fleet.selection import described
@@ -51,7 +51,7 @@ class Ledger:
         self.deployment_id = deployment_id
         self.run_id = run_id
         self.status = DeploymentStatus.CREATED
-        self.phase = "check"
+        self.phase = Phase.CHECK
         self.request: DeployRequest | None = None
         self.group: GroupFacts | None = None
         self.revision: ResolvedRevision | None = None
@@ -114,7 +114,7 @@ class Ledger:
         self._started = workflow.now()
         self._ticked = workflow.time()
 
-    def enter(self, phase: str, status: DeploymentStatus) -> None:
+    def enter(self, phase: Phase, status: DeploymentStatus) -> None:
         """A new phase of the story begins."""
         self.phase = phase
         self._set_status(status)
@@ -152,7 +152,7 @@ class Ledger:
         self._completed = workflow.now()
         if self.request and self.request.undo:
             self.owed = tuple(name for name in self._names if name not in self._succeeded_names)
-        self.phase = "record"
+        self.phase = Phase.RECORD
         self._set_status(status)
         self.publish()
 
@@ -263,7 +263,7 @@ class Ledger:
         view = self.view()
         return DeploymentRecord(
             info=view.info,
-            progress=view.progress.model_copy(update={"phase": "ended"}).model_dump(mode="json"),
+            progress=view.progress.model_copy(update={"phase": Phase.ENDED}),
             run_id=self.run_id,
             members=tuple(self._names),
             results=self._results_after_rollback(),
@@ -393,7 +393,7 @@ class Ledger:
         )
 
     def _set_status(self, status: DeploymentStatus) -> None:
-        if status is not self.status or self.phase == "check":
+        if status is not self.status or self.phase is Phase.CHECK:
             self._upsert((names.SEARCH_STATUS, status.value), *self._revision_asked_for(status))
         self.status = status
 

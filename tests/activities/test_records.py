@@ -103,7 +103,7 @@ def after_its_rollback(owed: tuple[str, ...] = ()) -> dict[str, Any]:
         succeeded=len(back),
         total=9,
     )
-    progress = {**record.progress, "rollback": end.model_dump(mode="json"), "owed": list(owed), "is_whole": not owed}
+    progress = record.progress.model_copy(update={"rollback": end, "owed": owed, "is_whole": not owed})
     return merge(record.model_copy(update={"results": results, "progress": progress}), reports)
 
 

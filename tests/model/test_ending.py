@@ -3,7 +3,7 @@
 import pytest
 
 from towline.model.deployment.describe_end import rollback_sentence, ways_out, why_it_ended
-from towline.model.deployment.status import DeploymentStatus, Outcome
+from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
 
 
@@ -19,7 +19,7 @@ def failed(total: int, failures: list[InstanceOutcome], *, slots: int, succeeded
         **info,
     }
     progress = Progress(
-        phase="ended", total=total, slots=slots, minimum_healthy=total - slots, failures=tuple(failures)
+        phase=Phase.ENDED, total=total, slots=slots, minimum_healthy=total - slots, failures=tuple(failures)
     )
     return DeploymentView(info=every, progress=progress)
 

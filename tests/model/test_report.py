@@ -5,7 +5,7 @@ import pytest
 from tests.support.reports import invented
 from towline.model.deployment.report import WIDTH, entry, index_key, merge, timeline
 from towline.model.deployment.status import Outcome
-from towline.model.messages import DeploymentRecord
+from towline.model.messages import DeploymentRecord, Progress
 
 
 def test_the_report_reads_like_status_json() -> None:
@@ -40,7 +40,7 @@ def test_a_lost_record_leaves_the_status() -> None:
 
 
 def test_nobody_was_deployed_to() -> None:
-    record = DeploymentRecord(info={"deploymentId": "d-1", "status": "Failed"}, progress={})
+    record = DeploymentRecord(info={"deploymentId": "d-1", "status": "Failed"}, progress=Progress())
     assert timeline(merge(record, {})).rows == ()
 
 

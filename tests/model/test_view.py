@@ -1,11 +1,12 @@
 """What people and programs see of a deployment: CodeDeploy's shapes, the reason, the summary, the end."""
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.describe import counts, failure_lines, why
 from towline.model.deployment.describe_end import end_message, fate_of_fleet
-from towline.model.deployment.status import Creator, DeploymentStatus, Outcome
+from towline.model.deployment.status import Creator, DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import (
     deployment_info,
     document,
@@ -24,6 +25,7 @@ from towline.model.messages import (
     InstanceReport,
     LifecycleEventRecord,
     Progress,
+    RollbackEnd,
 )
 
 REQUEST = DeployRequest(
@@ -44,35 +46,40 @@ FAILURE = InstanceOutcome(
 
 REASONS = [
     ("check", Progress(), "checks the request, the group and the revision"),
-    ("turn", Progress(phase="turn"), "takes the group's turn"),
-    ("queue", Progress(phase="turn", behind=("d-X",)), "waits in the queue behind d-X"),
+    ("turn", Progress(phase=Phase.TURN), "takes the group's turn"),
+    ("queue", Progress(phase=Phase.TURN, behind=("d-X",)), "waits in the queue behind d-X"),
     (
         "slots",
-        Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=3),
+        Progress(phase=Phase.ROLL_OUT, in_flight=("web-07",), slots=4, slots_in_use=3),
         "in flight: web-07; 3 of 4 slots in use, 2 kept by failed instances",
     ),
     (
         "many in flight",
         Progress(
-            phase="roll out", in_flight=tuple("abcdefghij"), in_flight_count=40, slots=50, slots_in_use=40, waiting=9
+            phase=Phase.ROLL_OUT,
+            in_flight=tuple("abcdefghij"),
+            in_flight_count=40,
+            slots=50,
+            slots_in_use=40,
+            waiting=9,
         ),
         "in flight: a, b, c and 37 more; 40 of 50 slots in use",
     ),
     (
         "pausing",
-        Progress(phase="roll out", paused="pausing", in_flight=("web-04", "web-05", "web-06", "web-07")),
+        Progress(phase=Phase.ROLL_OUT, paused="pausing", in_flight=("web-04", "web-05", "web-06", "web-07")),
         "pausing, 4 in flight: web-04, web-05, web-06 and 1 more",
     ),
-    ("paused", Progress(phase="roll out", paused="paused", waiting=5), "paused; 5 waiting"),
-    ("stopping", Progress(phase="roll out", stopping=True, in_flight=("a",)), "stopping, 1 in flight: a"),
+    ("paused", Progress(phase=Phase.ROLL_OUT, paused="paused", waiting=5), "paused; 5 waiting"),
+    ("stopping", Progress(phase=Phase.ROLL_OUT, stopping=True, in_flight=("a",)), "stopping, 1 in flight: a"),
     (
         "our fault",
-        Progress(phase="roll out", blocked=Fault(code="OurFault", message="the bastion\ndoes not answer")),
+        Progress(phase=Phase.ROLL_OUT, blocked=Fault(code="OurFault", message="the bastion\ndoes not answer")),
         "held by a fault on our side: the bastion does not answer",
     ),
-    ("zone", Progress(phase="roll out", zone="b", waiting=3, slots=1), "zone b: 3 to go; 0 of 1 slots in use"),
-    ("compensation", Progress(phase="compensate"), "waits for the rollback"),
-    ("owed", Progress(phase="ended", owed=("web-01",)), "ended; owed: web-01"),
+    ("zone", Progress(phase=Phase.ROLL_OUT, zone="b", waiting=3, slots=1), "zone b: 3 to go; 0 of 1 slots in use"),
+    ("compensation", Progress(phase=Phase.COMPENSATE), "waits for the rollback"),
+    ("owed", Progress(phase=Phase.ENDED, owed=("web-01",)), "ended; owed: web-01"),
 ]
 
 
@@ -197,7 +204,7 @@ def test_a_failed_event_has_its_diagnostics_and_a_good_one_empty_ones() -> None:
 
 
 def view_of_a_failure() -> DeploymentView:
-    progress = Progress(phase="ended", total=12, failures=(FAILURE,), owed=("web-03",), touched=5, is_whole=False)
+    progress = Progress(phase=Phase.ENDED, total=12, failures=(FAILURE,), owed=("web-03",), touched=5, is_whole=False)
     return DeploymentView(info=info_of_a_failure(), progress=progress)
 
 
@@ -227,7 +234,7 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
     assert "the same on web-04" in text
     assert "web-05: AfterInstall failed" in text
     assert "**Owed, to be seen to by a person: web-03.**" in text
-    going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": "compensate"})})
+    going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": Phase.COMPENSATE})})
     assert "**Owed" not in summary(going)
 
 
@@ -280,3 +287,15 @@ def test_failures_of_one_cause_are_told_together() -> None:
     lines = failure_lines([FAILURE, *others, apart])
     assert "the same on web-04, web-05" in lines
     assert [line.split(":")[0] for line in lines if line.startswith("web-")] == ["web-03", "web-09"]
+
+
+def test_progress_is_read_back_from_what_users_see() -> None:
+    fault = Fault(code="Unreachable", message="no route", hint="look")
+    progress = view_of_a_failure().progress.model_copy(
+        update={"in_flight_count": 3, "blocked": fault, "rollback": RollbackEnd(deployment_id="d-2", status="Failed")}
+    )
+    shown = progress.as_json()
+    assert set(shown) == {to_camel(name) for name in Progress.model_fields}
+    assert shown["rollback"]["deploymentId"] == "d-2"
+    assert Progress.model_validate(shown) == progress
+    assert Progress.model_validate(progress.model_dump(mode="json")) == progress, "as Temporal carries it"

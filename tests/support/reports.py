@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.deployment.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome
+from towline.model.deployment.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import HEALTH_CONSTRAINTS_MESSAGE, deployment_info, rollback_messages
 from towline.model.messages import (
     DeploymentRecord,
@@ -54,10 +54,10 @@ def invented(
         rollback_message=rollback_messages("d-75I7MBT7C", "d-ROLLBACK1")[0] if failed else "",
         previous_revision="s3://releases/shop-1.7.tgz?versionId=6",
     )
-    progress = Progress(phase="ended", total=hosts, slots=at_once, minimum_healthy=hosts - at_once, touched=len(begun))
-    record = DeploymentRecord(
-        info=info, progress=progress.model_dump(mode="json"), run_id="r", members=tuple(names), results=results
+    progress = Progress(
+        phase=Phase.ENDED, total=hosts, slots=at_once, minimum_healthy=hosts - at_once, touched=len(begun)
     )
+    record = DeploymentRecord(info=info, progress=progress, run_id="r", members=tuple(names), results=results)
     return record, reports
 
 

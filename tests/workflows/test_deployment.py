@@ -13,7 +13,7 @@ from tests.support.temporal import TemporalServer, eventually
 from tests.workflows.stage import Theatre, World, ended, view_of
 from towline.deployments.group_history import release_queue
 from towline.model import names
-from towline.model.deployment.status import Outcome
+from towline.model.deployment.status import Outcome, Phase
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import DeploymentGroup, group_id
 from towline.model.messages import Fault, GroupView, PauseAnswer, StopAnswer
@@ -37,7 +37,7 @@ async def test_one_at_a_time_goes_through_in_order(client: Client) -> None:
     assert view.info["deploymentOverview"]["Succeeded"] == 4
     assert world.deployed == ["web-01", "web-02", "web-03", "web-04"]
     assert world.most_in_flight == 1
-    assert view.progress.is_whole and view.progress.phase == "ended"
+    assert view.progress.is_whole and view.progress.phase is Phase.ENDED
     assert world.records[-1].results == {Outcome.SUCCEEDED: ("web-01", "web-02", "web-03", "web-04")}
 
 

@@ -30,8 +30,6 @@ STORE_LOOKS = 6
 LOOKED_AT = 20
 """So many of a group's newest deployments are looked at for one that touched an instance."""
 
-BEFORE_THE_END = ("check", "turn", "plan", "roll out")
-
 
 def talk(story: Callable[[Door], Awaitable[T]]) -> T:
     """Connects, runs a command's story, and returns what it returns. Raises `Terminated` as `run_story`."""
@@ -177,8 +175,8 @@ class Door:
             fleet.frozen = await self._frozen(deployment_id)
         if view.progress.shards:
             return await fleet.read(view.progress)
-        is_over = view.progress.phase not in BEFORE_THE_END
-        return await fleet.read_all_ended(TargetStatus.SKIPPED if is_over else TargetStatus.PENDING)
+        others = TargetStatus.PENDING if view.progress.phase.is_before_the_end else TargetStatus.SKIPPED
+        return await fleet.read_all_ended(others)
 
     async def live_or_recorded(self, deployment_id: str, view: DeploymentView) -> dict[str, Live]:
         """As `live`; once it has ended from the report, which has times, and which Temporal does not forget."""

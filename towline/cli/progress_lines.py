@@ -10,7 +10,7 @@ from towline.cli.output import say
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, printable
 from towline.model.deployment.describe_end import rollback_sentence, why_it_ended
-from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
+from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView
 
 EVENTS_UP_TO = 100
@@ -115,7 +115,7 @@ def _state(one: Live, *, with_events: bool) -> str:
 
 def _rolls_out(view: DeploymentView) -> bool:
     progress = view.progress
-    return progress.phase == "roll out" and not (progress.paused or progress.stopping or progress.blocked)
+    return progress.phase is Phase.ROLL_OUT and not (progress.paused or progress.stopping or progress.blocked)
 
 
 def _reason(view: DeploymentView) -> str:

@@ -15,7 +15,7 @@ from towline.cli.output import has_colour
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, failure_lines, printable, why
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
-from towline.model.deployment.status import ErrorCode, Outcome, TargetStatus
+from towline.model.deployment.status import ErrorCode, Outcome, Phase, TargetStatus
 from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView, Progress
 
@@ -231,7 +231,7 @@ def _times(info: Mapping[str, Any]) -> str:
 
 
 def _is_final(view: DeploymentView) -> bool:
-    return view.progress.phase in ("ended", "record")
+    return view.progress.phase in (Phase.ENDED, Phase.RECORD)
 
 
 def joined(lines: Iterable[str]) -> str:

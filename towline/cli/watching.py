@@ -11,6 +11,7 @@ from towline.cli.door import Door
 from towline.cli.output import has_colour, is_news
 from towline.deployments.instance_status import Live, LiveFleet, refined
 from towline.model.deployment.describe import printable
+from towline.model.deployment.status import Phase
 from towline.model.messages import DeploymentView
 
 
@@ -97,7 +98,7 @@ async def _show_end_of_rollback(door: Door, view: DeploymentView, shown: Display
 
 
 async def _rollback_of(door: Door, view: DeploymentView) -> DeploymentView | None:
-    if view.progress.phase not in ("compensate", "ended"):
+    if view.progress.phase not in (Phase.COMPENSATE, Phase.ENDED):
         return None
     rollback = (view.info.get("rollbackInfo") or {}).get("rollbackDeploymentId", "")
     try:

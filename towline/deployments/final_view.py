@@ -6,7 +6,7 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from towline.model.deployment.status import Creator, DeploymentStatus, ErrorCode, deployment_error
+from towline.model.deployment.status import Creator, DeploymentStatus, ErrorCode, Phase, deployment_error
 from towline.model.deployment.view import deployment_info
 from towline.model.messages import DeploymentView, DeployRequest, Progress
 
@@ -28,7 +28,7 @@ def view_of_failure(deployment_id: str, cause: ApplicationError) -> DeploymentVi
         "status": DeploymentStatus.FAILED.value,
         "errorInformation": {"code": deployment_error(cause.type or "").value, "message": cause.message},
     }
-    return DeploymentView(info=info, progress=Progress(phase="ended", is_whole=True))
+    return DeploymentView(info=info, progress=Progress(phase=Phase.ENDED, is_whole=True))
 
 
 def view_from_outside(deployment_id: str, cause: BaseException | None, request: DeployRequest | None) -> DeploymentView:
@@ -47,4 +47,4 @@ def view_from_outside(deployment_id: str, cause: BaseException | None, request: 
         error_code=ErrorCode.INTERNAL_ERROR.value,
         error_message=f"ended from outside: {getattr(cause, 'message', '') or cause}",
     )
-    return DeploymentView(info=info, progress=Progress(phase="ended", is_whole=False))
+    return DeploymentView(info=info, progress=Progress(phase=Phase.ENDED, is_whole=False))

@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 from towline import errors
 from towline.model import names
 from towline.model.deployment.describe import why
-from towline.model.deployment.status import Creator, Outcome, TargetStatus
+from towline.model.deployment.status import Creator, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
 from towline.model.rollout.leases import slots_in_use
 from towline.temporal import asking, is_absent
@@ -147,7 +147,7 @@ def in_rollout_order(
 def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
     """The view with what the shards know better: a deployment hears from them in steps, not at each instance."""
     progress = view.progress
-    if progress.phase != "roll out" or not live:
+    if progress.phase is not Phase.ROLL_OUT or not live:
         return view
     flying = tuple(name for name, one in live.items() if one.status is TargetStatus.IN_PROGRESS)
     ended = [one for one in live.values() if one.outcome is not None]

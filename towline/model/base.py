@@ -1,8 +1,11 @@
-"""The two bases of towline's messages: ours in snake_case, CodeDeploy's shapes in camelCase."""
+"""The bases of towline's messages: snake_case for ours, camelCase for CodeDeploy's shapes and for users."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import functools
+from typing import Any
+
+from pydantic import AliasGenerator, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 
@@ -11,6 +14,20 @@ class Message(BaseModel):
 
     # Built at first use: no command needs them all, and building takes a tenth of its start.
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class ReportedMessage(Message):
+    """A message that `--json` and reports show too, beside CodeDeploy's shapes and therefore in camelCase.
+
+    It is read from either; Temporal carries it in snake_case, as every message.
+    """
+
+    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), populate_by_name=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """As users see it: JSON with camelCase names."""
+        shown: dict[str, Any] = _in_camel_case(self.model_dump(mode="json"))
+        return shown
 
 
 class ApiShape(BaseModel):
@@ -22,3 +39,12 @@ class ApiShape(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, defer_build=True)
+
+
+def _in_camel_case(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_camel(key): _in_camel_case(inner) for key, inner in value.items()}
+    return [_in_camel_case(inner) for inner in value] if isinstance(value, list) else value
+
+
+_camel = functools.cache(to_camel)

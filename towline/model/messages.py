@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from towline.model.appspec.plan import FileExistsBehavior
-from towline.model.base import ApiShape, Message
+from towline.model.base import ApiShape, Message, ReportedMessage
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
-from towline.model.deployment.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, TargetStatus
+from towline.model.deployment.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.fleet.instance import Target
 from towline.model.group.config import DeploymentConfig
 from towline.model.group.group import NAME, AutoRollback, DeploymentGroup
@@ -195,7 +195,7 @@ class HaltOrder(Message):
     orders: tuple[InstanceOrder, ...]
 
 
-class Fault(Message):
+class Fault(ReportedMessage):
     """A fault of ours or of a host, in words for people."""
 
     code: str
@@ -203,14 +203,14 @@ class Fault(Message):
     hint: str = ""
 
 
-class Installed(Message):
+class Installed(ReportedMessage):
     """What a host says that it runs of a group: the revision that succeeded there last; both empty for nothing."""
 
     label: str = ""
     sha256: str = ""
 
 
-class InstanceOutcome(Message):
+class InstanceOutcome(ReportedMessage):
     """How one instance's part ended. Compact: a log tail only where something failed (at most 4 KiB, masked)."""
 
     instance: str
@@ -477,35 +477,10 @@ class GroupView(Message):
     owed: tuple[str, ...] = ()
 
 
-# ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class DeploymentRecord(Message):
-    """What `write_report` merges with the instances' records into the report: the deployment's own part."""
-
-    info: dict[str, Any]  # CodeDeploy's deploymentInfo
-    progress: dict[str, Any]  # ours
-    run_id: str = ""
-    members: tuple[str, ...] = ()
-    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
-
-
-def report_key(deployment_id: str) -> str:
-    """Where a deployment's merged report (JSON) lies in the store; the page lies beside it as `report.html`."""
-    return f"deployments/{deployment_id}/report.json"
-
-
-class ReportWritten(Message):
-    """Where the report is, for people."""
-
-    key: str
-    address: str = ""
-
-
 # ── the view ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class RollbackEnd(Message):
+class RollbackEnd(ReportedMessage):
     """How the rollback of a deployment ended; times are ISO 8601. `total` 0: it was ended from outside."""
 
     deployment_id: str
@@ -515,10 +490,10 @@ class RollbackEnd(Message):
     total: int = 0
 
 
-class Progress(Message):
+class Progress(ReportedMessage):
     """Ours: why a rollout is where it is. Part of `status --json` as `progress`, in camelCase there."""
 
-    phase: str = "check"  # check, turn, plan, roll out, compensate, record, ended
+    phase: Phase = Phase.CHECK
     text: str = ""  # one sentence: "in flight: web-07; 3 of 4 slots in use"
     total: int = 0
     slots: int = 0
@@ -551,3 +526,28 @@ class DeploymentView(Message):
 
     info: dict[str, Any]
     progress: Progress
+
+
+# ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DeploymentRecord(Message):
+    """What `write_report` merges with the instances' records into the report: the deployment's own part."""
+
+    info: dict[str, Any]  # CodeDeploy's deploymentInfo
+    progress: Progress
+    run_id: str = ""
+    members: tuple[str, ...] = ()
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+
+
+def report_key(deployment_id: str) -> str:
+    """Where a deployment's merged report (JSON) lies in the store; the page lies beside it as `report.html`."""
+    return f"deployments/{deployment_id}/report.json"
+
+
+class ReportWritten(Message):
+    """Where the report is, for people."""
+
+    key: str
+    address: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.model.deployment.causes import by_cause, failure_of
+from towline.model.deployment.status import Phase
 from towline.model.messages import InstanceOutcome, Progress
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
@@ -19,20 +20,20 @@ NAMED = 3  # how many names a sentence holds before it says "and 4 more"
 def why(progress: Progress) -> str:
     """Why the deployment is where it is, in one sentence for people.
 
-    >>> why(Progress(phase="roll out", in_flight=("web-07",), slots=4, slots_in_use=1))
+    >>> why(Progress(phase=Phase.ROLL_OUT, in_flight=("web-07",), slots=4, slots_in_use=1))
     'in flight: web-07; 1 of 4 slots in use'
-    >>> why(Progress(phase="roll out", in_flight=("web-04", "web-05"), paused="pausing"))
+    >>> why(Progress(phase=Phase.ROLL_OUT, in_flight=("web-04", "web-05"), paused="pausing"))
     'pausing, 2 in flight: web-04, web-05'
-    >>> why(Progress(phase="turn", behind=("d-X", "d-Y")))
+    >>> why(Progress(phase=Phase.TURN, behind=("d-X", "d-Y")))
     'waits in the queue behind d-X and 1 more'
-    >>> why(Progress(phase="turn", behind=("d-X",), behind_by="ada@build-7"))
+    >>> why(Progress(phase=Phase.TURN, behind=("d-X",), behind_by="ada@build-7"))
     'waits in the queue behind d-X (ada@build-7)'
-    >>> why(Progress(phase="turn", behind=("d-X",), paused="paused"))
+    >>> why(Progress(phase=Phase.TURN, behind=("d-X",), paused="paused"))
     'paused; waits in the queue behind d-X'
     """
-    if progress.phase == "ended":
+    if progress.phase is Phase.ENDED:
         return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
-    if progress.phase == "turn" and progress.behind:
+    if progress.phase is Phase.TURN and progress.behind:
         paused = "paused; " if progress.paused else ""
         first = f" ({one_line(progress.behind_by)})" if progress.behind_by else ""
         more = f" and {len(progress.behind) - 1} more" if len(progress.behind) > 1 else ""
@@ -94,7 +95,7 @@ def counts(info: Mapping[str, Any], progress: Progress) -> str:
     """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`; empty where it ended before anybody knew the instances."""
     overview = info.get("deploymentOverview")
     if not overview:
-        return "" if progress.phase == "ended" else "the instances are not known yet"
+        return "" if progress.phase is Phase.ENDED else "the instances are not known yet"
     total = progress.total or sum(overview.values())
     parts = [f"{overview.get('Succeeded', 0)} of {total} succeeded"]
     for bucket, word in (("Failed", "failed"), ("InProgress", "in flight"), ("Pending", "waiting")):
@@ -142,11 +143,11 @@ def one_line(text: str) -> str:
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _PHASES = {
-    "check": "checks the request, the group and the revision",
-    "turn": "takes the group's turn",
-    "plan": "reads the fleet and its state",
-    "compensate": "waits for the rollback",
-    "record": "writes the report",
+    Phase.CHECK: "checks the request, the group and the revision",
+    Phase.TURN: "takes the group's turn",
+    Phase.PLAN: "reads the fleet and its state",
+    Phase.COMPENSATE: "waits for the rollback",
+    Phase.RECORD: "writes the report",
 }
 
 

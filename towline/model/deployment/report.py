@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from towline.model.deployment.describe import why
-from towline.model.deployment.status import Outcome
+from towline.model.deployment.status import Outcome, Phase
 from towline.model.deployment.view import document, ended_target, label_of, plain_target
 from towline.model.messages import DeploymentRecord, DeploymentView, InstanceReport, Progress
 
@@ -31,8 +31,8 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
     every = dict.fromkeys([*record.members, *outcomes, *reports])
     targets = [_target(deployment_id, name, outcomes.get(name), reports.get(name)) for name in every]
     extras = {name: _extra(outcomes.get(name), reports.get(name)) for name in every}
-    progress = Progress.model_validate(record.progress)
-    if progress.phase == "ended":  # it was said while the report was being written
+    progress = record.progress
+    if progress.phase is Phase.ENDED:  # it was said while the report was being written
         progress = progress.model_copy(update={"text": why(progress)})
     if address:
         progress = progress.model_copy(update={"report": address})
@@ -41,9 +41,8 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
 
 
 def view_of_report(report: Mapping[str, Any]) -> DeploymentView:
-    """The view that a report was made of: its keys are camelCase there."""
-    told = {key: value for key, value in report.get("progress", {}).items() if key not in ("instances", "causes")}
-    return DeploymentView(info=report["deploymentInfo"], progress=Progress.model_validate(_snaked(told)))
+    """The view that a report was made of."""
+    return DeploymentView(info=report["deploymentInfo"], progress=Progress.model_validate(report.get("progress", {})))
 
 
 def entry(report: Mapping[str, Any]) -> dict[str, str]:
@@ -142,12 +141,6 @@ def seconds_between(start: str, end: str) -> float | None:
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _snaked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {"".join(f"_{c.lower()}" if c.isupper() else c for c in key): _snaked(v) for key, v in value.items()}
-    return [_snaked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _target(deployment_id: str, name: str, outcome: Outcome | None, report: InstanceReport | None) -> dict[str, Any]:

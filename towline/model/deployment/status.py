@@ -25,6 +25,23 @@ class DeploymentStatus(StrEnum):
         return self in (DeploymentStatus.SUCCEEDED, DeploymentStatus.FAILED, DeploymentStatus.STOPPED)
 
 
+class Phase(StrEnum):
+    """Where in its story a deployment is: ours, finer than `DeploymentStatus`."""
+
+    CHECK = "check"
+    TURN = "turn"
+    PLAN = "plan"
+    ROLL_OUT = "roll out"
+    COMPENSATE = "compensate"
+    RECORD = "record"
+    ENDED = "ended"
+
+    @property
+    def is_before_the_end(self) -> bool:
+        """Whether instances may still be begun."""
+        return self in (Phase.CHECK, Phase.TURN, Phase.PLAN, Phase.ROLL_OUT)
+
+
 class TargetStatus(StrEnum):
     """An instance's status in one deployment, and that of each of its lifecycle events."""
 

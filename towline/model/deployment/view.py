@@ -206,7 +206,7 @@ def document(
     `instances` (ours, by name) is what CodeDeploy's shapes have no place for: outcome, address, note. `causes` tells
     why instances failed, each cause once.
     """
-    progress = _camel(view.progress.model_dump(mode="json"))
+    progress = view.progress.as_json()
     if instances is not None:
         progress["instances"] = dict(instances)
         progress["causes"] = causes_of(targets, instances)
@@ -274,15 +274,3 @@ def _location_of_label(label: str) -> dict[str, Any] | None:
         return _shape(RevisionLocation.parse(label)) if label else None
     except ValueError:
         return None  # a label of ours (a bundle in the store) is no location
-
-
-def _camel(value: Any) -> Any:
-    """Keys of our messages in the same style as CodeDeploy's; text and lists stay as they are."""
-    if isinstance(value, dict):
-        return {_camel_word(key): _camel(inner) for key, inner in value.items()}
-    return [_camel(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _camel_word(word: str) -> str:
-    head, *rest = word.split("_")
-    return head + "".join(part[:1].upper() + part[1:] for part in rest)

@@ -10,6 +10,7 @@ import re
 from towline.model.deployment.causes import by_cause, failure_of
 from towline.model.deployment.describe import counts, failure_line, last_lines, names, one_line, printable, why
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, why_it_ended
+from towline.model.deployment.status import Phase
 from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
 
@@ -23,13 +24,13 @@ def summary(view: DeploymentView) -> str:
         "",
         counts(info, progress),
     ]
-    if progress.phase != "ended":
+    if progress.phase is not Phase.ENDED:
         lines += ["", _escape(progress.text or why(progress))]
     if error := info.get("errorInformation"):
         lines += ["", f"**{error.get('code', '')}**: {_escape(one_line(why_it_ended(view)))}"]
     if sentence := rollback_sentence(view):
         lines += ["", _escape(sentence)]
-    if progress.phase == "ended" and (fate := fate_of_fleet(view)):
+    if progress.phase is Phase.ENDED and (fate := fate_of_fleet(view)):
         lines += ["", f"**{_escape(fate)}**"]
     causes = by_cause(progress.failures, failure_of)
     for first, *others in causes[:3]:
