@@ -526,6 +526,14 @@ GUARDS = (
         f"{HOST_FAULTS}::test_a_file_that_appears_between_check_and_copy_is_left_alone_now_and_later",
     ),
     Guard(
+        "kept-scripts-are-checked",
+        4,
+        RUNNER + "lifecycle.py",
+        '        reason = "" if archive == self.archive else why_not_trusted(self.host, archive, [script])\n',
+        '        reason = ""\n',
+        "tests/host/test_kept_archives.py::test_where_its_failure_is_ignored_it_is_left_out",
+    ),
+    Guard(
         "scripts-are-roots",
         6,
         RUNNER + "unpacking.py",

@@ -29,6 +29,7 @@ from towline.host.runner.install_plan import InstallPlan
 from towline.host.runner.install_record import History
 from towline.host.runner.installer import Installer
 from towline.host.runner.journal import with_room
+from towline.host.runner.kept_scripts import why_not_trusted
 from towline.host.runner.limits import in_seconds
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
@@ -243,6 +244,9 @@ class Deployment:
     def _hook(self, script, index, archive, log, event_ends):
         location = as_text(script["location"])
         path = join(archive, script["location"])
+        reason = "" if archive == self.archive else why_not_trusted(self.host, archive, [script])
+        if reason:
+            raise StepFailed(reason, SCRIPT_NOT_EXECUTABLE, location)
         self._make_executable(path, location)
         command = command_of(script, path)
         log.add(b"Script - " + os.fsencode(script["location"]) + b"\n")

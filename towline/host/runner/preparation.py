@@ -7,6 +7,7 @@ from towline.host.runner.constants import ARCHIVE, BUNDLE, CHUNK, HTTP_SECONDS, 
 from towline.host.runner.download import get_plainly
 from towline.host.runner.errors import Disconnected, Refused, cannot_store, why
 from towline.host.runner.files import read_bytes, read_json, remove, sha256_of, touch, write_all, write_json
+from towline.host.runner.kept_scripts import last_revision_problem
 from towline.host.runner.places import Group
 from towline.host.runner.readiness import lacking
 from towline.host.runner.text import as_name, as_text
@@ -33,14 +34,20 @@ class Preparation:
         for directory in {self.group.last_install(), self.group.most_recent()}:
             if directory and directory != self.directory and not self._is_only_nothing():
                 self._plan_of(directory)
+        if self.order["do"] == "deploy":
+            self._refuse(filter(None, [last_revision_problem(self.host, self.order)]))
 
     def _check_host(self):
         """Raises Refused for what would make the deployment fail behind ApplicationStop."""
         here = os.path.exists(self.directory + "/" + BUNDLE)
-        problems = lacking(self.host, dict(self.order, revision=None) if here else self.order)[0]
+        self._refuse(lacking(self.host, dict(self.order, revision=None) if here else self.order)[0])
+
+    def _refuse(self, problems):
+        """Raises Refused if there are any."""
+        problems = "; ".join(problems)
         if problems:
             hint = "Nothing was begun. Mend it on the host or in the AppSpec, then deploy again."
-            raise Refused("HostNotReady", "; ".join(problems), hint)
+            raise Refused("HostNotReady", problems, hint)
 
     def _is_only_nothing(self):
         return self.order.get("undo_kind") in ("nothing", "unknown")

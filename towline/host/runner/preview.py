@@ -9,6 +9,7 @@ from towline.host.runner.errors import StepFailed
 from towline.host.runner.files import read_json
 from towline.host.runner.install_plan import InstallPlan
 from towline.host.runner.install_record import History
+from towline.host.runner.kept_scripts import last_revision_problem
 from towline.host.runner.machine import machine_of
 from towline.host.runner.places import Group
 from towline.host.runner.readiness import lacking
@@ -27,6 +28,7 @@ def preview(host, order):
         return preview_undo(host, order, group, answer)
     answer["run"] = preview_scripts(order, group)
     problems, answer["warnings"] = lacking(host, order)
+    problems += filter(None, [last_revision_problem(host, order)])
     if problems:
         answer.update(problems=problems, problem="; ".join(problems))
     archive = archive_with(group, (order.get("revision") or {}).get("sha256"))

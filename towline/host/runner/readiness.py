@@ -5,6 +5,7 @@ import os
 from towline.host.runner.constants import OF_LAST_INSTALL
 from towline.host.runner.text import as_text
 from towline.host.runner.tools import find_tool
+from towline.host.runner.untouched import weak_directory_above
 
 SPARE_INODES = 20
 
@@ -92,6 +93,13 @@ def place_problems(host, order, has_scripts):
     if free < size:
         text = "no room at %s: %d KiB are free, the archive alone has %d KiB (df -h)"
         found.append(text % (as_text(place), free >> 10, size >> 10))
+    for directory in (host.deployments, host.state) if not host.root else ():
+        weak = weak_directory_above(directory)
+        if weak:
+            text = (
+                "%s, and root runs what lies below it: chown root and chmod go-w mend that, or another deploymentRoot"
+            )
+            found.append(text % weak)
     if info.f_files and info.f_favail < SPARE_INODES:
         found.append("no room at %s: %d inodes are free (df -i)" % (as_text(place), info.f_favail))
     if has_scripts and info.f_flag & os.ST_NOEXEC:

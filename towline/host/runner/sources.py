@@ -45,8 +45,9 @@ class OnDisk:
         """
         mode = stat.S_IMODE(info.st_mode)
         meant = self._meant.get(as_json_path(self.real(path)[len(self.real_archive) + 1 :]))
-        if meant and (info.st_uid, info.st_gid, mode & 0o666) == (0, 0, meant[2] & ~WRITABLE_BY_OTHERS & 0o666):
-            return meant[0], meant[1], meant[2] | mode & 0o111  # a script may have been made executable
+        given = meant and (meant[3] if len(meant) > 3 else meant[2] & ~WRITABLE_BY_OTHERS)
+        if meant and (info.st_uid, info.st_gid, mode & 0o666) == (0, 0, given & 0o666):
+            return meant[0], meant[1], meant[2] | mode & ~given & 0o111  # a script may have been made executable
         return info.st_uid, info.st_gid, mode
 
     def entries(self, path):

@@ -5,14 +5,16 @@ import os
 from towline.host.runner.after_cleanup import AfterCleanup
 from towline.host.runner.cleanup import CleanupList
 from towline.host.runner.constants import ARCHIVE, BUNDLE, KEPT_PLAN, SUCCESS
-from towline.host.runner.errors import Refused, StepFailed
+from towline.host.runner.errors import Refused, StepFailed, why
 from towline.host.runner.files import read_json, remove, remove_tree, sha256_of, write_synced
 from towline.host.runner.journal import Records
+from towline.host.runner.kept_archive import copy_kept, type_of
+from towline.host.runner.kept_scripts import all_scripts, why_not_trusted
 from towline.host.runner.lifecycle import Deployment
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.text import as_text
-from towline.host.runner.tools import run_tool
+from towline.host.runner.untouched import others_could_change
 
 
 def find_undo(host, order):
@@ -104,15 +106,24 @@ class Undo(Deployment):
             self._unpack_kept()
 
     def _unpack_kept(self):
-        if os.path.exists(self.directory + "/" + BUNDLE) and self.order["revision"].get("bundle_type"):
+        bundle, kept = self.directory + "/" + BUNDLE, self.order["undo_from"]
+        revision = self.order["revision"]
+        if os.path.exists(bundle) and not revision.get("bundle_type"):
+            self.order["revision"] = dict(revision, bundle_type=type_of(bundle))
+        # without a digest, as AWS's agent left it, a bundle counts if it lies where only root can change it
+        if os.path.exists(bundle) and (
+            revision.get("sha256") or not others_could_change(self.host.deployments, kept + "/" + BUNDLE)
+        ):
             Deployment._download_bundle(self)
             return
-        # AWS's agent left an archive that we know no type of, or its bundle is gone: the unpacked one is taken
         self._prune()
-        remove_tree(self.archive)
-        failed = run_tool(["cp", "-a", self.order["undo_from"] + "/" + ARCHIVE, self.archive])
-        if failed:
-            raise StepFailed("DownloadBundle: the kept archive cannot be copied: " + failed)
+        reason = why_not_trusted(self.host, kept + "/" + ARCHIVE, all_scripts(self.order["plan"]))
+        if reason:
+            raise StepFailed("DownloadBundle: " + reason)
+        try:
+            copy_kept(kept + "/" + ARCHIVE, self.archive)
+        except OSError as error:
+            raise StepFailed("DownloadBundle: the kept archive cannot be copied: " + why(error)) from None
         write_synced(self.group.most_recent_file, os.fsencode(self.directory), 0o644)
 
     def _install(self):

@@ -1,11 +1,13 @@
 """Writes an archive's members below one directory and nowhere else."""
 
 import os
+import stat
 
 from towline.host.runner.archive_reader import ArchiveReader
 from towline.host.runner.archive_rules import DIRECTORY, FILE, SYMLINK, BadArchive
 from towline.host.runner.errors import StepFailed, why
 from towline.host.runner.files import remove_tree, write_all, write_json
+from towline.host.runner.owner_access import let_owner_read
 from towline.host.runner.text import as_json_path, as_text
 
 MEANT = "-owners.json"  # behind the name of an unpacked archive
@@ -20,7 +22,8 @@ class Unpacking:
     set-user-id and set-group-id bits are cleared (`permissions` may set them).
 
     Where root unpacks, everything is root's, and writable by no one else: scripts run from here as root, in the next
-    deployment, too. The owners and modes that root's tar would have set are written beside it for Install.
+    deployment, too. The owners and modes that root's tar would have set are written beside it for Install; an access
+    control list lets those owners read, for scripts that run as another user.
     """
 
     def __init__(self, target):
@@ -28,7 +31,7 @@ class Unpacking:
         self.is_root = os.geteuid() == 0
         self.cleared = 0  # members that lost a set-id bit
         self._owners = {None: None}
-        self._meant = {}  # path of a member -> [uid, gid, mode] that Install gives it
+        self._meant = {}  # path of a member -> [uid, gid, mode] that Install gives it, and the mode that it has here
         self._directories = {}  # modes come last: one without write permission would shut us out
         remove_tree(target)
         os.mkdir(target, 0o755)
@@ -39,6 +42,7 @@ class Unpacking:
             os.mkdir(self.target + "/" + parent, 0o755)
         if member.replaces:
             os.unlink(path)
+            self._meant.pop(member.path, None)
         if member.owner not in self._owners:
             self._owners[member.owner] = tar_owner(*member.owner)
         owner = self._owners[member.owner] if self.is_root else None
@@ -47,11 +51,13 @@ class Unpacking:
         elif member.kind == DIRECTORY:
             if not os.path.isdir(path):
                 os.mkdir(path, 0o755)
-            self._directories[path] = self._safe(member.mode), member.mtime
+            self._directories[path] = self._safe(member.mode), member.mtime, owner
         elif member.kind == SYMLINK:
             os.symlink(member.target, path)
         else:
             os.link(self.target + "/" + member.target, path, follow_symlinks=False)
+            if member.target in self._meant:
+                self._meant[member.path] = self._meant[member.target]
 
     def _file(self, path, member, owner):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -60,9 +66,13 @@ class Unpacking:
                 write_all(fd, piece)
             mode = self._safe(member.mode)
             if self.is_root and (owner not in (None, (0, 0)) or mode & WRITABLE_BY_OTHERS):
-                self._meant[member.path] = [*(owner or (0, 0)), mode]
+                meant = self._meant[member.path] = [*(owner or (0, 0)), mode]
                 mode &= ~WRITABLE_BY_OTHERS
-            os.fchmod(fd, mode if self.is_root else mode | 0o600)
+                os.fchmod(fd, mode)
+                let_owner_read(fd, *meant)
+                meant.append(stat.S_IMODE(os.fstat(fd).st_mode))
+            else:
+                os.fchmod(fd, mode if self.is_root else mode | 0o600)
             os.utime(fd, (member.mtime, member.mtime))
         finally:
             os.close(fd)
@@ -75,8 +85,10 @@ class Unpacking:
     def finish(self):
         """Gives the directories their modes and times, the deepest first."""
         for path in sorted(self._directories, reverse=True):
-            mode, mtime = self._directories[path]
+            mode, mtime, owner = self._directories[path]
             os.chmod(path, mode & ~WRITABLE_BY_OTHERS if self.is_root else mode | 0o700)
+            if owner:
+                let_owner_read(path, *owner, mode)
             os.utime(path, (mtime, mtime))
 
     def write_meant(self, surrounding):
