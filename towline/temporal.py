@@ -5,25 +5,64 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import ValidationError
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import DataConverter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from towline import errors
 from towline.creator import whoami
+from towline.model.deployment.request import Unreadable
+from towline.model.visible import visible
 from towline.settings import Settings, TemporalSettings
 
 CONNECT_SECONDS = 10.0
+
+
+class PayloadConverter(PydanticPayloadConverter):
+    """Temporal's for pydantic; what is taken as it comes (`Any`) and cannot be decoded becomes Unreadable.
+
+    An input of a workflow that raises here fails the workflow's task, again and again: the workflow stays open for
+    ever, and nobody is told why.
+    """
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """See CompositePayloadConverter."""
+        try:
+            return super().from_payloads(payloads, type_hints)
+        except (ValueError, KeyError, RuntimeError):
+            hints = [*(type_hints or []), *[Any] * len(payloads)][: len(payloads)]
+            return [self._from_payload(one, hint) for one, hint in zip(payloads, hints, strict=True)]
+
+    def _from_payload(self, payload: Payload, hint: Any) -> Any:
+        try:
+            return super().from_payloads([payload], [hint])[0]
+        except (ValueError, KeyError, RuntimeError) as error:
+            if hint is not Any:
+                raise
+            return Unreadable(_why_unreadable(error))
+
+
+def _why_unreadable(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return str(error.errors(include_url=False, include_input=False)[0]["msg"])
+    return visible(str(error))
+
+
+DATA_CONVERTER = DataConverter(payload_converter_class=PayloadConverter)
+"""Every client of ours has this one."""
 
 
 async def connect_temporal(settings: Settings, *, logs_retries: bool = False) -> Client:
@@ -42,7 +81,7 @@ async def connect_temporal(settings: Settings, *, logs_retries: bool = False) ->
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             runtime = _logging_runtime() if logs_retries else _quiet_runtime()
-            return await Client.connect(data_converter=pydantic_data_converter, runtime=runtime, **options)
+            return await Client.connect(data_converter=DATA_CONVERTER, runtime=runtime, **options)
     except (ValueError, TypeError) as error:
         raise errors.InvalidInput(f"TEMPORAL_ADDRESS={temporal.address}: {error}.", "Write it as HOST:PORT.") from error
     except (TimeoutError, RuntimeError, RPCError) as error:

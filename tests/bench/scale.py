@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue.client import Catalogue
@@ -32,6 +31,7 @@ from towline.model.catalogue.changes import diff
 from towline.model.manifest.parser import parse_manifest
 from towline.model.messages import DeploymentView
 from towline.store import open_store
+from towline.temporal import DATA_CONVERTER
 
 MANIFEST = """
 applications:
@@ -76,7 +76,7 @@ async def measure(count: int, config: str) -> str:
         data = Path(folder)
         async with dev_server(db=data / "temporal.db", port=None) as server:
             environment = os.environ | server.environment() | {"TOWLINE_DATA_DIR": folder, "PYTHONPATH": "."}
-            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+            client = await Client.connect(server.address, data_converter=DATA_CONVERTER)
             async with worker_process(environment) as worker:
                 manifest = parse_manifest(MANIFEST.format(count=count, config=config))
                 await Catalogue(client).write([change.change for change in diff(manifest.records, {}).changes])

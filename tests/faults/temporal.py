@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from towline.devserver import DevServer, dev_server, free_port
+from towline.temporal import DATA_CONVERTER
 
 
 class Temporal:
@@ -36,7 +36,7 @@ class Temporal:
         return self.server.address
 
     async def connect(self) -> Client:
-        return await Client.connect(self.address, data_converter=pydantic_data_converter)
+        return await Client.connect(self.address, data_converter=DATA_CONVERTER)
 
     def kill(self) -> None:
         """SIGKILL: what was not in its file is gone."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.faults.site import Site, is_alive
 from tests.support.temporal import eventually
 from towline.devserver import dev_server, free_port
+from towline.temporal import DATA_CONVERTER
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 async def test_temporal_killed_in_the_middle_of_a_hook_and_started_again(tmp_path: Path) -> None:
     port, ui_port, db = free_port(), free_port(), tmp_path / "temporal.db"
     async with dev_server(db=db, port=port, ui_port=ui_port) as server:
-        client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+        client = await Client.connect(server.address, data_converter=DATA_CONVERTER)
         site = Site(tmp_path, server.address, client)
         try:
             worker = await site.worker()

@@ -10,18 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 import worker
 from tests.replay.record import HISTORIES, STORIES, load
+from towline.temporal import DATA_CONVERTER
 
 PATHS = sorted(HISTORIES.rglob("*.json.gz"))
 
 
 @pytest.fixture(scope="module")
 def replayer() -> Replayer:
-    return Replayer(workflows=worker.WORKFLOWS, workflow_runner=worker.SANDBOX, data_converter=pydantic_data_converter)
+    return Replayer(workflows=worker.WORKFLOWS, workflow_runner=worker.SANDBOX, data_converter=DATA_CONVERTER)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(HISTORIES)).removesuffix(".json.gz"))

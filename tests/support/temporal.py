@@ -23,12 +23,12 @@ import temporalio.api.workflowservice.v1
 from google.protobuf.duration_pb2 import Duration
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from towline.model import names
+from towline.temporal import DATA_CONVERTER
 from workflows.sandbox import SANDBOX
 
 
@@ -55,7 +55,7 @@ class TemporalServer:
             namespace=name, workflow_execution_retention_period=Duration(seconds=24 * 3600)
         )
         await self.client.workflow_service.register_namespace(request)
-        client = await Client.connect(self.address, namespace=name, data_converter=pydantic_data_converter)
+        client = await Client.connect(self.address, namespace=name, data_converter=DATA_CONVERTER)
         keyword = temporalio.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         add = temporalio.api.operatorservice.v1.AddSearchAttributesRequest(
             namespace=name, search_attributes=dict.fromkeys(names.SEARCH_ATTRIBUTES, keyword)
@@ -78,7 +78,7 @@ async def temporal_server() -> AsyncIterator[TemporalServer]:
     env = await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_binary(),
         dev_server_log_level="error",
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         search_attributes=[SearchAttributeKey.for_keyword(name) for name in names.SEARCH_ATTRIBUTES],
     )
     try:

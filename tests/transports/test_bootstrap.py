@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from towline.errors import HostRefused
 from towline.transports.base import ended_early
-from towline.transports.bootstrap import BOOTSTRAP, start_command
+from towline.transports.bootstrap import BOOTSTRAP, Runner, start_command
 
 LAUNCHER = Path(__file__).parents[2] / "deploy" / "towline-launcher"
 
@@ -19,6 +20,27 @@ LAUNCHER = Path(__file__).parents[2] / "deploy" / "towline-launcher"
 def test_launcher_holds_the_same_bootstrap() -> None:
     assert "'" not in BOOTSTRAP
     assert f"bootstrap='{BOOTSTRAP.rstrip()}'" in LAUNCHER.read_text()
+
+
+def started(state: Path, runner: Runner) -> list[str]:
+    """What the bootstrap and then the runner print; the runner is sent where it is asked for."""
+    bootstrap = BOOTSTRAP.replace("/var/lib/towline", str(state))
+    told = b"{}\n" + json.dumps({"size": len(runner.source)}).encode() + b"\n" + runner.source
+    command = [sys.executable, "-I", "-S", "-c", bootstrap, runner.sha256]
+    return subprocess.run(command, input=told, capture_output=True, check=True).stdout.decode().splitlines()
+
+
+def test_a_runner_that_is_kept_runs_only_if_it_has_the_whole_digest(tmp_path: Path) -> None:
+    runner = Runner.of(b"def main():\n    print('right')\n")
+    kept = tmp_path / "state/runner" / f"towline_runner_{runner.sha256}.py"
+    asked = '{"kind": "need", "what": "runner"}'
+    assert started(tmp_path / "state", runner) == [asked, "right"]
+    assert started(tmp_path / "state", runner) == ["right"]
+    kept.write_bytes(b"def main():\n    print('wrong')\n")
+    assert started(tmp_path / "state", runner) == [asked, "right"]
+    namesake = kept.with_name(f"towline_runner_{runner.sha256[:16]}.py")
+    kept.rename(namesake)
+    assert started(tmp_path / "state", runner) == [asked, "right"]
 
 
 def test_command_is_one_line_and_carries_no_order() -> None:

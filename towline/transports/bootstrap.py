@@ -1,8 +1,9 @@
 """How the runner gets onto a host and starts there, in one exec and without a round trip when it is there already.
 
 The exec'd command finds a Python, becomes root, and runs a few lines (`BOOTSTRAP`) that import the runner from a
-root-owned folder under its SHA-256, so that Python's own cache of compiled modules makes the start fast. Where it is
-missing, those lines ask for it on the connection, check it and keep it. Nothing secret stands in the arguments.
+root-owned folder under its SHA-256, so that Python's own cache of compiled modules makes the start fast. What is there
+must have that SHA-256; else those lines ask for it on the connection, check it and keep it. (By the C half of
+`hashlib`: that takes 0.3 ms to import, the whole 3.) Nothing secret stands in the arguments.
 """
 
 from __future__ import annotations
@@ -33,8 +34,20 @@ def private(path):
     found = os.lstat(path)
     if found.st_uid != os.geteuid() or found.st_mode & 0o170022 != 0o040000:
         refuse("StateDirUnsafe", "%s must be a folder of uid %d that nobody else can write" % (path, os.geteuid()))
+def sha256(data):
+    for name in ("_sha256", "_sha2", "hashlib"):
+        try:
+            return __import__(name).sha256(data).hexdigest()
+        except ImportError:
+            pass
+def is_kept(path):
+    try:
+        with open(path, "rb") as file:
+            return sha256(file.read()) == digest
+    except FileNotFoundError:
+        return False
 def fetch(path):
-    import hashlib, json
+    import json
     stdin = open(0, "rb", 0, closefd=False)
     stdin.readline()
     print(json.dumps({"kind": "need", "what": "runner"}), flush=True)
@@ -47,7 +60,7 @@ def fetch(path):
         parts.append(part)
         rest -= len(part)
     source = b"".join(parts)
-    if hashlib.sha256(source).hexdigest() != digest:
+    if sha256(source) != digest:
         refuse("RunnerDamaged", "the runner that arrived is not the one that was announced")
     fresh = "%s.%d" % (path, os.getpid())
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -56,11 +69,11 @@ def fetch(path):
         os.fsync(out.fileno())
     os.rename(fresh, path)
 digest, state = sys.argv[1], "/var/lib/towline"
-folder, name = state + "/runner", "towline_runner_" + digest[:16]
+folder, name = state + "/runner", "towline_runner_" + digest
 try:
     private(state)
     private(folder)
-    if not os.path.exists("%s/%s.py" % (folder, name)):
+    if not is_kept("%s/%s.py" % (folder, name)):
         fetch("%s/%s.py" % (folder, name))
 except OSError as error:
     refuse("StateDirUnusable", "the runner cannot be kept in %s: %s" % (folder, error))

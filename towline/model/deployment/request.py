@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,13 @@ from towline.model.names import DEPLOYMENT_ID
 from towline.model.problem import Problem, did_you_mean
 
 Shape = TypeVar("Shape", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for an input that cannot be decoded; `reason` says why."""
+
+    reason: str
 
 
 def read_request(raw: Any, deployment_id: str) -> DeployRequest:
@@ -41,6 +49,8 @@ def read_request(raw: Any, deployment_id: str) -> DeployRequest:
 
 def read_shape(shape: type[Shape], raw: Any) -> Shape:
     """Plain JSON as one of our API shapes; raises InvalidRequest with each problem by its key."""
+    if isinstance(raw, Unreadable):
+        raise _invalid([Problem(line=0, key="input", rule=f"it cannot be read: {raw.reason}")])
     if not isinstance(raw, dict):
         rule = f"a JSON object is needed, not {type(raw).__name__}"
         raise _invalid([Problem(line=0, key="input", rule=rule)])

@@ -1,0 +1,66 @@
+"""What cannot be decoded ends a deployment by name, or stops it: no workflow stays open with a failing task."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+from tests.support.temporal import TemporalServer, eventually
+from tests.workflows.stage import Theatre, World, ended, view_of
+from towline.model import names
+from towline.model.messages import DeploymentView
+
+pytestmark = pytest.mark.slow
+
+
+def raw(data: bytes, encoding: str = "json/plain") -> RawValue:
+    return RawValue(Payload(metadata={"encoding": encoding.encode()}, data=data))
+
+
+UNREADABLE = {
+    "a lone surrogate": raw(b'{"description": "\\ud800"}'),
+    "500 nested lists": raw(b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"),
+    "no JSON": raw(b"{"),
+    "no UTF-8": raw(b'"\xff"'),
+    "a number beyond all": raw(b"9" * 10_000),
+    "another encoding": raw(b"\x00", "binary/protobuf"),
+    "no encoding": RawValue(Payload(data=b"{}")),
+}
+
+
+async def test_an_input_that_cannot_be_decoded_is_an_invalid_request(temporal: TemporalServer) -> None:
+    client = await temporal.new_namespace()
+    async with Theatre(client, World()):
+        for what, value in UNREADABLE.items():
+            handle = await client.start_workflow(
+                names.DEPLOYMENT,
+                value,
+                id=f"d-{uuid.uuid4().hex[:9]}",
+                task_queue=names.TASK_QUEUE,
+                result_type=DeploymentView,
+            )
+            told = (await ended(handle)).info["errorInformation"]
+            assert told["code"] == "InvalidRequest", what
+            assert "input: it cannot be read: " in told["message"], what
+
+
+async def test_a_stop_that_cannot_be_decoded_stops(temporal: TemporalServer) -> None:
+    client, world = await temporal.new_namespace(), World(hosts=2)
+    async with Theatre(client, world) as theatre:
+        for what, value in UNREADABLE.items():
+            world.held.update(("web-01", "web-02"))
+            handle = await theatre.start()
+            await eventually(lambda: world.in_flight)
+            await handle.signal(names.PAUSE, value)
+            await eventually(lambda handle=handle: is_paused(handle))  # type: ignore[misc]
+            await handle.signal(names.SHARD_PROGRESS, value)
+            await handle.signal(names.CANCEL, value)
+            world.held.clear()
+            assert (await ended(handle)).info["status"] == "Stopped", what
+
+
+async def is_paused(handle) -> bool:
+    return (await view_of(handle)).progress.paused
