@@ -28,6 +28,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.current_settings import CurrentSettings
 from activities.group import GroupActivities
 from activities.heartbeats import Beats
 from activities.hosts import HostActivities
@@ -97,7 +98,7 @@ async def run(settings: Settings, client: Client | None = None) -> None:
     await asyncio.to_thread(check_store, store)
     await check_same_store(client, store)
     await asyncio.to_thread(check_folder, settings.data_dir / "cache")
-    async with TransportPool() as pool:
+    async with TransportPool(ssh_settings=CurrentSettings(Catalogue(client)).of) as pool:
         workers = build_workers(client, store, pool, settings.data_dir / "cache")
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers:

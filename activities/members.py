@@ -81,6 +81,7 @@ def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
         transport="ssh",
         ssh=ssh,
         tags=found.candidate.tags,
+        source=f"ec2/{found.source.region}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,13 @@ class TransportPool:
         runner_file: Path | None = None,
         hosts: FakeHosts | None = None,
         max_handshakes: int = MAX_HANDSHAKES,
+        ssh_settings: Callable[[Target], Awaitable[SshSettings]] | None = None,
     ) -> None:
-        """`runner_file`: another runner than the packaged one; `hosts`: what `fake` instances are played on."""
+        """`runner_file`: another runner than the packaged one; `hosts`: what `fake` instances are played on.
+
+        `ssh_settings`: asked at each connect how a target is reached now; None: as the target says.
+        """
+        self.ssh_settings = ssh_settings or _as_frozen
         self.hosts = hosts or FakeHosts()
         self._given = runner_file
         self._max_handshakes = max_handshakes
@@ -74,4 +80,8 @@ def open_transport(target: Target, pool: TransportPool) -> Transport:
         return LocalTransport(pool.runner_file, target.local.root)
     from towline.transports.ssh import SshTransport
 
-    return SshTransport(pool.runner, pool.lines, target.name, target.ssh or SshSettings())
+    return SshTransport(pool.runner, pool.lines, target.name, lambda: pool.ssh_settings(target))
+
+
+async def _as_frozen(target: Target) -> SshSettings:
+    return target.ssh or SshSettings()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -136,8 +136,10 @@ class SshLines:
 class SshTransport(ProcessTransport):
     """The runner on a host, over SSH."""
 
-    def __init__(self, runner: Runner, lines: SshLines, name: str, settings: SshSettings) -> None:
-        """`name` is the instance's; it is the host's, too, unless the settings have another."""
+    def __init__(
+        self, runner: Runner, lines: SshLines, name: str, settings: Callable[[], Awaitable[SshSettings]]
+    ) -> None:
+        """`name` is the instance's; it is the host's, too, unless the settings, asked at the connect, have another."""
         super().__init__(runner)
         self._sha256 = runner.sha256
         self._lines = lines
@@ -145,7 +147,7 @@ class SshTransport(ProcessTransport):
         self._settings = settings
 
     async def _exec(self) -> Process:
-        settings = self._settings
+        settings = await self._settings()
         become_root = settings.username != "root" if settings.sudo is None else settings.sudo
         command = start_command(
             self._sha256, python=settings.python, launcher=settings.launcher, become_root=become_root

@@ -69,7 +69,7 @@ class InstanceRecord(ApiShape):
 
 
 class Target(Message):
-    """One instance of a frozen fleet, with everything that is needed to reach it. Secrets are only named."""
+    """One instance of a frozen fleet, and how it was reached when that was frozen. Secrets are only named."""
 
     name: str  # instance name, or i-…
     address: str = ""  # for people: host name, address or local root
@@ -79,6 +79,7 @@ class Target(Message):
     local: LocalSettings | None = None
     fake: FakeSettings | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    source: str = ""  # the catalogue key of what declares it, which is read again at each connect
     expected: str = ""  # of an undo: the label of what it ran before, as far as the group remembers
 
     @property

@@ -70,4 +70,5 @@ def target_of(record: InstanceRecord, named: Mapping[str, SshSettings]) -> Targe
         local=record.local,
         fake=record.fake,
         tags=record.tags,
+        source=f"instance/{name}",
     )
