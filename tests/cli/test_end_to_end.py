@@ -285,6 +285,25 @@ def test_names_that_nobody_declared_exit_2(site: Site) -> None:
     assert done.status == 2, done.out
 
 
+def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: Site) -> None:
+    site.declare("again", count=1)
+    for version in ("old", "new"):
+        site.run("deploy", "shop", "again", "--revision", site.bundle(version), "--id", f"d-AGAIN-{version}")
+    shutil.rmtree(site.bundle("old"))
+    told = json.loads(site.run("status", "d-AGAIN-old", "--json").out)["deploymentInfo"]["revision"]["storeLocation"]
+    label = f"bundle-old (sha256 {told['digest'][:7]})"
+    for text in ("d-AGAIN-old", told["digest"][:9], label):
+        assert site.runs("again-1") == "new"
+        done = site.run("deploy", "shop", "again", "--revision", text)
+        assert done.status == 0, done.err
+        assert f"Revision of the group's history: {label}" in done.err
+        assert site.runs("again-1") == "old"
+        assert site.run("deploy", "shop", "again", "--revision", "bundle-new").status == 0
+    missing = site.run("deploy", "shop", "again", "--revision", "d-NEVER")
+    assert missing.status == 2
+    assert "no deployment of shop/again had it" in missing.err
+
+
 def test_what_up_writes_is_its_users_alone(site: Site) -> None:
     data = Path(site.environ["TOWLINE_DATA_DIR"])
     written = [path for path in (data, *data.rglob("*")) if not path.is_symlink()]

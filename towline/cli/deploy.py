@@ -11,7 +11,12 @@ from towline.model.bundle.revision import BundleType
 @click.command()
 @click.argument("application", metavar="APP")
 @click.argument("group")
-@click.option("--revision", required=True, help="s3://BUCKET/KEY[?versionId=…], github://OWNER/REPO@SHA, or a PATH.")
+@click.option(
+    "--revision",
+    required=True,
+    help="s3://BUCKET/KEY[?versionId=…], github://OWNER/REPO@SHA, a PATH, or what the group had before: the id of a "
+    "deployment, a digest or a label.",
+)
 @click.option("--bundle-type", type=BUNDLE_TYPE, help="The kind of archive; default: what its content or ending tells.")
 @click.option("--config", help="The deployment configuration; default: the group's.")
 @click.option("--id", "deployment_id", help="The deployment's id; the same words again attach to it.")

@@ -18,6 +18,7 @@ from towline.cli.ending import Begun, Watched, announce, let_go_on_interrupt, wa
 from towline.cli.output import is_news, result, result_json, say, warn
 from towline.creator import who
 from towline.deployments.client import new_deployment_id
+from towline.deployments.past_revisions import past_revision
 from towline.model import names
 from towline.model.appspec.lint import lint_bundle
 from towline.model.appspec.parser import parse_appspec
@@ -54,7 +55,7 @@ def deploy(wish: Wish) -> int:
     request_of(wish.words, location)  # before anything is packed or sent
 
     async def run(door: Door) -> int:
-        request = request_of(wish.words, location or await send(door, Path(wish.revision), wish.bundle_type))
+        request = request_of(wish.words, location or await _locate(door, wish))
         if wish.only_plan:
             from towline.cli.planning import show_plan
 
@@ -80,19 +81,36 @@ async def start_and_watch(door: Door, request: DeployRequest, watched: Watched, 
 
 
 def parse_revision(text: str, bundle_type: BundleType | None = None) -> RevisionLocation | None:
-    """The location that a revision's text names; None for a path. Raises InvalidInput, NotFound."""
+    """The location that a revision's text names; None for a path, and for what the group may have had before.
+
+    Raises InvalidInput, NotFound.
+    """
     if re.match(r"[a-z0-9+.-]+://", text):
         try:
             location = RevisionLocation.parse(text)
         except ValueError as error:
             raise errors.InvalidInput(f"{error}.") from error
         return _with_type(location, bundle_type) if bundle_type else location
-    if not Path(text).exists():
+    if "/" in text and not _is_on_disk(text):  # without a slash it may be a deployment's id, a digest, a label
         raise errors.NotFound(
             f"revision {text!r}: there is no such directory or archive.",
             "The other forms are s3://BUCKET/KEY and github://OWNER/REPO@SHA",
         )
     return None
+
+
+def _is_on_disk(revision: str) -> bool:
+    return Path(revision).exists()
+
+
+async def _locate(door: Door, wish: Wish) -> RevisionLocation:
+    """The revision of a path, sent to the store, else one that the group has had before. Raises NotFound, Conflict."""
+    if _is_on_disk(wish.revision):
+        return await send(door, Path(wish.revision), wish.bundle_type)
+    where = f"{wish.words['application_name']}/{wish.words['deployment_group_name']}"
+    location = await past_revision(door.deployments, await door.records(), where, wish.revision)
+    say(f"Revision of the group's history: {location.label}")
+    return location
 
 
 def _with_type(location: RevisionLocation, bundle_type: BundleType) -> RevisionLocation:

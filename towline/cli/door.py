@@ -6,7 +6,6 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
-from itertools import islice
 from typing import Any, TypeVar
 
 from towline import errors
@@ -136,7 +135,7 @@ class Door:
             return active
         ids = [one.deployment_id for one in found]
         if records := await self.records_if_any():
-            ids += [one for one in await asyncio.to_thread(_recorded_of, records, text, LOOKED_AT) if one not in ids]
+            ids += [one for one in await asyncio.to_thread(records.ids_of_group, text, LOOKED_AT) if one not in ids]
         if not ids:
             raise errors.NotFound(f"nothing was deployed to {text} as far as is known.", "See: towline list")
         for deployment_id in ids[:LOOKED_AT]:
@@ -248,16 +247,6 @@ def live_of_report(report: dict[str, Any]) -> dict[str, Live]:
             message=extra.get("message", ""),
         )
     return found
-
-
-def _recorded_of(records: Records, text: str, most: int) -> list[str]:
-    """The ids of a group's reports, the newest first."""
-    of_group = (
-        line["deploymentId"]
-        for line in records.index()
-        if f"{line['applicationName']}/{line['deploymentGroupName']}" == text
-    )
-    return list(islice(of_group, most))
 
 
 def _extra(one: Live) -> dict[str, Any]:

@@ -8,11 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from towline import errors
-from towline.model.messages import InstanceReport, fleet_prefix, instance_key, log_key, report_key
+from towline.model.messages import (
+    DeploymentOrder,
+    InstanceReport,
+    fleet_prefix,
+    instance_key,
+    log_key,
+    order_key,
+    report_key,
+)
 from towline.model.rollout.order import natural
 from towline.store import Store, open_store
 
@@ -51,6 +60,14 @@ class Records:
         pages = [page for page in in_parallel(self._json, keys) if page]
         return tuple(target["name"] for page in pages for target in page.get("targets", ()))
 
+    def order(self, deployment_id: str) -> DeploymentOrder | None:
+        """What a deployment froze for its hosts, the revision among it; None where it never came so far."""
+        data = self._get(order_key(deployment_id))
+        try:
+            return DeploymentOrder.model_validate_json(data) if data else None
+        except ValueError:
+            return None
+
     def log(self, deployment_id: str, instance: str) -> bytes | None:
         """The script log of an instance, or None."""
         return self._get(log_key(deployment_id, instance))
@@ -62,6 +79,15 @@ class Records:
             for line in in_parallel(self._json, keys[start : start + READERS]):
                 if line:
                     yield line
+
+    def ids_of_group(self, where: str, most: int) -> list[str]:
+        """The ids of the newest reports of a group (`APP/GROUP`), the newest first."""
+        of_group = (
+            line["deploymentId"]
+            for line in self.index()
+            if f"{line['applicationName']}/{line['deploymentGroupName']}" == where
+        )
+        return list(islice(of_group, most))
 
     def ids_beginning_with(self, text: str) -> list[str]:
         """The ids of reports that begin so."""
