@@ -54,9 +54,9 @@ from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup
 from workflows.sandbox import SANDBOX
 from workflows.shard import Shard
-from workflows.worker_call import Ask
+from workflows.worker_call import CallWorker
 
-WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, Ask]
+WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, CallWorker]
 
 INSTANCES_AT_ONCE = 500
 """Most activities in one worker; Temporal allows a workflow 2,000 that are pending."""

@@ -1,4 +1,4 @@
-"""Asking a worker to look at something: the workflow `Ask` runs one read-only activity and returns its answer."""
+"""Has a worker run one read-only activity (the workflow `CallWorker`) and returns its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 from towline import errors
 from towline.model import names
 from towline.model.problem import Problem
-from towline.model.worker_call import Question
+from towline.model.worker_call import WorkerCall
 from towline.temporal import asking
 
 T = TypeVar("T")
@@ -41,21 +41,21 @@ _ERRORS: dict[str, type[errors.TowlineError]] = {
 }
 
 
-async def ask(client: Client, question: Question, answer: type[T], *, task_queue: str = names.TASK_QUEUE) -> T:
-    """The answer of a worker.
+async def call_worker(client: Client, call: WorkerCall, answer: type[T], *, task_queue: str = names.TASK_QUEUE) -> T:
+    """What the activity answers.
 
     Raises:
         TowlineError: what the activity raised, in its own class where that is known.
-        TemporalUnavailable: no worker took the question, or none answered in time.
+        TemporalUnavailable: no worker took the call, or none answered in time.
     """
-    with asking(f"asking a worker ({question.activity})"):
+    with asking(f"asking a worker ({call.activity})"):
         handle: WorkflowHandle[Any, T] = await client.start_workflow(
-            names.ASK,
-            question,
+            names.WORKER_CALL,
+            call,
             id=f"towline-ask-{secrets.token_hex(8)}",
             task_queue=task_queue,
             task_timeout=names.TASK_TIMEOUT,
-            execution_timeout=timedelta(seconds=question.timeout_seconds + WORKER_SECONDS),
+            execution_timeout=timedelta(seconds=call.timeout_seconds + WORKER_SECONDS),
             result_type=answer,
         )
         result = asyncio.ensure_future(handle.result())

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
         TableFull,
     )
 
-from workflows.temporal_helpers import history_is_long, uncancelled
+from workflows.temporal_helpers import history_is_long, shield_from_cancel
 
 
 @workflow.defn(name=names.CATALOGUE)
@@ -32,7 +32,7 @@ class Catalogue:
     @workflow.run
     async def run(self, state: CatalogueState) -> None:
         """Lives until its history is long, then goes on as a new run with the same table; ignores Temporal's cancel."""
-        await uncancelled(self._until_history_is_long(), _note_cancel)
+        await shield_from_cancel(self._until_history_is_long(), _note_cancel)
 
     async def _until_history_is_long(self) -> None:
         await workflow.wait_condition(lambda: history_is_long() and workflow.all_handlers_finished())

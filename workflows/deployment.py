@@ -18,7 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from workflows.options import READ, RECORD, TURN
 from workflows.stage import StageRun
 from workflows.state import Ledger
-from workflows.temporal_helpers import call, heard, uncancelled
+from workflows.temporal_helpers import call, parse_signal, shield_from_cancel
 
 with workflow.unsafe.imports_passed_through():
     from towline.errors import InvalidRequest
@@ -82,7 +82,7 @@ class Deployment:
     @workflow.run
     async def run(self, raw: Any = None, *more: Any) -> DeploymentView:
         """Returns the view of a deployment that succeeded; raises `DeploymentFailed` or `DeploymentStopped` with it."""
-        return await uncancelled(self._story(), self._stop_by_cancel)
+        return await shield_from_cancel(self._story(), self._stop_by_cancel)
 
     async def _story(self) -> DeploymentView:
         try:
@@ -353,7 +353,7 @@ class Deployment:
     @workflow.signal(name=names.SHARD_PROGRESS)
     def hear_shard(self, raw: Any = None, *_: Any) -> None:
         """A shard reports."""
-        progress = heard(ShardProgress, raw)
+        progress = parse_signal(ShardProgress, raw)
         if self._stage and progress:
             self._stage.hear(progress)
 

@@ -11,7 +11,7 @@ import asyncio
 from temporalio import workflow
 
 from workflows.options import WATCH
-from workflows.temporal_helpers import call, history_is_long, signal, uncancelled
+from workflows.temporal_helpers import call, history_is_long, shield_from_cancel, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -45,7 +45,7 @@ class DeploymentGroup:
     @workflow.run
     async def run(self, state: GroupState) -> None:
         """Runs for ever; Temporal's cancel is ignored, since a group that is gone would lose its turn's order."""
-        await uncancelled(self._go_round(), _note_cancel)
+        await shield_from_cancel(self._go_round(), _note_cancel)
 
     async def _go_round(self) -> None:
         while not self._should_hand_over():

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from workflows.options import DEPLOY_INSTANCE, HALT
-from workflows.temporal_helpers import call, end, heard, signal, uncancelled
+from workflows.temporal_helpers import call, end, parse_signal, shield_from_cancel, signal
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -77,7 +77,7 @@ class Shard:
     @workflow.run
     async def run(self, request: ShardRequest) -> ShardOutcome:
         """Deploys to the members in order; always returns how each ended, bad news included."""
-        return await uncancelled(self._roll_out(), self._ask_to_stop)
+        return await shield_from_cancel(self._roll_out(), self._ask_to_stop)
 
     async def _roll_out(self) -> ShardOutcome:
         started_at = workflow.time()
@@ -226,7 +226,7 @@ class Shard:
     @workflow.signal
     def orders(self, raw: Any = None, *_: Any) -> None:
         """Takes the deployment's newest word: lease, pause, stop, halt. A stop that was heard is not taken back."""
-        orders = heard(ShardOrders, raw)
+        orders = parse_signal(ShardOrders, raw)
         if orders is None:
             return
         self._window.grant(orders.lease)

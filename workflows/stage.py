@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlr
 
 from workflows.options import READ
 from workflows.state import Ledger
-from workflows.temporal_helpers import call, end, keep_told, signal
+from workflows.temporal_helpers import call, end, signal, signal_on_change
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
@@ -103,7 +103,9 @@ class StageRun:
         shard_id = names.shard_workflow_id(self._ledger.deployment_id, book.index)
         told = self._orders(book)
         shard = await self._start_shard(shard_id, book)
-        post = asyncio.create_task(keep_told(shard_id, names.SHARD_ORDERS, lambda: self._orders(book), told=told))
+        post = asyncio.create_task(
+            signal_on_change(shard_id, names.SHARD_ORDERS, lambda: self._orders(book), last_sent=told)
+        )
         try:
             outcome = await shard
         except ChildWorkflowError:

@@ -1,4 +1,4 @@
-"""What every workflow of ours does with Temporal: run an activity by its options, and survive a cancel."""
+"""What the workflows share in their use of Temporal: calling activities, signals, surviving a cancel."""
 
 from __future__ import annotations
 
@@ -51,11 +51,10 @@ async def signal(workflow_id: str, name: str, argument: object) -> bool:
     return True
 
 
-def heard(shape: type[Shape], raw: object) -> Shape | None:
-    """A signal's message, or None where it is no such thing.
+def parse_signal(shape: type[Shape], raw: object) -> Shape | None:
+    """A signal's message, or None (and a warning in the log) where it is malformed.
 
-    Signals take what comes: with a typed argument a person's malformed signal would leave the workflow with a task that
-    fails for ever.
+    Signal handlers take any argument: with a typed one, a malformed signal would fail the workflow's task for ever.
     """
     try:
         return shape.model_validate(raw)
@@ -64,24 +63,30 @@ def heard(shape: type[Shape], raw: object) -> Shape | None:
         return None
 
 
-async def keep_told(workflow_id: str, name: str, word: Callable[[], Any], *, told: Any) -> None:
-    """Signals `word()` whenever it differs from what was `told` last; `end` the task.
+async def signal_on_change(workflow_id: str, name: str, current: Callable[[], Any], *, last_sent: Any) -> None:
+    """Signals `current()` whenever it differs from what was sent last, until the task is ended (`end`).
 
-    One signal at a time: they arrive in order, since Temporal does not promise that of two that are on their way, and
-    a burst becomes one.
+    One signal at a time: Temporal does not promise that two that are under way arrive in order, and a burst of changes
+    becomes one signal.
     """
-    last = [told]
+
+    def has_changed() -> bool:
+        return bool(current() != last_sent)
+
     while True:
-        await workflow.wait_condition(lambda: word() != last[0])
-        last[0] = word()
-        await signal(workflow_id, name, last[0])
+        await workflow.wait_condition(has_changed)
+        last_sent = current()
+        await signal(workflow_id, name, last_sent)
 
 
-def end(post: asyncio.Task[None]) -> None:
-    """Cancels a task that sends signals. One that was just going to send ends with Temporal's own CancelledError, which
-    the event loop would tell as an error that nobody has looked at."""
-    post.add_done_callback(lambda done: done.cancelled() or done.exception())
-    post.cancel()
+def end(sender: asyncio.Task[None]) -> None:
+    """Cancels a task that sends signals.
+
+    One that was about to send ends with Temporal's own CancelledError, which the event loop would report as an error
+    that was never retrieved.
+    """
+    sender.add_done_callback(lambda done: done.cancelled() or done.exception())
+    sender.cancel()
 
 
 def history_is_long() -> bool:
@@ -90,11 +95,11 @@ def history_is_long() -> bool:
     return info.is_continue_as_new_suggested() or info.get_current_history_length() >= EVENTS_PER_RUN
 
 
-async def uncancelled(story: Awaitable[Out], on_cancel: Callable[[], None]) -> Out:
+async def shield_from_cancel(story: Awaitable[Out], on_cancel: Callable[[], None]) -> Out:
     """Runs a story to its end, in a task of its own, so that Temporal's cancel only calls `on_cancel`.
 
-    Native cancel is delivered once, to the task that runs the workflow; shielded, the story goes on and decides by
-    the flag that `on_cancel` sets. A task that raises its own CancelledError is a bug and is passed on.
+    A native cancel is delivered once, to the task that runs the workflow; shielded, the story goes on and decides by
+    the flag that `on_cancel` sets. A story that raises its own CancelledError is a bug; the error is passed on.
     """
     task = asyncio.ensure_future(story)
     while not task.done():

@@ -1,4 +1,4 @@
-"""Ask: lets a client have a worker look at something (paths on the worker, what runs on hosts) and tell."""
+"""Lets a client run a read-only activity on a worker: checks of its paths, reads of hosts, the preview."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.worker_call import ASKABLE, Question
+    from towline.model.worker_call import ALLOWED_ACTIVITIES, WorkerCall
 
 
-@workflow.defn(name=names.ASK)
-class Ask:
+@workflow.defn(name=names.WORKER_CALL)
+class CallWorker:
     """Runs one allowed read-only activity and returns its value."""
 
     @workflow.run
-    async def run(self, question: Question) -> Any:
-        """Answers a question; raises `InvalidRequest` for an activity that may not be asked for."""
-        if question.activity not in ASKABLE:
-            known = ", ".join(ASKABLE)
+    async def run(self, call: WorkerCall) -> Any:
+        """Returns what the activity returned; raises `InvalidRequest` for one that may not be called."""
+        if call.activity not in ALLOWED_ACTIVITIES:
+            allowed = ", ".join(ALLOWED_ACTIVITIES)
             raise ApplicationError(
-                f"no question {question.activity!r}; there are {known}", type="InvalidRequest", non_retryable=True
+                f"{call.activity!r} may not be called; allowed are {allowed}", type="InvalidRequest", non_retryable=True
             )
         return await workflow.execute_activity(
-            question.activity,
-            question.argument,
-            task_queue=question.task_queue or None,
-            schedule_to_close_timeout=timedelta(seconds=question.timeout_seconds),
+            call.activity,
+            call.argument,
+            task_queue=call.task_queue or None,
+            schedule_to_close_timeout=timedelta(seconds=call.timeout_seconds),
             retry_policy=RetryPolicy(maximum_attempts=2),
-            summary=question.summary or None,
+            summary=call.summary or None,
         )

@@ -33,7 +33,7 @@ from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
 from towline.model.manifest.parser import Manifest, parse_manifest
 from towline.model.messages import GroupView, InstanceState, StatesPage
 from workflows.catalogue import Catalogue as CatalogueWorkflow
-from workflows.worker_call import Ask
+from workflows.worker_call import CallWorker
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ class RememberingGroup:
 @pytest_asyncio.fixture
 async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
     client = await temporal.new_namespace()
-    workflows = [CatalogueWorkflow, Ask, RememberingGroup]
+    workflows = [CatalogueWorkflow, CallWorker, RememberingGroup]
     async with running_worker(client, workflows=workflows, activities=[check_paths], task_queue=names.TASK_QUEUE):
         yield client
 

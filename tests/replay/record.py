@@ -32,10 +32,10 @@ from towline.model.catalogue.table import Change
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import group_id
 from towline.model.messages import Fault, StopRequest
-from towline.model.worker_call import Question
+from towline.model.worker_call import WorkerCall
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.temporal_helpers import EVENTS_PER_RUN
-from workflows.worker_call import Ask
+from workflows.worker_call import CallWorker
 
 HISTORIES = Path(__file__).with_name("histories")
 ALL_AT_ONCE = PREDEFINED["CodeDeployDefault.AllAtOnce"]
@@ -234,10 +234,10 @@ async def catalogue(client: Client) -> list[str]:
 
 async def question(client: Client) -> list[str]:
     """A question that is answered, and one that may not be asked."""
-    async with running_worker(client, workflows=[Ask], activities=[check_paths], task_queue=names.TASK_QUEUE):
+    async with running_worker(client, workflows=[CallWorker], activities=[check_paths], task_queue=names.TASK_QUEUE):
         for name, activity in (("ask-answered", "check_paths"), ("ask-refused", "deploy_instance")):
             handle = await client.start_workflow(
-                names.ASK, Question(activity=activity, argument=["/a"]), id=name, task_queue=names.TASK_QUEUE
+                names.WORKER_CALL, WorkerCall(activity=activity, argument=["/a"]), id=name, task_queue=names.TASK_QUEUE
             )
             await asyncio.wait([asyncio.ensure_future(handle.result())])
     return ["ask-answered", "ask-refused"]

@@ -12,7 +12,7 @@ import pytest
 from temporalio import activity
 
 import worker
-from towline.model.worker_call import ASKABLE
+from towline.model.worker_call import ALLOWED_ACTIVITIES
 from towline.store import open_store
 from towline.transports import TransportPool
 from workflows import calls
@@ -52,7 +52,7 @@ def test_stub_is_registered_with_the_same_types(name: str, registered: dict[str,
 
 
 def test_every_registered_activity_is_called_or_asked_for(registered: dict[str, Callable[..., Any]]) -> None:
-    assert set(registered) == set(STUBS) | set(ASKABLE)
+    assert set(registered) == set(STUBS) | set(ALLOWED_ACTIVITIES)
 
 
 def types_of(function: Callable[..., Any]) -> tuple[Any, Any]:

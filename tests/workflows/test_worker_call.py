@@ -1,4 +1,4 @@
-"""Ask: a client has a worker look at something."""
+"""A worker call: a client has a worker run an activity that only reads."""
 
 import pytest
 from temporalio import activity
@@ -7,8 +7,8 @@ from temporalio.exceptions import ApplicationError
 
 from tests.support.temporal import TemporalServer, running_worker
 from towline.model import names
-from towline.model.worker_call import Question
-from workflows.worker_call import Ask
+from towline.model.worker_call import WorkerCall
+from workflows.worker_call import CallWorker
 
 pytestmark = pytest.mark.slow
 
@@ -19,18 +19,21 @@ async def check_paths(paths: list[str]) -> dict[str, bool]:
 
 
 async def test_the_answer_is_the_activitys_value(temporal: TemporalServer) -> None:
-    async with running_worker(temporal.client, workflows=[Ask], activities=[check_paths]) as worker:
+    async with running_worker(temporal.client, workflows=[CallWorker], activities=[check_paths]) as worker:
         answer = await temporal.client.execute_workflow(
-            names.ASK, Question(activity="check_paths", argument=["/a"]), id="ask-1", task_queue=worker.task_queue
+            names.WORKER_CALL,
+            WorkerCall(activity="check_paths", argument=["/a"]),
+            id="ask-1",
+            task_queue=worker.task_queue,
         )
     assert answer == {"/a": True}
 
 
-async def test_only_activities_that_read_may_be_asked_for(temporal: TemporalServer) -> None:
-    async with running_worker(temporal.client, workflows=[Ask]) as worker:
+async def test_only_activities_that_read_may_be_called(temporal: TemporalServer) -> None:
+    async with running_worker(temporal.client, workflows=[CallWorker]) as worker:
         with pytest.raises(WorkflowFailureError) as failure:
             await temporal.client.execute_workflow(
-                names.ASK, Question(activity="deploy_instance"), id="ask-2", task_queue=worker.task_queue
+                names.WORKER_CALL, WorkerCall(activity="deploy_instance"), id="ask-2", task_queue=worker.task_queue
             )
     assert isinstance(failure.value.cause, ApplicationError)
     assert failure.value.cause.type == "InvalidRequest"

@@ -26,8 +26,8 @@ from towline.model.fleet.ssh_paths import MISSING, CheckPaths, PathFindings, men
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import Manifest, merge, parse_manifest, unknown_references
 from towline.model.problem import Problem, Severity
-from towline.model.worker_call import Question
-from towline.worker_call import ask
+from towline.model.worker_call import WorkerCall
+from towline.worker_call import call_worker
 
 ASK_SECONDS = 10.0
 MANIFEST_LIMIT_BYTES = 64 * 1024 * 1024
@@ -148,14 +148,14 @@ async def _tell_paths(client: Client, manifest: Manifest) -> None:
     paths = ssh_paths(manifest.records)
     if not paths:
         return
-    question = Question(
+    call = WorkerCall(
         activity="check_paths",
         argument=CheckPaths(paths=tuple(paths)),
         timeout_seconds=ASK_SECONDS,
         summary="paths of towline.yaml",
     )
     try:
-        answer = await ask(client, question, PathFindings)
+        answer = await call_worker(client, call, PathFindings)
     except TowlineError as error:
         warn(f"the paths under ssh were not checked: {error.message}")
         return

@@ -11,8 +11,8 @@ from towline.errors import TowlineError
 from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Members
 from towline.model.fleet.targets import Ec2Source
 from towline.model.group.group import DeploymentGroup
-from towline.model.worker_call import Question
-from towline.worker_call import ask
+from towline.model.worker_call import WorkerCall
+from towline.worker_call import call_worker
 
 ASK_SECONDS = 10.0
 
@@ -26,9 +26,9 @@ async def ec2_members(
         return {}
     question = AskEc2(groups=seeking, sources=tuple(Ec2Source.model_validate(source) for source in sources))
     try:
-        found = await ask(
+        found = await call_worker(
             client,
-            Question(
+            WorkerCall(
                 activity="find_ec2_members",
                 argument=question.model_dump(mode="json", by_alias=True),
                 timeout_seconds=ASK_SECONDS,

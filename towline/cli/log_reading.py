@@ -16,8 +16,8 @@ from towline.model.fleet.instance import Target
 from towline.model.host.events import ScriptLog
 from towline.model.host.order import AskHosts, HostAnswers
 from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
-from towline.model.worker_call import Question
-from towline.worker_call import ask
+from towline.model.worker_call import WorkerCall
+from towline.worker_call import call_worker
 
 LOOK_SECONDS = 2.0
 LIVE_AT_MOST = 10
@@ -102,13 +102,13 @@ class HostLogs:
         target = self._targets.get(name)
         if target is None:
             return b""
-        question = Question(
+        call = WorkerCall(
             activity="ask_hosts",
             argument=AskHosts(do="logs", targets=(target,), order=self._order).model_dump(mode="json"),
             task_queue=target.task_queue or "",
             summary=f"log of {name}",
         )
-        answers = (await ask(self._door.deployments.temporal, question, HostAnswers)).answers
+        answers = (await call_worker(self._door.deployments.temporal, call, HostAnswers)).answers
         return "".join(one.answer.text for one in answers if isinstance(one.answer, ScriptLog)).encode()
 
 

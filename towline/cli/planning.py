@@ -11,8 +11,8 @@ from towline.model.deployment.describe import printable
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.deployment.preview import AskPreview, Changes, Preview
 from towline.model.messages import DeployRequest
-from towline.model.worker_call import Question
-from towline.worker_call import ask
+from towline.model.worker_call import WorkerCall
+from towline.worker_call import call_worker
 
 ASK_SECONDS = 600.0
 HOSTS_SHOWN = 100
@@ -22,8 +22,8 @@ PATHS_SHOWN = 15
 async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int:
     """Prints the plan; the exit status is 0, or 2 where the deployment would fail."""
     argument = AskPreview(request=request).model_dump(mode="json")
-    question = Question(activity="preview", argument=argument, timeout_seconds=ASK_SECONDS, summary="what would happen")
-    preview = await ask(door.deployments.temporal, question, Preview)
+    call = WorkerCall(activity="preview", argument=argument, timeout_seconds=ASK_SECONDS, summary="what would happen")
+    preview = await call_worker(door.deployments.temporal, call, Preview)
     if as_json:
         result_json(preview.model_dump(mode="json"))
     else:

@@ -11,7 +11,7 @@ DEPLOYMENT = "Deployment"
 SHARD = "Shard"
 GROUP = "DeploymentGroup"
 CATALOGUE = "Catalogue"
-ASK = "Ask"
+WORKER_CALL = "Ask"  # the name of its first release
 
 # Signals and updates of a Deployment; each name is both.
 PAUSE = "pause"

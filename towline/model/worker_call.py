@@ -1,4 +1,4 @@
-"""A question to a worker: one read-only activity, run by the small workflow `Ask` for a client that waits."""
+"""A worker call: one read-only activity that a worker runs for a client that waits (workflows/worker_call.py)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from towline.model.base import Message
 
-ASKABLE = ("check_paths", "find_ec2_members", "ask_hosts", "preview")
-"""The activities that a question may name; each only reads."""
+ALLOWED_ACTIVITIES = ("check_paths", "find_ec2_members", "ask_hosts", "preview")
+"""The activities that a client may call; each only reads."""
 
 
-class Question(Message):
+class WorkerCall(Message):
     """Names an activity and its argument. `task_queue` empty: the workflow's own."""
 
     activity: str
