@@ -21,7 +21,9 @@ from towline.deployments.records import Records
 from towline.errors import NotFound, TowlineError
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
+from towline.model.deployment.ending import Ending, why_not_begun
 from towline.model.deployment.preview import AskPreview, Preview, estimate, hosts_of, verdict
+from towline.model.deployment.status import ErrorCode
 from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import Target
 from towline.model.host.events import HostRefusal
@@ -35,7 +37,7 @@ from towline.model.messages import (
     ReadFleet,
     ReadGroup,
 )
-from towline.model.rollout.health import floor_of, is_impossible
+from towline.model.rollout.health import floor_of, slots_of
 from towline.store import Store
 
 PREVIEW_ID = "preview"  # no deployment has it; hosts are only asked
@@ -84,9 +86,7 @@ class PreviewActivities:
         hosts, changes = hosts_of(fleet.members, answers, roots)
         rule = facts.config.minimum_healthy_hosts
         floor = floor_of(rule, len(hosts))
-        slots = len(hosts) - floor
-        if request.undo:
-            slots = min(len(hosts), request.undo.slots or max(1, slots))
+        slots = slots_of(rule, len(hosts), request.undo)
         return Preview(
             application=facts.group.application_name,
             group=facts.group.deployment_group_name,
@@ -103,7 +103,7 @@ class PreviewActivities:
             would_fail=verdict(hosts, changes, floor, is_undo=request.undo is not None),
             problem=_refusal(answers)
             if request.undo and hosts
-            else _problem(len(hosts), is_impossible(rule, len(hosts)), floor),
+            else _problem(why_not_begun(rule, len(hosts), is_rollback=request.undo is not None), len(hosts), floor),
         )
 
     async def _revision(self, request: DeployRequest, facts: GroupFacts) -> ResolvedRevision | None:
@@ -151,12 +151,13 @@ def _refusal(answers: Mapping[str, HostAnswer]) -> str:
     return f"every instance would refuse: {refused[0].message}  {refused[0].hint}".rstrip()
 
 
-def _problem(hosts: int, is_impossible: bool, floor: int) -> str:
-    if hosts == 0:
-        return "no instances match: the deployment would fail at once (NO_INSTANCES)"
-    if is_impossible:
-        return (
-            f"{floor} of {hosts} instances must stay healthy, so none may be taken out of service: the deployment "
-            "would fail at once (HEALTH_CONSTRAINTS_INVALID)"
-        )
-    return ""
+def _problem(ending: Ending | None, hosts: int, floor: int) -> str:
+    """Why the deployment would fail at once; empty where it would not."""
+    if ending is None:
+        return ""
+    if ending.code == ErrorCode.NO_INSTANCES:
+        return f"no instances match: the deployment would fail at once ({ending.code})"
+    return (
+        f"{floor} of {hosts} instances must stay healthy, so none may be taken out of service: the deployment "
+        f"would fail at once ({ending.code})"
+    )

@@ -40,7 +40,7 @@ VERSIONS = "tests/faults/test_versions.py"
 NETWORK, TRANSFERS = "tests/faults/test_network.py", "tests/faults/test_transfers.py"
 HOST_FAULTS, HOOKS = "tests/faults/test_host_faults.py", "tests/faults/test_hostile_hooks.py"
 INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
-RUNNER, DEPLOYMENT = "towline/host/runner/", "workflows/deployment.py"
+RUNNER = "towline/host/runner/"
 
 GUARDS = (
     Guard(
@@ -110,9 +110,9 @@ GUARDS = (
     Guard(
         "impossible-rule",
         3,
-        DEPLOYMENT,
-        "        if not request.undo and is_impossible(rule, hosts):\n",
-        "        if False:\n",
+        "towline/model/deployment/ending.py",
+        "    if not is_rollback and is_impossible(rule, hosts):\n",
+        "    if False:\n",
         f"{STORY}::test_impossible_health_rule_and_empty_group_touch_nothing",
     ),
     Guard(
@@ -126,9 +126,9 @@ GUARDS = (
     Guard(
         "only-touched-are-undone",
         4,
-        DEPLOYMENT,
-        "            instances=tuple(ledger.touched),\n",
-        "            instances=tuple(member.name for member in ledger.fleet.members),\n",
+        "towline/model/deployment/rollback.py",
+        "        instances=state.touched,\n",
+        "        instances=tuple(member.name for member in state.members),\n",
         f"{STORY}::test_a_failure_is_compensated_on_touched_hosts_only_failed_first",
     ),
     Guard(
@@ -279,17 +279,17 @@ GUARDS = (
     Guard(
         "stop-ends-every-wait",
         5,
-        DEPLOYMENT,
-        "        await workflow.wait_condition(lambda: task.done() or self._stop is not None)\n",
-        "        await workflow.wait_condition(lambda: task.done())\n",
+        "workflows/waits.py",
+        "    await workflow.wait_condition(lambda: task.done() or state.stop is not None)\n",
+        "    await workflow.wait_condition(lambda: task.done())\n",
         f"{OPERATOR}::test_every_act_at_every_phase",
     ),
     Guard(
         "verdict-stands",
         5,
-        DEPLOYMENT,
-        "        if self._ledger.status.is_final:\n            return\n        if self._stop:\n",
-        "        if self._stop:\n",
+        "towline/model/deployment/state.py",
+        "        if self.status.is_final:\n            return\n        if self.stop:\n",
+        "        if self.stop:\n",
         f"{OPERATOR}::test_every_act_at_every_phase",
     ),
     Guard(
@@ -343,9 +343,9 @@ GUARDS = (
     Guard(
         "only-its-own-takes-over",
         6,
-        DEPLOYMENT,
-        '        return undo.deployment_id if undo and parent and parent.workflow_id == undo.deployment_id else ""\n',
-        '        return undo.deployment_id if undo else ""\n',
+        "workflows/phases/queue.py",
+        '    return undo.deployment_id if undo and parent and parent.workflow_id == undo.deployment_id else ""\n',
+        '    return undo.deployment_id if undo else ""\n',
         f"{OPERATOR}::test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end",
     ),
     Guard(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from towline.model.bundle.revision import RevisionLocation
+from towline.model.deployment.ending import HEALTH_CONSTRAINTS_MESSAGE
 from towline.model.deployment.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome, Phase
-from towline.model.deployment.view import HEALTH_CONSTRAINTS_MESSAGE, deployment_info, rollback_messages
+from towline.model.deployment.view import deployment_info, rollback_messages
 from towline.model.messages import (
     DeploymentRecord,
     DeployRequest,

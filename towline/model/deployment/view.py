@@ -30,12 +30,6 @@ from towline.model.names import rollback_label
 OVERVIEW = ("Pending", "InProgress", "Succeeded", "Failed", "Skipped", "Ready")
 """The buckets of a deploymentOverview; instances of unknown status are in none of them, as in CodeDeploy."""
 
-HEALTH_CONSTRAINTS_MESSAGE = (
-    "The overall deployment failed because too many individual instances failed deployment, too few healthy instances "
-    "are available for deployment, or some instances in your deployment group are experiencing problems."
-)
-"""CodeDeploy's own sentence: clients match on it."""
-
 
 # ── CodeDeploy's shapes ──────────────────────────────────────────────────────────────────────────────────────────
 

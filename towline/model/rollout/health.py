@@ -6,6 +6,7 @@ Source: DESIGN "Slots", CodeDeploy's instances-health page. All counts are insta
 from __future__ import annotations
 
 from towline.model.group.config import MinimumHealthyHosts
+from towline.model.messages import Undo
 
 
 def floor_of(rule: MinimumHealthyHosts, hosts: int) -> int:
@@ -27,6 +28,20 @@ def floor_of(rule: MinimumHealthyHosts, hosts: int) -> int:
     if rule.type == "FLEET_PERCENT":
         return -(-hosts * rule.value // 100)
     return hosts - rule.value
+
+
+def slots_of(rule: MinimumHealthyHosts, hosts: int, undo: Undo | None = None) -> int:
+    """How many of this many hosts may be out of service at once.
+
+    A rollback takes as many at once as the deployment that it takes back: a second outage is not a rollback. Where
+    that is not known, at least one.
+
+    >>> rule = MinimumHealthyHosts(type="HOST_COUNT", value=6)
+    >>> [slots_of(rule, 9, undo) for undo in (None, Undo(deployment_id="d-1", slots=5), Undo(deployment_id="d-1"))]
+    [3, 5, 3]
+    """
+    slots = hosts - floor_of(rule, hosts)
+    return min(hosts, undo.slots or max(1, slots)) if undo else slots
 
 
 def is_impossible(rule: MinimumHealthyHosts, hosts: int) -> bool:

@@ -52,6 +52,11 @@ class ShardBook:
         return self.granted.slots > 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.has_begun and self.outcome is None
+
+    @property
     def healthy(self) -> int:
         """Members that were healthy before."""
         return sum(member.is_healthy for member in self.members)
@@ -88,7 +93,7 @@ class ShardBook:
     @property
     def in_flight(self) -> int:
         """How many are at work, as far as known; all that a begun shard could have at work if it has not said."""
-        if self.outcome is not None or not self.has_begun:
+        if not self.is_open:
             return 0
         if self.progress is None:
             return min(self.granted.slots, len(self.members))
@@ -182,7 +187,7 @@ class Rollout:
             if book.granted.returns_wanted != wanted:
                 book.granted = book.granted.model_copy(update={"returns_wanted": wanted})
                 changed[book.index] = book
-        return [book for index, book in sorted(changed.items()) if book.has_begun and book.outcome is None]
+        return [book for index, book in sorted(changed.items()) if book.is_open]
 
     @property
     def verdict(self) -> Verdict:
@@ -196,7 +201,17 @@ class Rollout:
     @property
     def is_idle(self) -> bool:
         """Whether no shard is at work: each has ended, or was never begun."""
-        return all(book.outcome is not None or not book.has_begun for book in self.shards.values())
+        return not self.open_shards
+
+    @property
+    def open_shards(self) -> list[ShardBook]:
+        """The shards at work."""
+        return [book for book in self.shards.values() if book.is_open]
+
+    @property
+    def has_confirmed_stop(self) -> bool:
+        """Whether every shard at work has confirmed that it starts nothing more."""
+        return all(book.progress and book.progress.confirmed_stop for book in self.open_shards)
 
     @property
     def failed(self) -> int:
@@ -224,13 +239,12 @@ class Rollout:
 
         Cannot happen to a fleet in rank order; a rollout must end all the same.
         """
-        open_books = [book for book in self.shards.values() if book.has_begun and book.outcome is None]
-        return bool(open_books) and all(
+        return bool(self.open_shards) and all(
             book.progress is not None
             and book.progress.granted == book.granted
             and book.in_flight == 0
             and not book.progress.is_held
-            for book in open_books
+            for book in self.open_shards
         )
 
     def _somebody_waits_for(self, book: ShardBook) -> bool:

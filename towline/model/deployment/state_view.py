@@ -1,0 +1,201 @@
+"""How a deployment's state is shown: the query's view, the report's record, lists' search attributes, answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from towline.model import names
+from towline.model.bundle.revision import shortened
+from towline.model.deployment.describe import held_text, why
+from towline.model.deployment.state import DeploymentState
+from towline.model.deployment.status import Creator, Outcome
+from towline.model.deployment.view import deployment_info
+from towline.model.fleet.selection import described
+from towline.model.messages import (
+    DeploymentRecord,
+    DeploymentView,
+    InstanceOutcome,
+    PauseAnswer,
+    Progress,
+    StopAnswer,
+)
+from towline.model.rollout.leases import ShardBook, slots_in_use
+
+NAMED = 10  # most names, failures and warnings in a view
+
+
+def view_of(state: DeploymentState) -> DeploymentView:
+    """What the `status` query answers."""
+    progress, info = _progress(state), _info(state)
+    if state.queue.held:
+        where = info.get("applicationName", "APP"), info.get("deploymentGroupName", "GROUP")
+        text = f"waits: the queue is held: {held_text(state.queue.held, *where)}"
+    else:
+        text = why(progress)
+    return DeploymentView(info=info, progress=progress.model_copy(update={"text": text}))
+
+
+def record_of(state: DeploymentState) -> DeploymentRecord:
+    """What the report is made of, besides the instances' own records."""
+    view = view_of(state)
+    return DeploymentRecord(
+        info=view.info,
+        progress=view.progress.model_copy(update={"phase": "ended"}).model_dump(mode="json"),
+        run_id=state.run_id,
+        members=tuple(member.name for member in state.members),
+        results=results_after_rollback(state),
+    )
+
+
+def results_after_rollback(state: DeploymentState) -> Mapping[Outcome, tuple[str, ...]]:
+    """How each instance stands at the end: of those that were rolled back, what became of them."""
+    rollback = state.rollback
+    if rollback is None or not (rollback.has_succeeded or rollback.not_restored):
+        return state.results
+    touched, not_restored = set(state.touched), set(rollback.not_restored)
+    kept = {
+        outcome: tuple(name for name in instances if name not in touched)
+        for outcome, instances in state.results.items()
+    }
+    restored = tuple(name for name in state.touched if name not in not_restored)
+    after = {**kept, Outcome.ROLLED_BACK: restored, Outcome.OWED: rollback.not_restored}
+    return {outcome: instances for outcome, instances in after.items() if instances}
+
+
+def search_attributes(state: DeploymentState) -> dict[str, str]:
+    """By what lists find the deployment."""
+    found = {names.SEARCH_STATUS: state.status.value}
+    if request := state.request_if_valid:
+        found[names.SEARCH_APPLICATION] = request.application_name
+        found[names.SEARCH_GROUP] = request.deployment_group_name
+        if request.undo:
+            found[names.SEARCH_REVISION] = names.rollback_label(request.undo.deployment_id)
+        elif state.revision:
+            found[names.SEARCH_REVISION] = shortened(state.revision.label)
+        elif request.revision and state.facts and state.status.is_final:
+            # A revision that could not be used. One that was asked for in an unknown group is not shown.
+            found[names.SEARCH_REVISION] = shortened(request.revision.label)
+    return found
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pause_answer(state: DeploymentState) -> PauseAnswer:
+    """What `pause` and `resume` answer."""
+    word: Literal["Running", "Pausing", "Paused"] = "Running"
+    if state.is_paused:
+        word = "Pausing" if _in_flight(state.shards) else "Paused"
+    return PauseAnswer(status=word, status_message=view_of(state).progress.text)
+
+
+def stop_answer(state: DeploymentState) -> StopAnswer:
+    """What `cancel` answers: `Pending` until every shard has confirmed that it starts nothing more."""
+    if state.rollback:
+        child = state.rollback.deployment_id
+        message = f"a rollback is under way; it is stopped by: towline stop {child}"
+        return StopAnswer(status="Pending", status_message=message, rollback_deployment_id=child)
+    if state.has_stopped:
+        message = "No more commands will be scheduled for execution in the deployment instances"
+        return StopAnswer(status="Succeeded", status_message=message)
+    return StopAnswer(status="Pending", status_message=view_of(state).progress.text)
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _in_flight(shards: Sequence[ShardBook]) -> int:
+    return sum(book.in_flight for book in shards)
+
+
+def _pause_word(state: DeploymentState) -> Literal["", "pausing", "paused"]:
+    if not state.is_paused:
+        return ""
+    return "pausing" if _in_flight(state.shards) else "paused"
+
+
+def _overview(state: DeploymentState) -> dict[str, int] | None:
+    total = len(state.members)
+    if not total:
+        return None
+    succeeded = sum(book.succeeded for book in state.shards)
+    failed = sum(book.failed() for book in state.shards)
+    in_flight = _in_flight(state.shards)
+    where = "Skipped" if state.status.is_final else "Pending"
+    not_begun = total - succeeded - failed - in_flight
+    return {"Succeeded": succeeded, "Failed": failed, "InProgress": in_flight, where: not_begun}
+
+
+def _failures(shards: Sequence[ShardBook]) -> tuple[InstanceOutcome, ...]:
+    reports = [book.outcome or book.progress for book in shards]
+    return tuple(failure for report in reports if report for failure in report.failures)[:NAMED]
+
+
+def _named_in_flight(open_shards: Sequence[ShardBook]) -> tuple[str, ...]:
+    reported = [book.progress for book in open_shards if book.progress]
+    count = _in_flight(open_shards)
+    if not reported and len(open_shards) == 1 and count <= NAMED:  # it has just begun with the first of its members
+        return tuple(member.name for member in open_shards[0].members[:count])
+    return tuple(name for progress in reported for name in progress.in_flight)[:NAMED]
+
+
+def _progress(state: DeploymentState) -> Progress:
+    request, queue = state.request_if_valid, state.queue
+    open_shards = [book for book in state.shards if book.is_open]
+    in_flight = _in_flight(state.shards)
+    failed = sum(book.failed() for book in state.shards)
+    return Progress(
+        phase=state.phase,
+        total=len(state.members),
+        slots=state.slots,
+        slots_in_use=slots_in_use(state.slots, in_flight, failed, tolerates_failures=state.is_rollback),
+        in_flight=_named_in_flight(open_shards),
+        in_flight_count=in_flight,
+        waiting=(_overview(state) or {}).get("Pending", 0),
+        minimum_healthy=state.floor,
+        paused=_pause_word(state),
+        stopping=state.stop is not None and not state.status.is_final,
+        behind=queue.ahead,
+        behind_by=queue.ahead_by if queue.ahead else "",
+        requested_by=request.requested_by if request else "",
+        requested_from=request.requested_from if request else "",
+        blocked=next((book.progress.blocked for book in open_shards if book.progress and book.progress.blocked), None),
+        zone=state.zone,
+        shards=tuple(names.shard_workflow_id(state.deployment_id, book.index) for book in open_shards),
+        owed=state.not_restored,
+        touched=len(state.touched),
+        is_whole=state.is_whole,
+        failures=_failures(state.shards),
+        warnings=tuple(state.warnings[:NAMED]),
+        report=state.report,
+        rollback=state.rollback.end if state.rollback else None,
+        selects=described(state.group) if state.facts and not state.members else "",
+    )
+
+
+def _info(state: DeploymentState) -> dict[str, Any]:
+    request = state.request_if_valid
+    undo = request.undo if request else None
+    auto_rollback = request.auto_rollback_configuration if request else None
+    if auto_rollback is None and state.facts:
+        auto_rollback = state.group.auto_rollback_configuration
+    return deployment_info(
+        request,
+        deployment_id=state.deployment_id,
+        status=state.status,
+        create_time=state.created.isoformat(),
+        start_time=state.started.isoformat() if state.started else "",
+        complete_time=state.completed.isoformat() if state.completed else "",
+        config_name=state.config.deployment_config_name if state.facts else "",
+        creator=Creator.ROLLBACK if undo else Creator.USER,
+        overview=_overview(state),
+        error_code=str(state.ending.code) if state.ending else "",
+        error_message=state.ending.message if state.ending else "",
+        rollback_deployment_id=state.rollback.deployment_id if state.rollback else "",
+        rollback_message=state.rollback_message,
+        triggering_deployment_id=undo.deployment_id if undo else "",
+        revision=state.revision.location if state.revision else None,
+        previous_revision=state.fleet.previous_revision,
+        auto_rollback=auto_rollback.model_dump(mode="json", by_alias=True) if auto_rollback else None,
+    )
