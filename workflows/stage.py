@@ -39,15 +39,15 @@ class _StageRun:
         """Opens the books: the stage's own floor, and what the stages before it left of the fleet's."""
         self._state = state
         is_rollback = state.is_rollback
-        self._rollout = Rollout(
+        self._books = Rollout(
             stage.members,
-            slots=min(stage.slots, state.slots_left),
-            spare_healthy=len(stage.members) if is_rollback else min(stage.spare_healthy, state.spare_healthy),
+            slots=min(stage.slots, state.rollout.slots_left),
+            spare_healthy=len(stage.members) if is_rollback else min(stage.spare_healthy, state.rollout.spare_healthy),
             shard_size=SHARD_SIZE,
             tolerates_failures=is_rollback,
-            first_index=len(state.shards) + 1,
+            first_index=len(state.rollout.shards) + 1,
         )
-        state.open_stage(stage, self._rollout)
+        state.rollout.open_stage(stage, self._books)
         self._begun: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -58,32 +58,32 @@ class _StageRun:
             if self._is_over():
                 break
             await self._wait_for_change(seen)
-        self._rollout.skip_unbegun()
+        self._books.skip_unbegun()
 
     def _lease(self) -> None:
         if self._state.starts_nothing_more:
             return
-        for book in self._rollout.grant():
+        for book in self._books.grant():
             if book.index not in self._begun:
                 self._begun[book.index] = asyncio.create_task(self._run_shard(book))
-        if self._rollout.verdict is Verdict.FAIL:
-            self._state.is_lost = True
+        if self._books.verdict is Verdict.FAIL:
+            self._state.rollout.is_lost = True
 
     def _is_over(self) -> bool:
-        if not self._rollout.is_idle:
+        if not self._books.is_idle:
             return False
-        return self._state.starts_nothing_more or self._rollout.verdict is Verdict.DONE
+        return self._state.starts_nothing_more or self._books.verdict is Verdict.DONE
 
     async def _wait_for_change(self, seen: int) -> None:
         """The deployment's own limit does not run while it is paused."""
         state = self._state
         clock_runs = not state.is_paused and state.shards_stop is None
-        timeout = timedelta(seconds=state.seconds_left) if clock_runs else None
+        timeout = timedelta(seconds=state.rollout.seconds_left) if clock_runs else None
         try:
             await workflow.wait_condition(lambda: state.changes != seen, timeout=timeout)
         except TimeoutError:
-            state.run_out_of_time()
-        state.tick(workflow.time(), counts=clock_runs)
+            state.rollout.is_out_of_time = True
+        state.rollout.tick(workflow.time(), counts=clock_runs)
 
     # ── shards ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,7 +143,7 @@ class _StageRun:
             index=book.index,
             members=book.members,
             lease=book.granted,
-            deadline_seconds=max(1, int(self._state.seconds_left)),
+            deadline_seconds=max(1, int(self._state.rollout.seconds_left)),
             tolerates_failures=self._state.is_rollback,
             paused=self._state.shards_pause,
             stop=self._state.shards_stop,
@@ -154,5 +154,5 @@ class _StageRun:
             lease=book.granted,
             paused=self._state.shards_pause,
             stop=self._state.shards_stop,
-            halt=self._state.is_lost,
+            halt=self._state.rollout.is_lost,
         )

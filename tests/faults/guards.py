@@ -127,8 +127,8 @@ GUARDS = (
         "only-touched-are-undone",
         4,
         "towline/model/deployment/rollback.py",
-        "        instances=state.touched,\n",
-        "        instances=tuple(member.name for member in state.members),\n",
+        "        instances=state.rollout.touched,\n",
+        "        instances=tuple(member.name for member in state.rollout.members),\n",
         f"{STORY}::test_a_failure_is_compensated_on_touched_hosts_only_failed_first",
     ),
     Guard(

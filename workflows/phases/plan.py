@@ -13,14 +13,14 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.activity_inputs import fleet_question, order_of
     from towline.model.deployment.ending import why_not_begun
     from towline.model.deployment.state import DeploymentState
-    from towline.model.deployment.status import DeploymentStatus
+    from towline.model.deployment.status import DeploymentStatus, Phase
     from towline.model.rollout.health import floor_of, slots_of
     from workflows import calls
 
 
 async def plan(state: DeploymentState) -> None:
     """Reads the fleet; ends the deployment where no instance of it may be deployed to."""
-    state.enter("plan", DeploymentStatus.IN_PROGRESS)
+    state.enter(Phase.PLAN, DeploymentStatus.IN_PROGRESS)
     publish(state)
     request = state.request
     order = order_of(request, state.group, state.revision, deployment_id=state.deployment_id, run_id=state.run_id)

@@ -14,7 +14,7 @@ from workflows.waits import Ended, attempt, gate
 with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.ending import failure
     from towline.model.deployment.state import DeploymentState
-    from towline.model.deployment.status import DeploymentStatus, ErrorCode
+    from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase
     from towline.model.messages import TurnRequest
     from workflows import calls
 
@@ -24,7 +24,7 @@ ASK_AGAIN = timedelta(seconds=60)
 
 async def wait_for_turn(state: DeploymentState) -> None:
     """Joins the group's queue, and returns when it is this deployment's turn."""
-    state.enter("turn", DeploymentStatus.QUEUED)
+    state.enter(Phase.TURN, DeploymentStatus.QUEUED)
     publish(state)
     queue = state.queue
     while not queue.is_active:

@@ -14,6 +14,7 @@ from workflows.temporal_helpers import call
 with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.state_view import record_of
+    from towline.model.deployment.status import Phase
     from towline.model.group.queue import as_undone
     from towline.model.messages import OutcomePage, ShardOutcome, TurnEnd
     from workflows import calls
@@ -25,7 +26,7 @@ async def record_outcomes(state: DeploymentState) -> None:
 
 
 async def _tell_the_group(state: DeploymentState) -> None:
-    for outcome in state.outcomes:  # one message a shard: none grows with the fleet
+    for outcome in state.rollout.outcomes:  # one message a shard: none grows with the fleet
         await call(calls.record_outcomes, _outcome_page(state, outcome), TURN)
 
 
@@ -34,7 +35,7 @@ async def write_report(state: DeploymentState) -> None:
     if not state.request_if_valid:
         return
     phase = state.phase
-    state.enter("record", state.status)
+    state.enter(Phase.RECORD, state.status)
     publish(state)
     try:
         written = await call(calls.write_report, record_of(state), RECORD)
@@ -48,7 +49,7 @@ async def leave_queue(state: DeploymentState) -> None:
     """Lets the group's next deployment go on."""
     if state.facts:
         await call(calls.leave_turn, _turn_end(state), TURN)
-    state.enter("ended", state.status)
+    state.enter(Phase.ENDED, state.status)
     publish(state)
 
 

@@ -11,12 +11,13 @@ with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.deployment.rollback import automatic_rollback, end_of_rollback
     from towline.model.deployment.state import DeploymentState
+    from towline.model.deployment.status import Phase
     from towline.model.messages import DeploymentView
 
 
 async def roll_back(state: DeploymentState) -> None:
     """Starts the rollback and waits for its end."""
-    state.enter("compensate", state.status)
+    state.enter(Phase.COMPENSATE, state.status)
     state.begin_rollback(_new_deployment_id())
     publish(state)
     view = await _run_rollback(state)

@@ -26,7 +26,7 @@ def rollback_request(
 
 def needs_rollback(state: DeploymentState) -> bool:
     """Whether a deployment that has ended is rolled back automatically."""
-    if not state.touched:
+    if not state.rollout.touched:
         return False
     rollback = state.request.auto_rollback_configuration or state.group.auto_rollback_configuration
     return calls_for_rollback(state.status, rollback, state.stop, was_touched=True, is_rollback=state.is_rollback)
@@ -34,13 +34,13 @@ def needs_rollback(state: DeploymentState) -> bool:
 
 def automatic_rollback(state: DeploymentState) -> DeployRequest:
     """The request of a deployment's automatic rollback: the touched instances, failed ones first."""
-    failed = set(state.failed_names)
+    failed = set(state.rollout.failed_names)
     undo = Undo(
         deployment_id=state.deployment_id,
         run_id=state.run_id,
-        instances=state.touched,
-        failed=tuple(name for name in state.touched if name in failed),
-        slots=state.slots,
+        instances=state.rollout.touched,
+        failed=tuple(name for name in state.rollout.touched if name in failed),
+        slots=state.rollout.slots,
     )
     group = state.group
     config = state.config.deployment_config_name
@@ -55,7 +55,7 @@ def end_of_rollback(state: DeploymentState, view: DeploymentView | None) -> tupl
     assert state.rollback, "it was begun"
     if view is None:
         end = RollbackEnd(deployment_id=state.rollback.deployment_id, status=DeploymentStatus.STOPPED)
-        return end, state.touched
+        return end, state.rollout.touched
     info = view.info
     end = RollbackEnd(
         deployment_id=state.rollback.deployment_id,

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from towline.model import names
 from towline.model.bundle.revision import shortened
 from towline.model.deployment.describe import held_text, why
 from towline.model.deployment.state import DeploymentState
-from towline.model.deployment.status import Creator, Outcome
+from towline.model.deployment.status import Creator, Outcome, Phase
 from towline.model.deployment.view import deployment_info
 from towline.model.fleet.selection import described
 from towline.model.messages import (
     DeploymentRecord,
     DeploymentView,
+    Fault,
     InstanceOutcome,
     PauseAnswer,
     Progress,
     StopAnswer,
 )
-from towline.model.rollout.leases import ShardBook, slots_in_use
+from towline.model.rollout.leases import slots_in_use
+from towline.model.rollout.state import RolloutState
 
 NAMED = 10  # most names, failures and warnings in a view
 
@@ -41,9 +43,9 @@ def record_of(state: DeploymentState) -> DeploymentRecord:
     view = view_of(state)
     return DeploymentRecord(
         info=view.info,
-        progress=view.progress.model_copy(update={"phase": "ended"}).model_dump(mode="json"),
+        progress=view.progress.model_copy(update={"phase": Phase.ENDED}),
         run_id=state.run_id,
-        members=tuple(member.name for member in state.members),
+        members=tuple(member.name for member in state.rollout.members),
         results=results_after_rollback(state),
     )
 
@@ -52,13 +54,13 @@ def results_after_rollback(state: DeploymentState) -> Mapping[Outcome, tuple[str
     """How each instance stands at the end: of those that were rolled back, what became of them."""
     rollback = state.rollback
     if rollback is None or not (rollback.has_succeeded or rollback.not_restored):
-        return state.results
-    touched, not_restored = set(state.touched), set(rollback.not_restored)
+        return state.rollout.results
+    touched, not_restored = set(state.rollout.touched), set(rollback.not_restored)
     kept = {
         outcome: tuple(name for name in instances if name not in touched)
-        for outcome, instances in state.results.items()
+        for outcome, instances in state.rollout.results.items()
     }
-    restored = tuple(name for name in state.touched if name not in not_restored)
+    restored = tuple(name for name in state.rollout.touched if name not in not_restored)
     after = {**kept, Outcome.ROLLED_BACK: restored, Outcome.OWED: rollback.not_restored}
     return {outcome: instances for outcome, instances in after.items() if instances}
 
@@ -86,7 +88,7 @@ def pause_answer(state: DeploymentState) -> PauseAnswer:
     """What `pause` and `resume` answer."""
     word: Literal["Running", "Pausing", "Paused"] = "Running"
     if state.is_paused:
-        word = "Pausing" if _in_flight(state.shards) else "Paused"
+        word = "Pausing" if state.rollout.in_flight else "Paused"
     return PauseAnswer(status=word, status_message=view_of(state).progress.text)
 
 
@@ -105,72 +107,77 @@ def stop_answer(state: DeploymentState) -> StopAnswer:
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _in_flight(shards: Sequence[ShardBook]) -> int:
-    return sum(book.in_flight for book in shards)
-
-
 def _pause_word(state: DeploymentState) -> Literal["", "pausing", "paused"]:
     if not state.is_paused:
         return ""
-    return "pausing" if _in_flight(state.shards) else "paused"
+    return "pausing" if state.rollout.in_flight else "paused"
 
 
 def _overview(state: DeploymentState) -> dict[str, int] | None:
-    total = len(state.members)
+    rollout = state.rollout
+    total = len(rollout.members)
     if not total:
         return None
-    succeeded = sum(book.succeeded for book in state.shards)
-    failed = sum(book.failed() for book in state.shards)
-    in_flight = _in_flight(state.shards)
     where = "Skipped" if state.status.is_final else "Pending"
-    not_begun = total - succeeded - failed - in_flight
-    return {"Succeeded": succeeded, "Failed": failed, "InProgress": in_flight, where: not_begun}
+    not_begun = total - rollout.succeeded - rollout.failed - rollout.in_flight
+    return {
+        "Succeeded": rollout.succeeded,
+        "Failed": rollout.failed,
+        "InProgress": rollout.in_flight,
+        where: not_begun,
+    }
 
 
-def _failures(shards: Sequence[ShardBook]) -> tuple[InstanceOutcome, ...]:
-    reports = [book.outcome or book.progress for book in shards]
+def _failures(rollout: RolloutState) -> tuple[InstanceOutcome, ...]:
+    reports = [book.outcome or book.progress for book in rollout.shards]
     return tuple(failure for report in reports if report for failure in report.failures)[:NAMED]
 
 
-def _named_in_flight(open_shards: Sequence[ShardBook]) -> tuple[str, ...]:
+def _in_flight_names(rollout: RolloutState) -> tuple[str, ...]:
+    open_shards = rollout.open_shards
     reported = [book.progress for book in open_shards if book.progress]
-    count = _in_flight(open_shards)
-    if not reported and len(open_shards) == 1 and count <= NAMED:  # it has just begun with the first of its members
-        return tuple(member.name for member in open_shards[0].members[:count])
+    if not reported and len(open_shards) == 1 and rollout.in_flight <= NAMED:  # it begins with its first members
+        return tuple(member.name for member in open_shards[0].members[: rollout.in_flight])
     return tuple(name for progress in reported for name in progress.in_flight)[:NAMED]
 
 
+def _fault(rollout: RolloutState) -> Fault | None:
+    """A fault on our side that holds one of the shards."""
+    return next(
+        (book.progress.blocked for book in rollout.open_shards if book.progress and book.progress.blocked), None
+    )
+
+
 def _progress(state: DeploymentState) -> Progress:
-    request, queue = state.request_if_valid, state.queue
-    open_shards = [book for book in state.shards if book.is_open]
-    in_flight = _in_flight(state.shards)
-    failed = sum(book.failed() for book in state.shards)
+    request, queue, rollout = state.request_if_valid, state.queue, state.rollout
     return Progress(
         phase=state.phase,
-        total=len(state.members),
-        slots=state.slots,
-        slots_in_use=slots_in_use(state.slots, in_flight, failed, tolerates_failures=state.is_rollback),
-        in_flight=_named_in_flight(open_shards),
-        in_flight_count=in_flight,
+        total=len(rollout.members),
+        slots=rollout.slots,
+        slots_in_use=slots_in_use(
+            rollout.slots, rollout.in_flight, rollout.failed, tolerates_failures=state.is_rollback
+        ),
+        in_flight=_in_flight_names(rollout),
+        in_flight_count=rollout.in_flight,
         waiting=(_overview(state) or {}).get("Pending", 0),
-        minimum_healthy=state.floor,
+        minimum_healthy=rollout.floor,
         paused=_pause_word(state),
         stopping=state.stop is not None and not state.status.is_final,
         behind=queue.ahead,
         behind_by=queue.ahead_by if queue.ahead else "",
         requested_by=request.requested_by if request else "",
         requested_from=request.requested_from if request else "",
-        blocked=next((book.progress.blocked for book in open_shards if book.progress and book.progress.blocked), None),
-        zone=state.zone,
-        shards=tuple(names.shard_workflow_id(state.deployment_id, book.index) for book in open_shards),
+        blocked=_fault(rollout),
+        zone=rollout.zone,
+        shards=tuple(names.shard_workflow_id(state.deployment_id, book.index) for book in rollout.open_shards),
         owed=state.not_restored,
-        touched=len(state.touched),
+        touched=len(rollout.touched),
         is_whole=state.is_whole,
-        failures=_failures(state.shards),
+        failures=_failures(rollout),
         warnings=tuple(state.warnings[:NAMED]),
         report=state.report,
         rollback=state.rollback.end if state.rollback else None,
-        selects=described(state.group) if state.facts and not state.members else "",
+        selects=described(state.group) if state.facts and not rollout.members else "",
     )
 
 
@@ -196,6 +203,6 @@ def _info(state: DeploymentState) -> dict[str, Any]:
         rollback_message=state.rollback_message,
         triggering_deployment_id=undo.deployment_id if undo else "",
         revision=state.revision.location if state.revision else None,
-        previous_revision=state.fleet.previous_revision,
+        previous_revision=state.rollout.fleet.previous_revision,
         auto_rollback=auto_rollback.model_dump(mode="json", by_alias=True) if auto_rollback else None,
     )
