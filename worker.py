@@ -44,6 +44,7 @@ from towline.deployments.client import Deployments
 from towline.errors import OurFault, TowlineError
 from towline.model import names
 from towline.model.deployment.exit_status import status_of
+from towline.model.visible import for_terminal
 from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
 from towline.store.identity import has_mark, mark_of
@@ -76,6 +77,8 @@ AT_WORK_SECONDS = 70
 STICKY = timedelta(seconds=3)
 """A killed worker's workflows are offered to another one so much later, where `Takeover` has not seen to it before;
 Temporal's default is 10 s."""
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("towline.worker")
 
@@ -284,9 +287,19 @@ async def told_to_end(
             loop.remove_signal_handler(number)
 
 
+class LogFormatter(logging.Formatter):
+    """Of logs that may go to a terminal: what hosts and archives sent does not steer it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        return for_terminal(super().format(record))
+
+
 def main() -> int:
     """Runs a worker by the environment's settings; a refusal is one line. Returns the exit status, as of commands."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter(LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         asyncio.run(run(read_settings()))
     except TowlineError as error:

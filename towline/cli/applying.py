@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 from temporalio.client import Client
 
 from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.cli.door import run_story
 from towline.cli.ec2 import ec2_members
 from towline.cli.input_files import read_input
-from towline.cli.output import complain, has_colour, result, say, warn
+from towline.cli.output import complain, confirm, has_colour, result, say, warn
 from towline.cli.plan_lines import plan_lines
 from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
 from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships, shortened
@@ -172,7 +171,7 @@ async def _tell_paths(client: Client, manifest: Manifest) -> None:
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise InvalidInput("not applied: there is no terminal to ask on.", "Add --yes, or --dry-run to only look.")
-    return click.confirm("Apply these changes?", default=False, err=True)
+    return confirm("Apply these changes?")
 
 
 def _tell_losses(groups: Sequence[Membership], changes: Changes) -> list[Membership]:
@@ -192,7 +191,7 @@ def _tell_losses(groups: Sequence[Membership], changes: Changes) -> list[Members
 
 
 def _are_losses_meant(losing: Sequence[Membership]) -> bool:
-    return click.confirm(f"Is that meant for {', '.join(group.group for group in losing)}?", default=False, err=True)
+    return confirm(f"Is that meant for {', '.join(group.group for group in losing)}?")
 
 
 def _not_applied() -> int:

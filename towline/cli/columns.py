@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
+from towline.model.visible import for_terminal
+
 GAP = "  "
 LEAST = 8
 """Cells that a column keeps at least while it is cut."""
@@ -23,6 +25,7 @@ def fitted(rows: Sequence[Sequence[str]], width: int | None, flexible: Sequence[
     >>> fitted([["web-01", "failed", "disk full"], ["web-02", "waiting", ""]], 24, [2])
     [['web-01', 'failed ', 'disk fu…'], ['web-02', 'waiting', '        ']]
     """
+    rows = [[for_terminal(text) for text in row] for row in rows]
     needed = [max((cells(text) for text in column), default=0) for column in zip(*rows, strict=True)]
     widths = list(needed)
     for column in flexible:

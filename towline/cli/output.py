@@ -1,40 +1,51 @@
-"""Where words go: results to stdout, talk to stderr. Everything that a command prints goes through here or `render`."""
+"""Where words go: results to stdout, talk to stderr. Everything that a command prints goes through here or `screen`."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import Any, TextIO
 
 import click
 
+from towline.model.visible import STEERING, for_terminal
+
+_STEERING = re.compile(f"[{STEERING}]")  # in JSON only within strings
+
 
 def result(text: str) -> None:
     """A result, to stdout."""
-    click.echo(text)
+    click.echo(for_terminal(text))
 
 
 def result_json(value: Any) -> None:
     """A result as JSON, to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    click.echo(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def say(text: str) -> None:
     """Talk, to stderr."""
-    click.echo(text, err=True)
+    click.echo(for_terminal(text), err=True)
+
+
+def confirm(question: str) -> bool:
+    """Whether a person says yes; the question goes to stderr."""
+    return click.confirm(for_terminal(question), default=False, err=True)
 
 
 def complain(message: str, hint: str = "") -> None:
     """An error, to stderr: one line, red where colour is on, the next step behind it."""
     line = click.style(message, fg="red") if has_colour(sys.stderr) else message
-    click.echo(f"{line}  {hint}" if hint else line, err=True, color=has_colour(sys.stderr))
+    click.echo(for_terminal(f"{line}  {hint}" if hint else line), err=True, color=has_colour(sys.stderr))
 
 
 def warn(message: str) -> None:
     """A warning, to stderr."""
     line = click.style(message, fg="yellow") if has_colour(sys.stderr) else message
-    click.echo(line, err=True, color=has_colour(sys.stderr))
+    click.echo(for_terminal(line), err=True, color=has_colour(sys.stderr))
 
 
 _told: set[str] = set()

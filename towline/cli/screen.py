@@ -17,6 +17,7 @@ from towline.model.deployment.describe import counts
 from towline.model.deployment.status import TargetStatus
 from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
+from towline.model.visible import for_terminal
 
 ABOVE = 7
 """Lines that the header takes."""
@@ -41,12 +42,12 @@ class Screen:
 
     def warn(self, text: str) -> None:
         """Writes a warning above the table."""
-        self._console.print(Text(f"warning: {text}", "yellow"))
+        self._console.print(_text(f"warning: {text}", "yellow"))
 
     def trouble(self, text: str) -> None:
         """Adds that sight is lost for the moment."""
         self._drawing.update(
-            Group(self._last, Text(f"{text} Waiting; the rollout itself goes on.", "yellow")), refresh=True
+            Group(self._last, _text(f"{text} Waiting; the rollout itself goes on.", "yellow")), refresh=True
         )
 
     def close(self, view: DeploymentView, live: Mapping[str, Live]) -> None:
@@ -59,21 +60,22 @@ class Screen:
 
     def _draw(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None) -> None:
         height = max(5, self._console.size.height - ABOVE - (2 if child else 0))
-        parts = [_header(view), _bar(view, self._console.width), _one_line(render.reason(view), "dim")]
+        parts = [_header(view), _bar(view, self._console.width), _one_line((render.reason(view), "dim"))]
         if child:
-            parts += [Text(""), _header(child), _one_line(render.reason(child), "dim")]
+            parts += [Text(""), _header(child), _one_line((render.reason(child), "dim"))]
         self._last = Group(*parts, Text(""), _instances(live, height, self._console.width))
         self._drawing.update(self._last, refresh=True)
 
 
 def _header(view: DeploymentView) -> Text:
     info = view.info
-    text = _one_line("")
-    text.append(f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold")
-    text.append(f"  {info.get('status', '')}", render.COLOURS.get(info.get("status", ""), "bold"))
-    text.append(f"  {subject_of(info)}")
-    text.append(f"  {info.get('deploymentConfigName', '')}  {info.get('deploymentId', '')}", "dim")
-    return text
+    status = info.get("status", "")
+    return _one_line(
+        (f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold"),
+        (f"  {status}", render.COLOURS.get(status, "bold")),
+        (f"  {subject_of(info)}", ""),
+        (f"  {info.get('deploymentConfigName', '')}  {info.get('deploymentId', '')}", "dim"),
+    )
 
 
 def _bar(view: DeploymentView, width: int) -> RenderableType:
@@ -86,7 +88,7 @@ def _bar(view: DeploymentView, width: int) -> RenderableType:
         ProgressBar(
             total=total, completed=done, width=min(40, width // 4), complete_style=colour, finished_style=colour
         ),
-        _one_line(counts(view.info, view.progress)),
+        _one_line((counts(view.info, view.progress), "")),
         Text(render.duration(render.elapsed(view.info.get("startTime", ""), view.info.get("completeTime", ""))), "dim"),
     )
     return grid
@@ -106,19 +108,25 @@ def _instances(live: Mapping[str, Live], height: int, width: int) -> RenderableT
     if len(shown) < len(every):
         names = {one.name for one in shown}
         hidden = [one for one in every if one.name not in names]
-        lines.append(_one_line(f"not shown: {render.tally(hidden)}", "dim"))
+        lines.append(_one_line((f"not shown: {render.tally(hidden)}", "dim")))
     return Group(*lines)
 
 
 def _line(cells: list[str]) -> Text:
     """One instance: its state in colour, what comes behind it dim."""
     name, state, *rest = cells
-    text = _one_line(name)
-    text.append(f"{GAP}{state}", render.COLOURS.get(state.strip(), "dim"))
-    for cell in rest:
-        text.append(f"{GAP}{cell}", "" if cell is rest[0] else "dim")
-    return text
+    behind = ((f"{GAP}{cell}", "dim" if place else "") for place, cell in enumerate(rest))
+    return _one_line((name, ""), (f"{GAP}{state}", render.COLOURS.get(state.strip(), "dim")), *behind)
 
 
-def _one_line(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
+def _one_line(*parts: tuple[str, str]) -> Text:
+    """Parts with their styles on one line, cut where the screen ends."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for text, style in parts:
+        line.append(for_terminal(text), style)
+    return line
+
+
+def _text(text: str, style: str) -> Text:
+    """rich writes what it is given: what could steer the terminal is taken out here."""
+    return Text(for_terminal(text), style)

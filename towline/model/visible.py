@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 600
 _LONGEST_QUOTED = 160
+
+
+STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff"
+"""Characters, for a class of `re`, that steer a terminal, turn the direction of writing, or hide; without tab and
+line feed."""
+_STEERING = re.compile(f"(\x1b\\[(?:[0-2]|3[0-7]|9[0-7])m)|[{STEERING}]")
+
+
+def for_terminal(text: str) -> str:
+    r"""The text as a terminal may have it: whoever named a file or wrote a message must not steer the terminal with it.
+
+    What would is written as an escape. Line ends, tabs and the colours of our own output stay.
+
+    >>> print(for_terminal("web\x1b]0;title\x07-01\u202e\r"), for_terminal("caf\u00e9"))
+    web\x1b]0;title\x07-01\u202e\r café
+    """
+    return _STEERING.sub(lambda found: found[1] or repr(found[0])[1:-1], text)
 
 
 def visible(text: str, most: int = LONGEST) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from towline.model.deployment.causes import by_cause, failure_of
 from towline.model.deployment.status import Phase
 from towline.model.messages import InstanceOutcome, Progress
+from towline.model.visible import STEERING
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
 
@@ -140,7 +141,7 @@ def one_line(text: str) -> str:
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(f"[{STEERING}\n]")
 
 _PHASES = {
     Phase.CHECK: "checks the request, the group and the revision",
