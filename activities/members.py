@@ -9,6 +9,7 @@ from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
 from towline.catalogue.client import Catalogue, of_kind
 from towline.errors import InvalidInput
 from towline.model.fleet.instance import InstanceRecord, SshSettings, Target
+from towline.model.fleet.same_host import once_each
 from towline.model.fleet.selection import candidate, selects
 from towline.model.fleet.targets import Ec2Source, NamedSshSettings, complete, target_of
 from towline.model.group.group import DeploymentGroup
@@ -23,7 +24,7 @@ class Members:
         self._make_client = make_client
 
     async def of_group(self, group: DeploymentGroup) -> tuple[dict[str, Target], list[str]]:
-        """The group's instances now, by name; and warnings."""
+        """The group's hosts now, each by one name; and warnings."""
         records = await self._catalogue.read_all("instance", "ssh", "ec2")
         settings = of_kind(records, "ssh", NamedSshSettings.model_validate)
         sources = of_kind(records, "ec2", Ec2Source.model_validate)
@@ -36,7 +37,8 @@ class Members:
             targets[found.candidate.name] = _ec2_target(found, settings)
             if found.state != "running":
                 warnings.append(f"{found.candidate.name} is {found.state}")
-        return targets, warnings
+        targets, twice = once_each(targets)
+        return targets, warnings + twice
 
     async def declared(self, names: Iterable[str]) -> dict[str, Target]:
         """Those of these names that are declared, whatever group they are in."""

@@ -253,6 +253,21 @@ async def test_local_instances_go_to_their_machines_queue(client: Client, invent
     assert (member.queue, member.address) == ("towline@laptop", "/srv/h")
 
 
+async def test_a_host_under_two_names_is_one_instance_with_a_warning(
+    client: Client, inventory: InventoryActivities
+) -> None:
+    text = (
+        "applications: [{applicationName: shop, deploymentGroups: [{deploymentGroupName: twice,"
+        " onPremisesInstanceTagFilters: [{Key: role, Value: twice}]}]}]\n"
+        "instances: [{instanceName: t1, tags: {role: twice}, ssh: {host: 10.9.9.1}},"
+        " {instanceName: t2, tags: {role: twice}, ssh: {host: 10.9.9.1}}]"
+    )
+    await declare(client, text)
+    fleet = await inventory.read_fleet(request(await group(client, "twice")))
+    assert [member.name for member in fleet.members] == ["t1"]
+    assert fleet.warnings == ("t1 and t2 are one host: 10.9.9.1 port 2222; it is deployed to once, as t1",)
+
+
 async def test_ten_thousand_instances_fit_into_one_payload(client: Client, store: Store) -> None:
     text = (
         "applications: [{applicationName: shop, deploymentGroups: [{deploymentGroupName: big,"

@@ -142,6 +142,14 @@ async def test_the_command_shows_asks_for_yes_applies_and_is_then_content(client
     assert "Nothing to change: 16 records are as declared." in again.stdout
 
 
+async def test_a_host_that_a_group_has_under_two_names_is_told(client: Client, tmp_path: Path) -> None:
+    twice = "  - {instanceName: web-13, tags: {role: web}, ssh: {host: WEB-07}}\n"
+    (tmp_path / "towline.yaml").write_text(MANIFEST + twice)
+    done = await run(client, "apply", "-f", "towline.yaml", "--yes", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "shop/production: web-07 and web-13 are one host: web-07 port 22. It counts as one." in done.stderr
+
+
 async def test_a_group_that_loses_its_members_is_warned_of_and_asked_about_once_more(
     client: Client, tmp_path: Path
 ) -> None:

@@ -86,6 +86,15 @@ def test_a_rollbacks_plan_names_what_it_takes_back() -> None:
     assert any(line.endswith("would refuse: d-9 has been followed by d-10") for line in text)
 
 
+def test_a_host_that_answers_under_two_names_is_told_and_fails_under_the_second() -> None:
+    answers = {f"web-{n}": plan(f"web-{n}", machine=machine) for n, machine in ((1, "m"), (2, ""), (3, "m"), (4, ""))}
+    hosts, changes = hosts_of(MEMBERS, answers)
+    assert [host.trouble for host in hosts] == ["", "", "is the same host as web-1: declare it once", ""]
+    assert "1 of 4 instances cannot be deployed to, and 4 must succeed (web-3: is the same" in verdict(
+        hosts, changes, 4
+    )
+
+
 VERDICTS = [
     ("enough can succeed", 2, False, ""),
     ("too few can", 3, False, "2 of 4 instances cannot be deployed to, and 3 must succeed (web-3: Install would fail"),

@@ -20,6 +20,7 @@ from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
 from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships, shortened
 from towline.model.catalogue.table import Record
 from towline.model.deployment.exit_status import ExitStatus
+from towline.model.fleet.same_host import declared_twice
 from towline.model.fleet.selection import Membership
 from towline.model.fleet.ssh_paths import MISSING, CheckPaths, PathFindings, mend_of, ssh_paths
 from towline.model.group.group import DeploymentGroup
@@ -98,6 +99,7 @@ async def apply(client: Client, manifest: Manifest, wish: Apply, *, catalogue: C
         groups = memberships(changes, existing)
         result("\n".join(plan_lines(changes, groups, colour=has_colour(sys.stdout))))
         emptied = _tell_losses(groups, changes)
+        _tell_same_hosts(groups, changes)
         await _tell_ec2(client, changes)
         await _tell_paths(client, manifest)
         if wish.dry_run or not changes.changes:
@@ -188,6 +190,13 @@ def _tell_losses(groups: Sequence[Membership], changes: Changes) -> list[Members
             "running what they run, and no deployment of this group reaches them any more."
         )
     return losing
+
+
+def _tell_same_hosts(groups: Sequence[Membership], changes: Changes) -> None:
+    """Warns of hosts that a group has under several names: a deployment counts and touches each of them once."""
+    for group in groups:
+        for warning in declared_twice(changes.after, group.members):
+            warn(f"{group.group}: {warning}. It counts as one. Declare it once, or give each name its own host.")
 
 
 def _are_losses_meant(losing: Sequence[Membership]) -> bool:

@@ -87,6 +87,8 @@ def hosts_of(
 
     `roots` are the root prefixes of `local` instances by name: their paths are told as on a host of their own.
     """
+    members = list(members)
+    others = _other_names([member.name for member in members], answers)
     hosts: list[HostPreview] = []
     distinct: dict[str, Changes] = {}
     for member in members:
@@ -104,7 +106,8 @@ def hosts_of(
                 rank=RANKS[member.rank] if 0 <= member.rank < len(RANKS) else "",
                 runs_now=_runs_now(told),
                 changes=name,
-                trouble=_trouble(told),
+                trouble=_trouble(told)
+                or (f"is the same host as {others[member.name]}: declare it once" if member.name in others else ""),
             )
         )
     return tuple(hosts), distinct
@@ -185,6 +188,18 @@ def _runs_now(told: HostAnswer | None) -> str:
 
 def _label(revision: HostRevision | None) -> str:
     return revision.label or revision.deployment if revision else ""
+
+
+def _other_names(names: Iterable[str], answers: Mapping[str, HostAnswer]) -> dict[str, str]:
+    """Of hosts that answered under several names: the first name in rollout order, by each further name."""
+    first: dict[str, str] = {}
+    others = {}
+    for name in names:
+        told = answers.get(name)
+        machine = told.answer.machine if told and isinstance(told.answer, HostPlan) else ""
+        if machine and first.setdefault(machine, name) != name:
+            others[name] = first[machine]
+    return others
 
 
 def _trouble(told: HostAnswer | None) -> str:
