@@ -182,7 +182,7 @@ def build_activities(
 
 
 async def tell_where_the_store_is(catalogue: Catalogue, address: str) -> None:
-    """Writes the store's address into the catalogue, for clients; tried until it is there.
+    """Writes the store's address into the catalogue, for clients, and has the tables loaded; tried until it is there.
 
     Where all workers were killed, the catalogue answers only after Temporal has noticed that (some ten seconds): the
     worker that takes over must not end for that.
@@ -190,6 +190,7 @@ async def tell_where_the_store_is(catalogue: Catalogue, address: str) -> None:
     while True:
         try:
             await catalogue.write_store_address(address)
+            await catalogue.touch()
         except TowlineError as error:
             log.warning("clients cannot be told yet where the store is: %s", error)
             await asyncio.sleep(1)

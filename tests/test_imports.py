@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = "towline.model towline.errors"
 MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secret_refs towline.store towline.bundles"
-MIDDLE += " towline.singleflight towline.creator towline.masking towline.aside"
+MIDDLE += " towline.singleflight towline.grouping towline.creator towline.masking towline.aside"
 """Beside the core: how to reach Temporal, AWS and the store."""
 SERVICES = "towline.deployments towline.catalogue towline.worker_call"
 """What every door shares."""

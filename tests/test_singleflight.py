@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -53,6 +54,21 @@ async def test_all_hear_of_a_read_that_fails_and_the_next_one_is_tried() -> None
     with pytest.raises(ValueError, match="no such thing"):
         source.written = -1
         await shared.read("a", source.read)
+
+
+async def test_reads_begin_at_least_so_long_after_one_another() -> None:
+    source, shared = Source(), SharedReads[int](seconds=0.05)
+    source.may_end.set()
+    began: list[float] = []
+
+    async def read() -> int:
+        began.append(asyncio.get_running_loop().time())
+        return await source.read()
+
+    for _ in range(3):
+        await asyncio.gather(*(shared.read("a", read) for _ in range(5)))
+    assert len(began) == 3
+    assert all(later - before >= 0.05 for before, later in itertools.pairwise(began))
 
 
 async def test_a_kept_answer_is_read_once_however_many_ask() -> None:

@@ -48,12 +48,14 @@ def _look_at(task: asyncio.Task[T]) -> None:
 
 
 class SharedReads(Generic[T]):
-    """Reads by key: one is under way, one is next, however many ask.
+    """Reads by key: one is under way, one is next, however many ask; they begin at least `seconds` after one another.
 
     Whoever asks gets a read that began after that, so that a write which had been acknowledged is always in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._began: dict[str, float] = {}
         self._under_way: dict[str, asyncio.Task[T]] = {}
         self._next: dict[str, asyncio.Task[T]] = {}
 
@@ -68,6 +70,10 @@ class SharedReads(Generic[T]):
     async def _after_the_other(self, key: str, begin: Callable[[], Awaitable[T]]) -> T:
         while before := self._under_way.get(key):
             await asyncio.wait({before})
+        clock = asyncio.get_running_loop().time
+        if (wait := self._began.get(key, 0.0) + self._seconds - clock()) > 0:
+            await asyncio.sleep(wait)
+        self._began[key] = clock()
         self._under_way[key] = self._next.pop(key)
         try:
             return await begin()

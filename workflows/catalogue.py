@@ -1,22 +1,13 @@
-"""Catalogue: one of the four workflows that keep what exists. Everything that it decides is in `model/catalogue.py`."""
+"""Catalogue: one of the two workflows that keep what exists. What it decides is in `model/catalogue/table.py`."""
 
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.catalogue.table import (
-        Batch,
-        BatchAnswer,
-        CatalogueState,
-        Keys,
-        Page,
-        PageRequest,
-        Table,
-        TableFull,
-    )
+    from towline.model.catalogue.records import CatalogueState, Delta, Known, WriteAnswer, WriteRequest
+    from towline.model.catalogue.table import Table
 
 from workflows.temporal_helpers import history_is_long, shield_from_cancel
 
@@ -27,7 +18,9 @@ class Catalogue:
 
     @workflow.init
     def __init__(self, state: CatalogueState) -> None:
-        self._table = Table(state)
+        # The chain of runs changes where the table was begun anew, or again after a termination: then versions that a
+        # reader knows say nothing.
+        self._table = Table(state, chain=workflow.info().first_execution_run_id)
 
     @workflow.run
     async def run(self, state: CatalogueState) -> None:
@@ -39,26 +32,19 @@ class Catalogue:
         workflow.continue_as_new(self._table.state())
 
     @workflow.update
-    def write(self, batch: Batch) -> BatchAnswer:
-        """Makes all changes of the batch, or none and says which records have another version."""
-        try:
-            return self._table.apply(batch, workflow.now().isoformat(timespec="seconds"))
-        except TableFull as error:
-            raise ApplicationError(str(error), type="CatalogueFull", non_retryable=True) from error
+    def write(self, request: WriteRequest) -> WriteAnswer:
+        """Makes each batch, or says why nothing of it was done; a batch that is refused does not refuse the others."""
+        now = workflow.now().isoformat(timespec="seconds")
+        return WriteAnswer(answers=tuple(self._table.apply(batch, now) for batch in request.all))
 
     @workflow.query
-    def page(self, request: PageRequest) -> Page:
-        """Records of some kinds, in order of their keys."""
-        return self._table.page(request)
-
-    @workflow.query
-    def read(self, keys: Keys) -> Page:
-        """Single records."""
-        return self._table.read(keys)
+    def since(self, known: Known) -> Delta:
+        """What changed since a version."""
+        return self._table.since(known)
 
     @workflow.query
     def state(self) -> CatalogueState:
-        """The whole table, packed: with it a terminated part is started again."""
+        """The whole table, packed: with it a terminated one is started again."""
         return self._table.state()
 
 

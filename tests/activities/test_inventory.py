@@ -22,7 +22,7 @@ from towline.catalogue.client import Catalogue
 from towline.errors import InvalidInput, NotFound
 from towline.model import names
 from towline.model.catalogue.changes import diff
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Creator, Outcome
 from towline.model.fleet.ec2_members import AskEc2
 from towline.model.fleet.instance import Target

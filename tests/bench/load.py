@@ -28,7 +28,7 @@ from tests.faults.site import EVENTS, PROJECT, LocalHost, Site
 from tests.faults.temporal import Temporal
 from towline.catalogue.client import Catalogue
 from towline.model import names
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Outcome
 from towline.model.group.group import group_id
 from towline.model.group.queue import TABLE

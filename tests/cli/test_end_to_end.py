@@ -26,7 +26,7 @@ from tests.support.temporal import TemporalServer
 from towline.catalogue.client import Catalogue
 from towline.creator import whoami
 from towline.devserver import free_port
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.settings import read_settings
 from towline.temporal import connect_temporal
 

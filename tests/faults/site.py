@@ -23,7 +23,7 @@ from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue.client import Catalogue
 from towline.deployments.client import Deployments, Started
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.model.messages import DeploymentView, DeployRequest
 from towline.store import open_store
 

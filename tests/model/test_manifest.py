@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.model.catalogue.changes import diff, memberships, shortened
-from towline.model.catalogue.table import Record
+from towline.model.catalogue.records import Record
 from towline.model.fleet.ranges import expand
 from towline.model.manifest.parser import Manifest, merge, parse_manifest, unknown_references
 

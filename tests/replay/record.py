@@ -12,6 +12,7 @@ version that brings it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import re
 import shutil
@@ -26,9 +27,9 @@ import towline
 from tests.support.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.stage import Theatre, World, ended, view_of
 from tests.workflows.test_worker_call import check_paths
-from towline.catalogue.client import Catalogue
+from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
 from towline.model import names
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import group_id
 from towline.model.messages import Fault, StopRequest
@@ -215,21 +216,28 @@ async def sharded(client: Client) -> list[str]:
 
 
 async def catalogue(client: Client) -> list[str]:
-    """One part is written until it goes on as a new run; a native cancel is ignored."""
-    part = names.catalogue_workflow_id("application/shop")
+    """A table is written until it goes on as a new run: plain, packed and refused batches; a cancel is ignored."""
+    table = names.catalogue_table("application/shop")
     async with running_worker(client, workflows=[CatalogueWorkflow], task_queue=names.TASK_QUEUE):
         books = Catalogue(client, by="ann")
         key, shop = "application/shop", {"applicationName": "shop"}
         version = (await books.write([Change(key=key, value=shop)]))[key]
-        handle = client.get_workflow_handle(part)
+        handle = client.get_workflow_handle(table)
         first = (await handle.describe()).run_id
         await handle.cancel()
+        groups = [Change(key=f"group/shop/g{number:04d}", value={"x-n": number}) for number in range(1000)]
+        await books.write(groups, exists=[key])
+        with contextlib.suppress(CatalogueConflict):
+            await books.write([Change(key=key, value=shop)])
+        with contextlib.suppress(CatalogueFull):
+            await books.write([Change(key="group/shop/one-too-many", value={})])
+        await books.write([Change(key=groups[0].key, value=None, version=2)])
         for number in range(EVENTS_PER_RUN):
             written = await books.write([Change(key=key, version=version, value={**shop, "x-n": number})])
             version = written[key]
             if (await handle.describe()).run_id != first:
                 break
-    return [part]
+    return [table]
 
 
 async def question(client: Client) -> list[str]:

@@ -24,7 +24,7 @@ import towline
 from tests.support.temporal import TemporalServer, temporal_binary
 from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue.client import Catalogue
-from towline.model.catalogue.table import Change
+from towline.model.catalogue.records import Change
 from towline.store import open_store
 
 ROOT = Path(towline.__file__).parent.parent

@@ -1,55 +1,35 @@
-"""The client's side of the catalogue: records in the four `Catalogue` workflows, for CLI, API and activities.
+"""The client's side of the catalogue, for CLI, API and activities: what exists, read and written as records.
 
-A write starts the workflow if it is not there yet (update-with-start), so a new installation needs no preparation.
-What the records mean is in `model/`; a record's key is `kind/name`.
+The records lie in two tables (`table_client.py`). What they mean is in `model/`; a record's key is `kind/name`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateRPCTimeoutOrCancelledError
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.client import Client
 
 from towline import errors
+from towline.catalogue.table_client import TableClient
+from towline.catalogue.table_workflow import TableWorkflow
 from towline.creator import whoami
 from towline.model import names
-from towline.model.catalogue.table import (
-    PAGE_BYTES,
-    PAGE_LIMIT,
-    Batch,
-    BatchAnswer,
-    CatalogueState,
-    Change,
-    Keys,
-    Kind,
-    Page,
-    PageRequest,
-    Record,
-    Refusal,
-)
+from towline.model.catalogue.limits import described
+from towline.model.catalogue.records import Batch, BatchAnswer, Change, Kind, Record, Refusal, Unchanged
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.group.config import PREDEFINED, DeploymentConfig
 from towline.model.group.group import DeploymentGroup
-from towline.singleflight import SharedReads
-from towline.temporal import asking, is_absent
-
-READ_TIMEOUT = timedelta(seconds=5)
-WRITE_TIMEOUT_SECONDS = 20.0
 
 T = TypeVar("T")
 
 
 class CatalogueConflict(errors.Conflict):
-    """Somebody else changed records since they were read; `refused` says which, and what they are now.
+    """Records are not as a write requires; `refused` says which, and what they are now.
 
-    `written` are the versions of those records whose batches were made all the same.
+    `written` are the versions of the records in the other table, whose changes were made all the same.
     """
 
     def __init__(self, refused: Sequence[Refusal], written: Mapping[str, int] | None = None) -> None:
@@ -62,6 +42,17 @@ class CatalogueConflict(errors.Conflict):
         )
 
 
+class CatalogueFull(errors.Conflict):
+    """The catalogue holds as much as it can; `limit` is the scope (`application`, `group/shop`: see `limits.py`)."""
+
+    def __init__(self, limit: str) -> None:
+        self.limit = limit
+        super().__init__(
+            f"the catalogue is full: {described(limit)} is the most that it holds.",
+            "Remove what is not used any more.",
+        )
+
+
 def _tell(refusal: Refusal) -> str:
     if refusal.current is None:
         return f"{refusal.key} (was removed)"
@@ -69,52 +60,89 @@ def _tell(refusal: Refusal) -> str:
 
 
 class Catalogue:
-    """What exists: applications, groups, configurations, instances, settings. `by` is noted with each write."""
+    """What exists: applications, groups, configurations, instances, settings. `by` is noted with each write.
+
+    A process has one, so that its reads share one copy of the tables and its writes travel together.
+    """
 
     def __init__(self, client: Client, *, task_queue: str = names.TASK_QUEUE, by: str = "") -> None:
-        self._client = client
-        self._task_queue = task_queue
         self._by = by or whoami()
-        self._reads: SharedReads[dict[str, Record]] = SharedReads()
+        self._tables = {
+            table: TableClient(TableWorkflow(client, table, task_queue)) for table in names.CATALOGUE_TABLES
+        }
 
     # ── records ──
 
     async def read_all(self, *kinds: Kind) -> dict[str, Record]:
-        """All records of these kinds by key, in order, with one question to each part; raises `TemporalUnavailable`.
-
-        Deployments that begin together read it together: each by itself, they would overload the workers that answer.
-        """
-        return dict(await self._reads.read(" ".join(kinds), lambda: self._read_all(*kinds)))
-
-    async def _read_all(self, *kinds: Kind) -> dict[str, Record]:
-        parts = await asyncio.gather(*(self._read_part(part, kinds) for part in names.catalogue_workflow_ids()))
-        records = [record for part in parts for record in part]
-        return {record.key: record for record in sorted(records, key=lambda record: record.key)}
+        """All records of these kinds by key, in order; raises `TemporalUnavailable`."""
+        prefixes = tuple(f"{kind}/" for kind in kinds)
+        found: dict[str, Record] = {}
+        for records in await self._records({names.catalogue_table(prefix) for prefix in prefixes}):
+            found.update((key, record) for key, record in records.items() if key.startswith(prefixes))
+        return dict(sorted(found.items()))
 
     async def read(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records of these keys that exist; raises `TemporalUnavailable`."""
-        parts: dict[str, list[str]] = {}
-        for key in keys:
-            parts.setdefault(names.catalogue_workflow_id(key), []).append(key)
-        found = await asyncio.gather(*(self._read_keys(part, wanted) for part, wanted in parts.items()))
-        return {record.key: record for records in found for record in records}
+        keys = list(keys)
+        tables = await self._records({names.catalogue_table(key) for key in keys})
+        return {key: records[key] for key in keys for records in tables if key in records}
 
-    async def write(self, changes: Iterable[Change]) -> dict[str, int]:
+    async def _records(self, tables: Iterable[str]) -> list[Mapping[str, Record]]:
+        return await asyncio.gather(*(self._tables[table].records() for table in tables))
+
+    async def write(
+        self,
+        changes: Iterable[Change],
+        *,
+        exists: Iterable[str] = (),
+        unchanged: Iterable[Unchanged] = (),
+        batch_id: str = "",
+    ) -> dict[str, int]:
         """Makes the changes and returns the new versions by key.
 
-        A batch (records of one part) is made whole or not at all; the parts are independent, so that after a
-        `CatalogueConflict` other changes may have been made. Writing what already is does no harm.
-        Raises `CatalogueConflict`, `TemporalUnavailable`.
+        What is in one table is made whole or not at all; the two are independent, so that after an error the changes
+        to the other one may have been made. Writing again what already is does no harm.
+
+        Args:
+            changes: The records to write or remove, each once.
+            exists: Keys of records that must exist.
+            unchanged: What else must be as it was read.
+            batch_id: The same for every attempt of one write; without it an attempt that creates a record which an
+                earlier one created is refused.
+
+        Raises:
+            CatalogueConflict: a record is not as it was read.
+            CatalogueFull: there would be too many of a kind.
+            TemporalUnavailable: Temporal or every worker is away.
         """
-        parts: dict[str, list[Change]] = {}
-        for change in changes:
-            parts.setdefault(names.catalogue_workflow_id(change.key), []).append(change)
-        answers = await asyncio.gather(*(self._write_part(part, wanted) for part, wanted in parts.items()))
-        refused = [refusal for _, refusals in answers for refusal in refusals]
-        written = {key: version for versions, _ in answers for key, version in versions.items()}
-        if refused:
-            raise CatalogueConflict(sorted(refused, key=lambda refusal: refusal.key), written)
+        batches = self._batches(changes, exists, unchanged, batch_id or secrets.token_urlsafe(6))
+        answers = await asyncio.gather(*(self._tables[table].write(batch) for table, batch in batches.items()))
+        written = {key: version for answer in answers for key, version in answer.versions.items()}
+        _raise_refusals(answers, written)
         return written
+
+    def _batches(
+        self, changes: Iterable[Change], exists: Iterable[str], unchanged: Iterable[Unchanged], batch_id: str
+    ) -> dict[str, Batch]:
+        """A batch for each table that is changed."""
+        every: dict[str, list[Change]] = {}
+        for change in changes:
+            every.setdefault(names.catalogue_table(change.key), []).append(change)
+        keys, conditions = tuple(exists), tuple(unchanged)
+        return {
+            table: Batch(
+                changes=tuple(of_table),
+                exists=tuple(key for key in keys if names.catalogue_table(key) == table),
+                unchanged=tuple(one for one in conditions if names.catalogue_table(one.prefix) == table),
+                by=self._by,
+                id=batch_id,
+            )
+            for table, of_table in every.items()
+        }
+
+    async def touch(self) -> None:
+        """Has a worker load the tables, so that the reads that follow are fast; raises `TemporalUnavailable`."""
+        await asyncio.gather(*(table.touch() for table in self._tables.values()))
 
     # ── what the records mean ──
 
@@ -172,93 +200,14 @@ class Catalogue:
         """A worker tells at its start where its store is, for clients; writes only a change."""
         await self.write_setting("store", {"address": address})
 
-    # ── one part ──
 
-    async def _read_part(self, part: str, kinds: tuple[Kind, ...]) -> list[Record]:
-        records: list[Record] = []
-        after = ""
-        while True:
-            page = await self._query(part, "page", PageRequest(kinds=kinds, after=after))
-            records.extend(page.records)
-            if not page.has_more:
-                return records
-            after = page.records[-1].key
-
-    async def _read_keys(self, part: str, keys: list[str]) -> list[Record]:
-        records: list[Record] = []
-        while keys:
-            page = await self._query(part, "read", Keys(keys=tuple(keys[:PAGE_LIMIT])))
-            records.extend(page.records)
-            asked = keys[:PAGE_LIMIT]
-            done = asked.index(page.records[-1].key) + 1 if page.has_more else len(asked)
-            keys = keys[done:]
-        return records
-
-    async def _query(self, part: str, query: str, request: PageRequest | Keys) -> Page:
-        with asking(f"reading {part}"):
-            try:
-                page: Page = await self._client.get_workflow_handle(part).query(
-                    query, request, result_type=Page, rpc_timeout=READ_TIMEOUT
-                )
-            except RPCError as error:
-                if is_absent(error):
-                    return Page()  # nothing was ever written to this part
-                raise
-            return page
-
-    async def _write_part(self, part: str, changes: list[Change]) -> tuple[dict[str, int], list[Refusal]]:
-        versions: dict[str, int] = {}
-        refused: list[Refusal] = []
-        for batch in _batches(changes, self._by):
-            answer = await self._update(part, batch)
-            versions.update(answer.versions)
-            refused.extend(answer.refused)
-        return versions, refused
-
-    async def _update(self, part: str, batch: Batch) -> BatchAnswer:
-        with asking(f"writing {part}"):
-            try:
-                return await self._update_with_start(part, batch)
-            except WorkflowAlreadyStartedError:
-                # The part's last run was ended from outside (terminated): an empty one in its place would lose
-                # what it kept. So it goes on from there.
-                await self._revive(part)
-                return await self._update_with_start(part, batch)
-
-    async def _update_with_start(self, part: str, batch: Batch) -> BatchAnswer:
-        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-            names.CATALOGUE,
-            CatalogueState(),
-            id=part,
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            task_timeout=names.TASK_TIMEOUT,
-        )
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                answer: BatchAnswer = await self._client.execute_update_with_start_workflow(
-                    "write", batch, start_workflow_operation=start, result_type=BatchAnswer
-                )
-        except (WorkflowAlreadyStartedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError):
-            # The operation keeps the error in a future of its own, which complains unless somebody takes it.
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await start.workflow_handle()
-            raise
-        return answer
-
-    async def _revive(self, part: str) -> None:
-        handle = self._client.get_workflow_handle(part)
-        state = await handle.query("state", result_type=CatalogueState, rpc_timeout=READ_TIMEOUT)
-        await self._client.start_workflow(
-            names.CATALOGUE,
-            state,
-            id=part,
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            task_timeout=names.TASK_TIMEOUT,
-        )
+def _raise_refusals(answers: Sequence[BatchAnswer], written: Mapping[str, int]) -> None:
+    refused = [refusal for answer in answers for refusal in answer.refused]
+    if refused:
+        raise CatalogueConflict(sorted(refused, key=lambda refusal: refusal.key), written)
+    for answer in answers:
+        if answer.full:
+            raise CatalogueFull(answer.full)
 
 
 def of_kind(records: Mapping[str, Record], kind: Kind, load: Callable[[Any], T]) -> dict[str, T]:
@@ -270,18 +219,3 @@ def of_kind(records: Mapping[str, Record], kind: Kind, load: Callable[[Any], T])
 def group_key(application: str, group: str) -> str:
     """The key of a deployment group's record."""
     return f"group/{application}/{group}"
-
-
-def _batches(changes: Sequence[Change], by: str) -> Iterable[Batch]:
-    """Cuts changes into batches that one payload holds."""
-    batch: list[Change] = []
-    size = 0
-    for change in changes:
-        more = len(change.model_dump_json())
-        if batch and (len(batch) == PAGE_LIMIT or size + more > PAGE_BYTES):
-            yield Batch(changes=tuple(batch), by=by)
-            batch, size = [], 0
-        batch.append(change)
-        size += more
-    if batch:
-        yield Batch(changes=tuple(batch), by=by)

@@ -18,7 +18,7 @@ from towline.cli.output import complain, confirm, has_colour, result, say, warn
 from towline.cli.plan_lines import plan_lines
 from towline.errors import Conflict, InvalidInput, InvalidManifest, TowlineError
 from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships, shortened
-from towline.model.catalogue.table import Record
+from towline.model.catalogue.records import Record
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.fleet.same_host import declared_twice
 from towline.model.fleet.selection import Membership

@@ -7,7 +7,7 @@ import asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from towline.catalogue.client import READ_TIMEOUT
+from towline.catalogue.table_workflow import READ_TIMEOUT
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages import GroupView, InstanceState, StatesPage

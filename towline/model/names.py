@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
 TASK_QUEUE = "towline"
@@ -38,10 +37,6 @@ DEPLOYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 ROLLBACK_OF = "rollback of "
 
-CATALOGUE_PARTS = 4
-"""For good: the part of a record is told by its key. Few, since each deployment asks every part for its instances; four
-hold more instances than one deployment can carry."""
-
 
 def local_task_queue(host: str) -> str:
     """Where the activities of `local` instances go, so that another machine's worker does not deploy to itself."""
@@ -71,16 +66,15 @@ def shard_workflow_id(deployment_id: str, index: int) -> str:
     return f"{deployment_id}/shard-{index:03d}"
 
 
-def catalogue_workflow_id(key: str) -> str:
+CATALOGUE_TABLES = ("towline-catalogue-apps", "towline-catalogue-instances")
+"""The ids of the two Catalogue workflows. What must change together, in one atomic batch, is in one of them: an
+application with its groups and configurations; an instance with the ARN that it was registered by."""
+
+
+def catalogue_table(key: str) -> str:
     """The id of the Catalogue workflow that keeps the record of this key.
 
-    >>> catalogue_workflow_id("application/shop")
-    'towline-catalogue-02'
+    >>> catalogue_table("application/shop"), catalogue_table("instance/web-1")
+    ('towline-catalogue-apps', 'towline-catalogue-instances')
     """
-    part = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % CATALOGUE_PARTS
-    return f"towline-catalogue-{part:02d}"
-
-
-def catalogue_workflow_ids() -> list[str]:
-    """The ids of all Catalogue workflows."""
-    return [f"towline-catalogue-{part:02d}" for part in range(CATALOGUE_PARTS)]
+    return CATALOGUE_TABLES[key.startswith("instance/")]

@@ -11,7 +11,7 @@ from towline.api.errors import ApiError, not_supported
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
 from towline.catalogue.client import CatalogueConflict
-from towline.model.catalogue.table import Change, Record
+from towline.model.catalogue.records import Change, Record
 
 _NAMESPACE = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")
 

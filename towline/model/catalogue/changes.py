@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from towline.model.catalogue.table import Change, Kind, Record
+from towline.model.catalogue.records import Change, Kind, Record
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.fleet.selection import Membership, candidate, members, membership
 from towline.model.group.config import DEFAULT_CONFIG

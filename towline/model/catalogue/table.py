@@ -1,220 +1,184 @@
-"""The catalogue's records: what is written and read, and the table that one `Catalogue` workflow keeps.
-
-A record is a plain JSON object under a key `kind/name` (`instance/web-001`, `group/shop/production`), with a version.
-A writer says which version it read, so that two people who change one thing at once lose nothing. Versions count
-through a whole table, so that a record that was removed and made again never has an old version. What the objects
-mean is not known here: `manifest.py` and `towline/catalogue/client.py` do.
-"""
+"""The table that a `Catalogue` workflow keeps in memory: what a batch does to it, and what changed since a version."""
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
-import zlib
-from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from pydantic import Field
+from towline.model.catalogue.limits import SIZE, most, scopes
+from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES, pack, unpack
+from towline.model.catalogue.records import (
+    RECORDS,
+    Batch,
+    BatchAnswer,
+    CatalogueState,
+    Change,
+    Delta,
+    Known,
+    Record,
+    Refusal,
+)
 
-from towline.model.base import Message
+REMOVALS = 1_000
+"""How many removals are remembered, for readers that follow the table; one that is further behind reads all of it."""
 
-Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting"]
+OVERHEAD = 120
+"""More bytes than a record's JSON has beside what its batch and change have."""
 
-PAGE_LIMIT = 500  # records in one page or batch …
-PAGE_BYTES = 1024 * 1024  # … and their size as JSON: a payload of Temporal's ends at 2 MiB
-CARRIED_BYTES = 1536 * 1024  # what a table may have, compressed, to be carried into the next run
-
-
-class Record(Message):
-    """One thing that exists. `by` and `at` (ISO 8601) tell who wrote it last, for the one who comes second."""
-
-    key: str
-    version: int
-    value: dict[str, Any]
-    by: str = ""
-    at: str = ""
-
-
-class Change(Message):
-    """Writes (`value`) or removes (None) a record. `version`: the one that was read, None: it must not exist."""
-
-    key: str
-    version: int | None = None
-    value: dict[str, Any] | None = None
-
-
-class Batch(Message):
-    """Changes that are made together or not at all; their keys belong to one table."""
-
-    changes: tuple[Change, ...]
-    by: str = ""
-
-
-class Refusal(Message):
-    """A change whose version is not the current one; `current` None: the record does not exist."""
-
-    key: str
-    current: Record | None = None
-
-
-class BatchAnswer(Message):
-    """The versions after a batch (removed records are absent), or why nothing of it was done."""
-
-    versions: dict[str, int] = Field(default_factory=dict)
-    refused: tuple[Refusal, ...] = ()
-
-
-class PageRequest(Message):
-    """Asks for the records of these kinds whose keys follow `after`, in order of their keys."""
-
-    kinds: tuple[Kind, ...] = Field(min_length=1)
-    after: str = ""
-    limit: int = Field(default=PAGE_LIMIT, ge=1, le=PAGE_LIMIT)
-
-
-class Page(Message):
-    """Records in order of their keys, and whether there are more."""
-
-    records: tuple[Record, ...] = ()
-    has_more: bool = False
-
-
-class Keys(Message):
-    """Asks for single records; absent ones are left out of the answer."""
-
-    keys: tuple[str, ...] = Field(max_length=PAGE_LIMIT)
-
-
-class CatalogueState(Message):
-    """A table as it is handed from run to run: zlib-compressed JSON of its records, in base64."""
-
-    packed: str = ""
-    version: int = 0
-
-
-class TableFull(Exception):
-    """The table would no longer fit into one message."""
+SHOWN = 20
+"""In how many refusals the record as it is now is shown: an answer must not grow with the batch."""
 
 
 class Table:
-    """The records of one part of the catalogue, in memory."""
+    """The records of one table. `chain` names the workflow runs in which its versions count."""
 
-    def __init__(self, state: CatalogueState | None = None) -> None:
-        self._records: dict[str, Record] = {}
-        self._keys: list[str] = []  # sorted
-        self._version = 0
-        self._bytes = 0
-        if state and state.packed:
-            for row in json.loads(zlib.decompress(base64.b64decode(state.packed))):
-                self._put(Record.model_validate(row))
-        if state:
-            self._version = state.version
+    def __init__(self, state: CatalogueState | None = None, chain: str = "") -> None:
+        state = state or CatalogueState()
+        self._chain = chain
+        records = unpack(RECORDS, state.packed) if state.packed else ()
+        self._records = {record.key: record for record in records}  # the oldest version first
+        self._counts = _counted(self._records)
+        self._version = state.version
+        self._removed = {key: version for version, key in state.removed}  # the oldest first
+        self._forgotten = state.forgotten
+        self._packed_bytes = len(state.packed)  # when it was packed last …
+        self._written_bytes = 0  # … and what was written since then
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def apply(self, batch: Batch, at: str = "") -> BatchAnswer:
-        """Makes all changes of a batch, or none if one is refused; `at` is the time to note.
+    # ── write ──
 
-        A record that already is as asked for is left as it is, whatever its version: a repeated batch does no harm.
-        Raises `TableFull`, with nothing changed.
+    def apply(self, batch: Batch, at: str = "") -> BatchAnswer:
+        """Makes all changes of a batch or, where a condition does not hold or a limit is exceeded, none.
+
+        A change to what already is the case is left out, whatever its version, so that a batch may be sent again. A
+        record that is to be created and exists is refused, unless this very batch created it. `at` is the time to note.
         """
-        wanted = [change for change in batch.changes if not self._is_done(change)]
-        refused = tuple(
-            Refusal(key=change.key, current=self._records.get(change.key))
-            for change in wanted
-            if change.version != self._version_of(change.key)
-        )
-        if refused:
-            return BatchAnswer(refused=refused)
-        before = {change.key: self._records.get(change.key) for change in wanted}
-        for change in wanted:
-            self._make(change, batch.by, at)
-        if wanted and not self._fits():
-            for key, record in before.items():
-                self._restore(key, record)
-            raise TableFull(f"{len(self)} records are as much as one part of the catalogue can hold")
+        changes = {change.key: change for change in batch.changes if not self._is_done(change, batch.id)}
+        if changes or not batch.changes:
+            if refused := self._refusals(batch, changes.values()):
+                return BatchAnswer(refused=refused)
+            if full := self._make(changes.values(), batch, at):
+                return BatchAnswer(full=full)
         versions = {c.key: self._records[c.key].version for c in batch.changes if c.key in self._records}
         return BatchAnswer(versions=versions)
 
-    def page(self, request: PageRequest) -> Page:
-        """The next records of these kinds: at most `limit`, at most `PAGE_BYTES`, at least one if there is any."""
-        found: list[Record] = []
-        size = 0
-        for key in self._keys_of(request.kinds, request.after):
-            record = self._records[key]
-            size += _size(record)
-            if found and (len(found) == request.limit or size > PAGE_BYTES):
-                return Page(records=tuple(found), has_more=True)
-            found.append(record)
-        return Page(records=tuple(found))
-
-    def _keys_of(self, kinds: Iterable[Kind], after: str) -> Iterator[str]:
-        for prefix in sorted(f"{kind}/" for kind in set(kinds)):
-            start = bisect_right(self._keys, max(after, prefix))
-            for key in itertools.islice(self._keys, start, None):
-                if not key.startswith(prefix):
-                    break
-                yield key
-
-    def read(self, keys: Keys) -> Page:
-        """The records of these keys that exist, as far as one page holds them (`has_more` otherwise)."""
-        found: list[Record] = []
-        size = 0
-        for key in keys.keys:
-            record = self._records.get(key)
-            if record is None:
-                continue
-            size += _size(record)
-            if found and size > PAGE_BYTES:
-                return Page(records=tuple(found), has_more=True)
-            found.append(record)
-        return Page(records=tuple(found))
-
-    def state(self) -> CatalogueState:
-        """The table for the next run."""
-        return CatalogueState(packed=self._packed(), version=self._version)
-
-    def _is_done(self, change: Change) -> bool:
+    def _is_done(self, change: Change, batch_id: str) -> bool:
         record = self._records.get(change.key)
-        return record is None if change.value is None else record is not None and record.value == change.value
+        if change.value is None or record is None:
+            return change.value is None and record is None
+        is_ours = change.version is not None or (batch_id != "" and record.batch == batch_id)
+        return is_ours and record.value == change.value
+
+    def _refusals(self, batch: Batch, changes: Iterable[Change]) -> tuple[Refusal, ...]:
+        keys = [change.key for change in changes if change.version != self._version_of(change.key)]
+        keys += [key for key in batch.exists if key not in self._records]
+        for condition in batch.unchanged:
+            keys += self._changed_since(condition.version, condition.prefix)
+        shown = {key: self._records.get(key) for key in keys[:SHOWN]}
+        return tuple(Refusal(key=key, current=shown.get(key)) for key in dict.fromkeys(keys))
 
     def _version_of(self, key: str) -> int | None:
         record = self._records.get(key)
         return record.version if record else None
 
-    def _make(self, change: Change, by: str, at: str) -> None:
-        self._remove(change.key)
-        self._version += 1
-        if change.value is not None:
-            self._put(Record(key=change.key, version=self._version, value=change.value, by=by, at=at))
+    def _changed_since(self, version: int, prefix: str) -> list[str]:
+        if version < self._forgotten:
+            return [prefix]  # what was removed since then is not known
+        keys = [record.key for record in self._newer(version)] + self._removed_since(version)
+        return [key for key in keys if key.startswith(prefix)]
 
-    def _restore(self, key: str, record: Record | None) -> None:
-        self._remove(key)
-        if record:
-            self._put(record)
+    def _make(self, changes: Collection[Change], batch: Batch, at: str) -> str:
+        """Makes the changes, or answers the limit that forbids them.
 
-    def _put(self, record: Record) -> None:
-        insort(self._keys, record.key)
-        self._records[record.key] = record
-        self._bytes += _size(record)
+        A batch may have 10,000, and Temporal gives a workflow two seconds, also on a machine with much else to do: each
+        step is one pass.
+        """
+        more = _counted(change.key for change in changes if change.version is None)
+        more.subtract(_counted(change.key for change in changes if change.value is None))
+        for scope, step in more.items():
+            if step > 0 and self._counts[scope] + step > most(scope):
+                return scope
+        numbered = enumerate(changes, self._version + 1)
+        made = {change.key: _record(change, version, batch, at) for version, change in numbered}
+        if not self._fits(made, len(batch.model_dump_json()) + OVERHEAD * len(made)):
+            return SIZE
+        self._counts.update(more)
+        self._take(made)
+        return ""
 
-    def _remove(self, key: str) -> None:
-        record = self._records.pop(key, None)
-        if record:
-            del self._keys[bisect_right(self._keys, key) - 1]
-            self._bytes -= _size(record)
+    def _fits(self, made: Mapping[str, Record | None], bytes_at_most: int) -> bool:
+        # What was packed once cannot have grown by more than was written since, all of it incompressible: only where
+        # that leaves a doubt is the whole table packed. Base64 makes 4 bytes of 3.
+        written = self._written_bytes + bytes_at_most
+        if self._packed_bytes + written * 4 / 3 < PACKED_BYTES:
+            self._written_bytes = written
+            return True
+        packed = len(_packed(record for record in {**self._records, **made}.values() if record))
+        if packed < PACKED_BYTES:
+            self._packed_bytes, self._written_bytes = packed, 0
+        return packed < PACKED_BYTES
 
-    def _fits(self) -> bool:
-        # Packing is only paid for where the plain size leaves a doubt; base64 makes 4 bytes of 3.
-        return self._bytes * 4 / 3 < CARRIED_BYTES or len(self._packed()) < CARRIED_BYTES
+    def _take(self, made: Mapping[str, Record | None]) -> None:
+        for key, record in made.items():
+            self._version += 1
+            self._records.pop(key, None)  # what is written last stands last
+            if record:
+                self._records[key] = record
+            else:
+                self._removed.pop(key, None)
+                self._removed[key] = self._version
+        while len(self._removed) > REMOVALS:
+            self._forgotten = self._removed.pop(next(iter(self._removed)))
 
-    def _packed(self) -> str:
-        rows = [self._records[key].model_dump() for key in self._keys]
-        return base64.b64encode(zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)).decode()
+    # ── read ──
+
+    def since(self, known: Known) -> Delta:
+        """What a reader lacks that knows the table as of a version: the changes, or everything."""
+        now = Known(chain=self._chain, version=self._version)
+        if known.chain != self._chain or not self._forgotten <= known.version <= self._version:
+            return _delta(now, list(self._records.values()), is_whole=True)
+        return _delta(now, self._newer(known.version), removed=self._removed_since(known.version))
+
+    def state(self) -> CatalogueState:
+        """The table for the next run."""
+        return CatalogueState(
+            packed=_packed(self._records.values()),
+            version=self._version,
+            removed=tuple((version, key) for key, version in self._removed.items()),
+            forgotten=self._forgotten,
+        )
+
+    def _newer(self, version: int) -> list[Record]:
+        newer = itertools.takewhile(lambda record: record.version > version, reversed(self._records.values()))
+        return list(newer)[::-1]
+
+    def _removed_since(self, version: int) -> list[str]:
+        newer = itertools.takewhile(lambda removal: removal[1] > version, reversed(self._removed.items()))
+        return [key for key, _ in newer]
 
 
-def _size(record: Record) -> int:
-    return len(json.dumps(record.value, separators=(",", ":"))) + len(record.key) + len(record.by) + 100
+def _delta(now: Known, records: Sequence[Record], *, removed: Sequence[str] = (), is_whole: bool = False) -> Delta:
+    plain = RECORDS.dump_json(tuple(records), exclude_defaults=True)
+    if len(plain) <= PLAIN_BYTES:
+        return Delta(known=now, is_whole=is_whole, removed=tuple(removed), records=tuple(records))
+    return Delta(known=now, is_whole=is_whole, removed=tuple(removed), packed=pack(plain))
+
+
+def _packed(records: Iterable[Record]) -> str:
+    return pack(RECORDS.dump_json(tuple(records), exclude_defaults=True))
+
+
+def _record(change: Change, version: int, batch: Batch, at: str) -> Record | None:
+    if change.value is None:
+        return None
+    return Record.model_construct(
+        key=change.key, version=version, value=change.value, by=batch.by, at=at, batch=batch.id
+    )
+
+
+def _counted(keys: Iterable[str]) -> Counter[str]:
+    """How many of these records each limited set has."""
+    return Counter(itertools.chain.from_iterable(map(scopes, keys)))

@@ -1,0 +1,62 @@
+"""One table of the catalogue as a process sees it: a copy that each read brings up to date, and writes in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from towline.catalogue.table_workflow import TableWorkflow
+from towline.errors import InvalidInput
+from towline.grouping import Grouping
+from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES
+from towline.model.catalogue.records import Batch, BatchAnswer, Delta, Known, Record, WriteRequest
+from towline.singleflight import SharedReads
+
+SECONDS_BETWEEN_READS = 0.05
+"""A query costs Temporal and a worker some milliseconds each; reads that come together share one."""
+
+
+class TableClient:
+    """Reads and writes of one table. Raises `TemporalUnavailable` where Temporal or every worker is away."""
+
+    def __init__(self, workflow: TableWorkflow) -> None:
+        self._workflow = workflow
+        self._known = Known()
+        self._records: dict[str, Record] = {}
+        self._reads: SharedReads[None] = SharedReads(SECONDS_BETWEEN_READS)
+        self._writes: Grouping[Batch, BatchAnswer] = Grouping(self._send, most=PLAIN_BYTES, size=_size)
+
+    async def records(self) -> Mapping[str, Record]:
+        """All records by key, with every write that was acknowledged before this was called. Not to be kept."""
+        await self._reads.read("", self._refresh)
+        return self._records
+
+    async def write(self, batch: Batch) -> BatchAnswer:
+        """Makes the batch, or answers why not."""
+        return await self._writes.call(batch)
+
+    async def touch(self) -> None:
+        """Has a worker load the table, so that the reads that follow are fast."""
+        await self._workflow.touch()
+
+    async def _refresh(self) -> None:
+        delta = await self._workflow.since(self._known)
+        if delta.known != self._known or delta.is_whole:
+            self._take(delta)
+
+    def _take(self, delta: Delta) -> None:
+        if delta.is_whole:
+            self._records.clear()
+        for key in delta.removed:
+            self._records.pop(key, None)
+        self._records.update((record.key, record) for record in delta.all)
+        self._known = delta.known
+
+    async def _send(self, batches: Sequence[Batch]) -> Sequence[BatchAnswer]:
+        request = WriteRequest.of(batches)
+        if len(request.packed) > PACKED_BYTES:
+            raise InvalidInput("these changes are too large to be made together.", "Make them in parts.")
+        return (await self._workflow.write(request)).answers
+
+
+def _size(batch: Batch) -> int:
+    return len(batch.model_dump_json(exclude_defaults=True))
