@@ -21,7 +21,7 @@ from tests.support.temporal import TemporalServer, running_worker
 from towline.catalogue.client import Catalogue
 from towline.errors import InvalidInput, NotFound
 from towline.model import names
-from towline.model.catalogue.changes import diff
+from towline.model.catalogue.changes import APPLIED, diff
 from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Creator, Outcome
 from towline.model.fleet.ec2_members import AskEc2
@@ -127,7 +127,8 @@ async def declare(client: Client, text: str) -> None:
     manifest = parse_manifest(text, folder="/srv")
     assert manifest.errors == []
     catalogue = Catalogue(client)
-    await catalogue.write([change.change for change in diff(manifest.records, {}).changes])
+    changes = diff(manifest.records, await catalogue.read_all(*APPLIED)).changes
+    await catalogue.write([change.change for change in changes])
 
 
 async def group(client: Client, name: str) -> DeploymentGroup:
