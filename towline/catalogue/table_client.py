@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from towline.catalogue.table_workflow import TableWorkflow
 from towline.errors import InvalidInput
 from towline.grouping import Grouping
-from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES
+from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES, size_of
 from towline.model.catalogue.records import Batch, BatchAnswer, Delta, Known, Record, WriteRequest
 from towline.singleflight import SharedReads
 
@@ -23,7 +23,7 @@ class TableClient:
         self._known = Known()
         self._records: dict[str, Record] = {}
         self._reads: SharedReads[None] = SharedReads(SECONDS_BETWEEN_READS)
-        self._writes: Grouping[Batch, BatchAnswer] = Grouping(self._send, most=PLAIN_BYTES, size=_size)
+        self._writes: Grouping[Batch, BatchAnswer] = Grouping(self._send, most=PLAIN_BYTES, size=size_of)
 
     async def records(self) -> Mapping[str, Record]:
         """All records by key, with every write that was acknowledged before this was called. Not to be kept."""
@@ -56,7 +56,3 @@ class TableClient:
         if len(request.packed) > PACKED_BYTES:
             raise InvalidInput("these changes are too large to be made together.", "Make them in parts.")
         return (await self._workflow.write(request)).answers
-
-
-def _size(batch: Batch) -> int:
-    return len(batch.model_dump_json(exclude_defaults=True))

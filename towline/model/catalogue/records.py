@@ -9,17 +9,17 @@ mean is not known here: `manifest` and `towline/catalogue/client.py` do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from towline.model.base import Message
-from towline.model.catalogue.packing import PLAIN_BYTES, pack, unpack
+from towline.model.catalogue.packing import PLAIN_BYTES, pack, size_of, unpack
 
 Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting"]
 
 
-class Record(Message):
+class Record(NamedTuple):
     """One thing that exists. `by` and `at` (ISO 8601) tell who wrote it last, `batch` is the id of that batch."""
 
     key: str
@@ -30,7 +30,7 @@ class Record(Message):
     batch: str = ""
 
 
-class Change(Message):
+class Change(NamedTuple):
     """Writes (`value`) or removes (None) a record. `version`: the one that was read, None: it must not exist."""
 
     key: str
@@ -86,13 +86,16 @@ class WriteRequest(Message):
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> WriteRequest:
         """A request for these batches."""
-        plain = _BATCHES.dump_json(tuple(batches), exclude_defaults=True)
-        return cls(batches=tuple(batches)) if len(plain) <= PLAIN_BYTES else cls(packed=pack(plain))
+        if size_of(batches) <= PLAIN_BYTES:
+            return cls(batches=tuple(batches))
+        return cls(packed=pack(batches))
 
     @property
     def all(self) -> tuple[Batch, ...]:
         """The batches, however they travelled."""
-        return unpack(_BATCHES, self.packed) if self.packed else self.batches
+        if not self.packed:
+            return self.batches
+        return tuple(_batch(**fields) for fields in unpack(self.packed))
 
 
 class WriteAnswer(Message):
@@ -120,7 +123,7 @@ class Delta(Message):
     @property
     def all(self) -> tuple[Record, ...]:
         """The records, however they travelled."""
-        return unpack(RECORDS, self.packed) if self.packed else self.records
+        return tuple(map(Record._make, unpack(self.packed))) if self.packed else self.records
 
 
 class CatalogueState(Message):
@@ -132,5 +135,5 @@ class CatalogueState(Message):
     forgotten: int = 0  # removals up to this version are not known any more
 
 
-RECORDS: TypeAdapter[tuple[Record, ...]] = TypeAdapter(tuple[Record, ...])
-_BATCHES: TypeAdapter[tuple[Batch, ...]] = TypeAdapter(tuple[Batch, ...])
+def _batch(changes: list[list[Any]], **fields: Any) -> Batch:
+    return Batch.model_validate(fields).model_copy(update={"changes": tuple(map(Change._make, changes))})

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from towline.model.catalogue.limits import SIZE, most, scopes
-from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES, pack, unpack
+from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES, pack, size_of, unpack
 from towline.model.catalogue.records import (
-    RECORDS,
     Batch,
     BatchAnswer,
     CatalogueState,
@@ -36,7 +35,7 @@ class Table:
     def __init__(self, state: CatalogueState | None = None, chain: str = "") -> None:
         state = state or CatalogueState()
         self._chain = chain
-        records = unpack(RECORDS, state.packed) if state.packed else ()
+        records = map(Record._make, unpack(state.packed) if state.packed else ())
         self._records = {record.key: record for record in records}  # the oldest version first
         self._counts = _counted(self._records)
         self._version = state.version
@@ -103,7 +102,7 @@ class Table:
                 return scope
         numbered = enumerate(changes, self._version + 1)
         made = {change.key: _record(change, version, batch, at) for version, change in numbered}
-        if not self._fits(made, len(batch.model_dump_json()) + OVERHEAD * len(made)):
+        if not self._fits(made, size_of(batch) + OVERHEAD * len(made)):
             return SIZE
         self._counts.update(more)
         self._take(made)
@@ -116,7 +115,7 @@ class Table:
         if self._packed_bytes + written * 4 / 3 < PACKED_BYTES:
             self._written_bytes = written
             return True
-        packed = len(_packed(record for record in {**self._records, **made}.values() if record))
+        packed = len(pack([record for record in {**self._records, **made}.values() if record]))
         if packed < PACKED_BYTES:
             self._packed_bytes, self._written_bytes = packed, 0
         return packed < PACKED_BYTES
@@ -145,7 +144,7 @@ class Table:
     def state(self) -> CatalogueState:
         """The table for the next run."""
         return CatalogueState(
-            packed=_packed(self._records.values()),
+            packed=pack(list(self._records.values())),
             version=self._version,
             removed=tuple((version, key) for key, version in self._removed.items()),
             forgotten=self._forgotten,
@@ -161,22 +160,15 @@ class Table:
 
 
 def _delta(now: Known, records: Sequence[Record], *, removed: Sequence[str] = (), is_whole: bool = False) -> Delta:
-    plain = RECORDS.dump_json(tuple(records), exclude_defaults=True)
-    if len(plain) <= PLAIN_BYTES:
+    if size_of(records) <= PLAIN_BYTES:
         return Delta(known=now, is_whole=is_whole, removed=tuple(removed), records=tuple(records))
-    return Delta(known=now, is_whole=is_whole, removed=tuple(removed), packed=pack(plain))
-
-
-def _packed(records: Iterable[Record]) -> str:
-    return pack(RECORDS.dump_json(tuple(records), exclude_defaults=True))
+    return Delta(known=now, is_whole=is_whole, removed=tuple(removed), packed=pack(records))
 
 
 def _record(change: Change, version: int, batch: Batch, at: str) -> Record | None:
     if change.value is None:
         return None
-    return Record.model_construct(
-        key=change.key, version=version, value=change.value, by=batch.by, at=at, batch=batch.id
-    )
+    return Record(change.key, version, change.value, batch.by, at, batch.id)
 
 
 def _counted(keys: Iterable[str]) -> Counter[str]:
