@@ -7,7 +7,7 @@ import logging
 
 from towline.catalogue.client import Catalogue, of_kind
 from towline.errors import TowlineError
-from towline.model.catalogue.table import Record
+from towline.model.catalogue.records import Record
 from towline.model.fleet.current import current_ssh
 from towline.model.fleet.instance import SshSettings, Target
 from towline.model.fleet.targets import NamedSshSettings

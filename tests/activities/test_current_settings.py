@@ -8,7 +8,7 @@ from typing import Any
 
 from activities.current_settings import CurrentSettings
 from towline.errors import TemporalUnavailable
-from towline.model.catalogue.table import Record
+from towline.model.catalogue.records import Record
 from towline.model.fleet.instance import SshSettings, Target
 
 
