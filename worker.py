@@ -40,7 +40,7 @@ from activities.revisions import Archives, RevisionActivities
 from activities.sticky_reset import Takeover
 from towline.bundles.cache import Cache
 from towline.catalogue.client import Catalogue
-from towline.deployments.client import Deployments
+from towline.deployments.reader import DeploymentReader
 from towline.errors import OurFault, TowlineError
 from towline.model import names
 from towline.model.deployment.exit_status import status_of
@@ -156,7 +156,7 @@ def build_activities(
 ) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
     """The activities that touch hosts, and all the others."""
     cache = Cache(cache_folder)
-    instances = InstanceActivities(store, Archives(store, cache), pool, is_open=Deployments(client).is_open)
+    instances = InstanceActivities(store, Archives(store, cache), pool, is_open=DeploymentReader(client).is_open)
     hosts = HostActivities(store, pool, host=host)
     inventory = InventoryActivities(client, store)
     revisions = RevisionActivities(store, cache)

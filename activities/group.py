@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import translated
 from activities.records import RecordActivities
-from towline.deployments.client import Deployments
+from towline.deployments.handle import DeploymentHandle
 from towline.errors import NotFound
 from towline.model import names
 from towline.model.deployment.status import Outcome
@@ -111,14 +111,14 @@ class GroupActivities:
 
     async def _undo_of(self, holder: WorkflowExecutionDescription) -> Undo | None:
         """What a holder was to take back; None where it was no compensation."""
-        request = await Deployments(self._client).request_of(self._client.get_workflow_handle(holder.id))
+        request = await DeploymentHandle(self._client, holder.id).request()
         return request.undo if request else None
 
     async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: HolderEnd) -> None:
         """The report that a deployment ended from outside could not write itself; one that is there is kept."""
         if await asyncio.to_thread(self._store.exists, report_key(holder.id)):
             return
-        view = await Deployments(self._client).view(holder.id)
+        view = await DeploymentHandle(self._client, holder.id).view()
         if view is None:
             return
         times = {"createTime": holder.start_time, "completeTime": holder.close_time}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from towline.creator import MOST, Who, who, whoami
-from towline.deployments.client import fingerprint
+from towline.deployments.start import fingerprint
 from towline.model.messages import DeployRequest
 
 GITHUB = {

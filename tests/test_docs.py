@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from towline.cli.main import COMMANDS, cli
+from towline.cli.commands import cli
 from towline.model.manifest.parser import parse_manifest
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_commands_and_options_exist(page: Path) -> None:
     for _, name, rest in COMMAND.findall(code_of(page.read_text(encoding="utf-8"))):
-        assert name in COMMANDS, f"towline {name}: no such command"
+        assert name in cli.commands, f"towline {name}: no such command"
         command = cli.get_command(click.Context(cli), name)
         assert command
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}

@@ -30,8 +30,10 @@ MAY_IMPORT = {
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
     "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report",
-    "towline.api": f"{MIDDLE} {SERVICES}",
-    "towline.cli": f"{MIDDLE} {SERVICES} towline.report towline.devserver towline.api",  # starts the server
+    "towline.client": f"{MIDDLE} {SERVICES}",  # the services' public names
+    "towline.api": f"{MIDDLE} {SERVICES} towline.client",
+    # The command line starts the API server.
+    "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api",
     **dict.fromkeys(SERVICES.split(), f"{MIDDLE} {SERVICES}"),
 }
 

@@ -23,8 +23,9 @@ from temporalio.client import Client
 import towline
 from tests.support.temporal import TemporalServer, running_worker
 from towline.catalogue.client import Catalogue, CatalogueConflict
-from towline.cli.applying import Apply, apply
-from towline.cli.instance_table import read_rows, table_lines
+from towline.cli.apply import ApplyOptions, apply_manifest
+from towline.cli.instances import table_lines
+from towline.deployments.instance_list import list_instances
 from towline.errors import Conflict, InvalidManifest, NotFound
 from towline.model import names
 from towline.model.catalogue.records import Change
@@ -38,7 +39,7 @@ from workflows.worker_call import CallWorker
 pytestmark = pytest.mark.slow
 
 ROOT = Path(towline.__file__).parent.parent
-YES = Apply(files=(), yes=True)
+YES = ApplyOptions(files=(), yes=True)
 
 MANIFEST = """
 owner: team-web
@@ -211,11 +212,11 @@ async def test_on_a_terminal_it_asks(client: Client, tmp_path: Path, answer: str
 async def test_a_change_shows_fields_and_who_moves_between_groups(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await apply(client, read(MANIFEST), YES)
+    await apply_manifest(client, read(MANIFEST), YES)
     capsys.readouterr()
     changed = MANIFEST.replace("db-1, tags: {role: db}", "db-1, zone: b, tags: {role: web}")
     changed = changed.replace('"web-[01:12]"', '"web-[01:10]"')
-    await apply(client, read(changed), Apply(files=(), yes=True, prune=True))
+    await apply_manifest(client, read(changed), ApplyOptions(files=(), yes=True, prune=True))
     shown = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
     assert "  ~ instance db-1\n      tags.role: db → web\n      zone: b\n" in shown or (
         "  ~ instance db-1\n      zone: b\n      tags.role: db → web\n" in shown
@@ -227,7 +228,7 @@ async def test_a_change_shows_fields_and_who_moves_between_groups(
 
 async def test_settings_that_nobody_declared_are_refused(client: Client) -> None:
     with pytest.raises(InvalidManifest) as error:
-        await apply(client, read("instances: [{instanceName: a, ssh: {use: dc1}}]"), YES)
+        await apply_manifest(client, read("instances: [{instanceName: a, ssh: {use: dc1}}]"), YES)
     assert "no ssh settings named dc1" in str(error.value.problems[0])
 
 
@@ -247,13 +248,13 @@ class Overtaken(Catalogue):
 
 
 async def test_whoever_is_second_is_refused_and_told_and_overwrites_nothing(client: Client) -> None:
-    await apply(client, read(MANIFEST), YES)
+    await apply_manifest(client, read(MANIFEST), YES)
     record = (await Catalogue(client).read(["instance/db-1"]))["instance/db-1"]
     theirs = {**record.value, "tags": {"role": "db", "tier": "gold"}}
     catalogue = Overtaken(client, [Change(key=record.key, version=record.version, value=theirs)])
     mine = read(MANIFEST.replace("db-1, tags", "db-1, zone: b, tags"))
     with pytest.raises(Conflict, match=r"instance/db-1 \(by other@elsewhere at .*0 of 1 changes were made") as error:
-        await apply(client, mine, YES, catalogue=catalogue)
+        await apply_manifest(client, mine, YES, catalogue=catalogue)
     assert isinstance(error.value.__cause__, CatalogueConflict)
     assert (await Catalogue(client).read([record.key]))[record.key].value == theirs
 
@@ -261,7 +262,9 @@ async def test_whoever_is_second_is_refused_and_told_and_overwrites_nothing(clie
 async def test_two_who_apply_at_once_lose_nothing(client: Client) -> None:
     one = read("instances: [{instanceName: 'one-[1:300]', zone: a}, {instanceName: both, zone: a}]")
     two = read("instances: [{instanceName: 'two-[1:300]', zone: a}, {instanceName: both, zone: b}]")
-    ends = await asyncio.gather(apply(client, one, YES), apply(client, two, YES), return_exceptions=True)
+    ends = await asyncio.gather(
+        apply_manifest(client, one, YES), apply_manifest(client, two, YES), return_exceptions=True
+    )
     refused = [end for end in ends if isinstance(end, Conflict)]
     assert all(isinstance(end, Conflict) or end == 0 for end in ends)
     instances = await Catalogue(client).instances()
@@ -271,7 +274,7 @@ async def test_two_who_apply_at_once_lose_nothing(client: Client) -> None:
     (loser,) = (manifest for manifest, end in zip((one, two), ends, strict=True) if isinstance(end, Conflict))
     (winner,) = (manifest for manifest in (one, two) if manifest is not loser)
     assert all(instances[key.partition("/")[2]].zone == value["zone"] for key, value in winner.records.items())
-    assert await apply(client, loser, YES) == 0
+    assert await apply_manifest(client, loser, YES) == 0
     assert len(await Catalogue(client).instances()) == 601
 
 
@@ -279,9 +282,9 @@ async def test_ten_thousand_instances_are_applied_and_read_back(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = MANIFEST.replace("web-[01:12]", "web-[00001:09999]")
-    assert await apply(client, read(text), YES) == 0
+    assert await apply_manifest(client, read(text), YES) == 0
     assert len(await Catalogue(client).instances()) == 10_000
-    assert await apply(client, read(text.replace("zone: a", "zone: b")), YES) == 0
+    assert await apply_manifest(client, read(text.replace("zone: a", "zone: b")), YES) == 0
     shown = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
     assert "  ~ instances web-[00001:09999]\n      zone: a → b\n" in shown
     assert {record.zone for record in (await Catalogue(client).instances()).values()} == {"b", ""}
@@ -291,7 +294,7 @@ async def test_ten_thousand_instances_are_applied_and_read_back(
 
 
 async def test_instances_joins_members_with_what_the_group_remembers(client: Client, tmp_path: Path) -> None:
-    await apply(client, read(MANIFEST.replace("web-[01:12]", "web-[01:02]")), YES)
+    await apply_manifest(client, read(MANIFEST.replace("web-[01:12]", "web-[01:02]")), YES)
     group = await Catalogue(client).group("shop", "production")
     assert group
     ok: dict[str, Any] = {"deployment_id": "d-1", "revision": "s3://b/app.tgz", "sha256": "ab"}
@@ -306,7 +309,7 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
         task_queue=names.TASK_QUEUE,
         task_timeout=timedelta(seconds=5),
     )
-    lines = [line.split("  ") for line in table_lines(await read_rows(client))]
+    lines = [line.split("  ") for line in table_lines((await list_instances(client)).instances)]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table[1:] == [
         ["gone-1", "shop/production", "owed", "s3://b/app.tgz", "d-1", "owed, no longer in the group"],
@@ -319,4 +322,4 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
     first = json.loads(shown.stdout)[1]
     assert (first["instanceName"], first["deploymentId"], first["isHealthy"]) == ("web-01", "d-1", True)
     with pytest.raises(NotFound, match=r"Did you mean shop/production\?"):
-        await read_rows(client, "shop/producton")
+        await list_instances(client, "shop/producton")

@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 import towline
 from towline import errors
-from towline.cli import main as entry
-from towline.cli.main import COMMANDS, run, status_of
+from towline.cli.commands import cli
+from towline.cli.main import run, status_of
+from towline.cli.options import BUNDLE_TYPE
+from towline.model.bundle.revision import BundleType
 from towline.model.problem import Problem
 
 ROOT = Path(towline.__file__).parent.parent
@@ -31,7 +34,7 @@ def command_line(*words: str, cwd: Path, **environ: str) -> subprocess.Completed
 def test_version_and_help(tmp_path: Path) -> None:
     assert command_line("--version", cwd=tmp_path).stdout == f"towline, version {towline.__version__}\n"
     shown = command_line("--help", cwd=tmp_path).stdout
-    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert all(f"\n  {name} " in shown for name in cli.commands)
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def raising(monkeypatch: pytest.MonkeyPatch):
         def command(words: tuple[str, ...]) -> None:
             raise error
 
-        monkeypatch.setattr(entry.Commands, "get_command", lambda self, ctx, name: command)
+        monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: command)
 
     return install
 
@@ -136,3 +139,7 @@ def test_a_closed_pipe_leaves_no_trace(tmp_path: Path) -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+def test_choices_are_those_of_the_model() -> None:
+    assert tuple(BUNDLE_TYPE.choices) == get_args(BundleType)

@@ -7,7 +7,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
 from activities.errors import as_application_error
 from towline import errors
-from towline.cli.planning import lines
+from towline.cli.preview import lines
 from towline.model.deployment.preview import Preview, estimate, hosts_of, verdict
 from towline.model.host.events import HostPlan, HostRefusal
 from towline.model.host.order import HostAnswer

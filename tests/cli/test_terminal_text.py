@@ -106,8 +106,8 @@ def _says_no(prompt: str) -> str:
 PRINT: dict[str, Callable[[], object]] = {
     "a result": lambda: output.result(HOSTILE),
     "JSON": lambda: output.result_json({HOSTILE: [HOSTILE]}),
-    "talk": lambda: output.say(HOSTILE),
-    "an error": lambda: output.complain(HOSTILE, HOSTILE),
+    "talk": lambda: output.info(HOSTILE),
+    "an error": lambda: output.error(HOSTILE, HOSTILE),
     "a warning": lambda: output.warn(HOSTILE),
     "a question": lambda: output.confirm(HOSTILE),
     "status": _status,

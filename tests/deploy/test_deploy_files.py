@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from towline import settings
-from towline.cli.main import cli
+from towline.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"

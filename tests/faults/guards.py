@@ -206,9 +206,9 @@ GUARDS = (
     Guard(
         "report-when-temporal-forgets",
         8,
-        "towline/cli/door.py",
-        "        report = await self._report(deployment_id)\n        if report is None:\n            raise",
-        "        report = None\n        if report is None:\n            raise",
+        "towline/deployments/reader.py",
+        "        if view is None and (report := await self.report(deployment_id)):\n",
+        "        if view is None and (report := None):\n",
         "tests/cli/test_end_to_end.py::test_what_temporal_has_forgotten_is_read_from_the_store",
     ),
     Guard(

@@ -21,7 +21,8 @@ from tests.faults.instances import EVENTS, HOOK, Instance, LocalHost, Run, is_al
 from tests.support.temporal import eventually
 from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue.client import Catalogue
-from towline.deployments.client import Deployments, Started
+from towline.deployments.service import DeploymentService
+from towline.deployments.start import Started
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.catalogue.records import Change
 from towline.model.messages import DeploymentView, DeployRequest
@@ -89,7 +90,7 @@ class Site:
     def __post_init__(self) -> None:
         self.store_text = self.store_text or str(self.folder / "store")
         self.store = open_store(self.store_text)
-        self.deployments = Deployments(self.client)
+        self.deployments = DeploymentService(self.client, store=self.store_text)
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -22,7 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tests.support.temporal import TemporalServer, eventually
 from tests.workflows.stage import Theatre, World
-from towline.deployments.client import Deployments
+from towline.deployments.service import DeploymentService
 from towline.errors import Conflict, NotFound
 from towline.model import names
 from towline.model.deployment.status import Outcome
@@ -112,8 +112,8 @@ class Case:
     answers: list[Any] = field(default_factory=list)
 
     @property
-    def deployments(self) -> Deployments:
-        return Deployments(self.theatre.client)
+    def deployments(self) -> DeploymentService:
+        return DeploymentService(self.theatre.client)
 
     @property
     def handle(self) -> Any:

@@ -15,10 +15,9 @@ from towline.api.app import Application
 from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
 from towline.api.server import Listen, server
-from towline.api.service import Backend, CodeDeploy
+from towline.api.service import CodeDeploy
 from towline.api.sigv4 import Caller, Verifier
-from towline.catalogue.client import Catalogue
-from towline.deployments.client import connect
+from towline.deployments.service import connect
 from towline.settings import Settings
 
 ANONYMOUS = Caller(AccessKey("", "", "anonymous"), "")
@@ -55,9 +54,8 @@ async def serve(options: ApiOptions, settings: Settings, on_start: Callable[[str
     check(options)
     keys = AccessKeyFile(options.access_keys) if options.access_keys else None
     policies = None if options.no_auth else read_policy_file(options.policy)
-    deployments = await connect(settings)
-    backend = Backend(deployments, Catalogue(deployments.temporal), settings.store or "")
-    application = Application(CodeDeploy(backend, policies, HANDLERS), Verifier(keys.find) if keys else None, ANONYMOUS)
+    service = CodeDeploy(await connect(settings), policies, HANDLERS)
+    application = Application(service, Verifier(keys.find) if keys else None, ANONYMOUS)
     http = server(application, options.listen)
     http.on_started = lambda: on_start(address_of(http, options.listen))
     await http.serve()

@@ -16,31 +16,10 @@ from towline.api.policy import Policies
 from towline.api.rules import check_members
 from towline.api.service_model import operations
 from towline.catalogue.client import Catalogue
-from towline.deployments.client import Deployments
-from towline.deployments.records import Records, open_for_client
+from towline.deployments.service import DeploymentService
 
 ACCOUNT = "000000000000"
 """towline has no accounts; ARNs need one."""
-
-
-@dataclass
-class Backend:
-    """What operations work on. `store` is the store's address, empty: what workers wrote into the catalogue."""
-
-    deployments: Deployments
-    catalogue: Catalogue
-    store: str = ""
-    _records: Records | None = None
-
-    async def records(self) -> Records | None:
-        """What the store remembers; None while it is out of reach."""
-        if self._records is None:
-            try:
-                address = self.store or await self.catalogue.store_address()
-                self._records = Records(await asyncio.to_thread(open_for_client, address)) if address else None
-            except (errors.NotFound, errors.OurFault):
-                return None
-        return self._records
 
 
 @dataclass(frozen=True)
@@ -48,9 +27,14 @@ class Context:
     """One call, with what an operation needs to answer it."""
 
     call: Call
-    backend: Backend
+    deployments: DeploymentService
     arns: Arns
     allows: Callable[[str, str], bool]
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What exists."""
+        return self.deployments.catalogue
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -75,8 +59,10 @@ Handler = Callable[[Context], Awaitable[Mapping[str, Any]]]
 class CodeDeploy:
     """Answers calls. `policies` None: every caller may do everything."""
 
-    def __init__(self, backend: Backend, policies: Policies | None, handlers: Mapping[str, Handler]) -> None:
-        self._backend, self._policies, self._handlers = backend, policies, handlers
+    def __init__(
+        self, deployments: DeploymentService, policies: Policies | None, handlers: Mapping[str, Handler]
+    ) -> None:
+        self._deployments, self._policies, self._handlers = deployments, policies, handlers
 
     async def call(self, call: Call) -> Mapping[str, Any]:
         """See towline.api.app.Service."""
@@ -92,14 +78,14 @@ class CodeDeploy:
         def allows(action: str, resource: str) -> bool:
             return policies is None or policies.allows(name, action, resource)
 
-        return await handler(Context(call, self._backend, arns, allows))
+        return await handler(Context(call, self._deployments, arns, allows))
 
     async def is_ready(self) -> str:
         """See towline.api.app.Service: whether Temporal and a worker answer."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(3):
-                await self._backend.catalogue.read(["setting/store"])
+                await self._deployments.catalogue.read(["setting/store"])
         except (errors.TowlineError, TimeoutError) as error:
             return f"not ready after {time.monotonic() - started:.1f} s: {error or 'no answer'}"
         return ""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from towline import errors
-from towline.cli.output import result, say
+from towline.cli.output import info, result
 from towline.devserver import DevServer, dev_server
 from towline.settings import Settings, read_settings
 
@@ -37,7 +37,7 @@ async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: in
             _introduce(server, folder)
             settings = dataclasses.replace(settings, environ={**settings.environ, **server.environment()})
             await _work(settings, server)
-            say("Ending; Temporal needs some seconds.")
+            info("Ending; Temporal needs some seconds.")
     return 0
 
 
@@ -73,7 +73,7 @@ def _introduce(server: DevServer, folder: Path) -> None:
     result(f"Temporal  {server.address}   (for other terminals: export TEMPORAL_ADDRESS={server.address})")
     result(f"Web UI    {server.ui}")
     result(f"Data      {folder}   (logs: worker.log, temporal.log)")
-    say("Ctrl-C ends both. Next, in another terminal: towline apply -f towline.yaml")
+    info("Ctrl-C ends both. Next, in another terminal: towline apply -f towline.yaml")
 
 
 @contextlib.contextmanager

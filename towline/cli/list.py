@@ -1,29 +1,47 @@
-"""`towline list`."""
+"""The work of `towline list`."""
 
 from __future__ import annotations
 
-import click
+import sys
 
-from towline.cli.options import STATUS
+from towline.cli import render
+from towline.cli.columns import width_of
+from towline.cli.event_loop import with_client
+from towline.cli.output import info, result, result_json
+from towline.deployments.listing import DeploymentFilter, ListedDeployment
+from towline.model.deployment.describe import printable
+
+HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION", "BY")
+FLEXIBLE = (5, 6)
+"""The columns that may be cut: revision and who asked."""
 
 
-@click.command(name="list")
-@click.option("--app", "application", default="", help="Only this application's.")
-@click.option("--group", default="", help="Only this deployment group's.")
-@click.option("--status", default=None, type=STATUS, help="Only those of this status.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
-@click.option("--all", "with_refused", is_flag=True, help="Also requests that failed since they named no group.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(application: str, group: str, status: str | None, limit: int, with_refused: bool, as_json: bool) -> None:
-    """Lists deployments, the newest first: those that Temporal knows, and those that only the reports remember."""
-    from towline.cli.door import talk
-    from towline.cli.lists import find, lines
-    from towline.cli.output import result, result_json, say
-
-    found = talk(lambda door: find(door, application, group, status or "", limit, with_refused=with_refused))
+def list_deployments(
+    *, application: str, group: str, status: str | None, limit: int, with_refused: bool, as_json: bool
+) -> None:
+    """Prints the deployments that match, the newest first."""
+    wanted = DeploymentFilter(application, group, status or "", with_refused=with_refused)
+    found = with_client(lambda service: service.list_deployments(wanted, limit))
     if as_json:
         result_json([one.as_json() for one in found])
     elif found:
         result("\n".join(lines(found)))
     else:
-        say("No deployments match. Start one with: towline deploy APP GROUP --revision …")
+        info("No deployments match. Start one with: towline deploy APP GROUP --revision …")
+
+
+def lines(found: list[ListedDeployment]) -> list[str]:
+    """A table."""
+    rows = [
+        (
+            one.deployment_id,
+            f"{one.application}/{one.group}" if one.application else "",
+            one.status,
+            render.day_and_clock(one.start_time),
+            render.duration(render.elapsed(one.start_time, one.close_time)) if one.close_time else "",
+            one.subject,
+            printable(one.requested_by),
+        )
+        for one in found
+    ]
+    return render.table(rows, HEADERS, width_of(sys.stdout), FLEXIBLE)

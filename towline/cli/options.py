@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 import click
-
-from towline.model.bundle.revision import BundleType
 
 
 class OneOf(click.ParamType[str]):
@@ -31,5 +30,9 @@ class OneOf(click.ParamType[str]):
 
 
 STATUS = OneOf(["Created", "Queued", "InProgress", "Baking", "Succeeded", "Failed", "Stopped"])
-BUNDLE_TYPE = click.Choice(get_args(BundleType))
+BUNDLE_TYPE = click.Choice(["tar", "tgz", "zip"])  # BundleType; reading it from there would import pydantic
+IF_BUSY = click.Choice(["wait", "fail", "supersede"])
+FILE = click.Path(dir_okay=False, path_type=Path)
 FILE_EXISTS_BEHAVIOR = OneOf(["DISALLOW", "OVERWRITE", "RETAIN"])
+PATIENCE_SECONDS = 120.0
+"""How long a deployment is watched without an answer, by default."""

@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, talk to stderr. Everything that a command prints goes through here or `screen`."""
+"""Where output goes: results to stdout, messages to stderr. All that a command prints goes through here or `screen`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def result_json(value: Any) -> None:
     click.echo(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
-def say(text: str) -> None:
-    """Talk, to stderr."""
+def info(text: str) -> None:
+    """A message, to stderr."""
     click.echo(for_terminal(text), err=True)
 
 
@@ -36,7 +36,7 @@ def confirm(question: str) -> bool:
     return click.confirm(for_terminal(question), default=False, err=True)
 
 
-def complain(message: str, hint: str = "") -> None:
+def error(message: str, hint: str = "") -> None:
     """An error, to stderr: one line, red where colour is on, the next step behind it."""
     line = click.style(message, fg="red") if has_colour(sys.stderr) else message
     click.echo(for_terminal(f"{line}  {hint}" if hint else line), err=True, color=has_colour(sys.stderr))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from towline.cli import render
-from towline.cli.output import say
+from towline.cli.output import info
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, printable
 from towline.model.deployment.describe_end import rollback_sentence, why_it_ended
@@ -24,7 +24,7 @@ class ProgressLines:
 
     pace = 1.0
 
-    def __init__(self, write: Callable[[str], None] = say) -> None:
+    def __init__(self, write: Callable[[str], None] = info) -> None:
         self._write = write
         self._told: dict[tuple[str, str], str] = {}
 

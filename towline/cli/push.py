@@ -1,4 +1,4 @@
-"""`towline push DIR s3://BUCKET/KEY | FILE`: a directory becomes a revision, the same bytes for the same content."""
+"""The work of `towline push`: a directory becomes a revision, the same bytes for the same content."""
 
 from __future__ import annotations
 
@@ -7,29 +7,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-import click
-
 from towline.bundles.pack import Packed, pack
 from towline.cli.inspect import Findings, inspect
-from towline.cli.options import BUNDLE_TYPE
-from towline.cli.output import has_colour, result, result_json, say
+from towline.cli.output import has_colour, info, result, result_json
 from towline.cli.problems import counted, problem_line
 from towline.errors import InvalidAppSpec, InvalidInput
 from towline.model.bundle.revision import S3_SCHEME, BundleType, RevisionLocation, S3Location, bundle_type_of
 from towline.model.problem import is_broken
 
 
-@click.command("push")
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("target")
-@click.option("--bundle-type", type=BUNDLE_TYPE, help="The kind of archive to make; default: what the ending tells.")
-@click.option("--strict", is_flag=True, help="Make errors of warnings.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(directory: Path, target: str, bundle_type: BundleType | None, strict: bool, as_json: bool) -> None:
-    """Bundles DIRECTORY and uploads it to s3://BUCKET/KEY, or writes it to a file; the ending tells the type.
-
-    The same content and permissions always give the same bytes: times and owners do not count. `.git` is left out.
-    """
+def push(directory: Path, target: str, *, bundle_type: BundleType | None, strict: bool, as_json: bool) -> None:
+    """Bundles a directory, uploads or writes it, and prints what was made. Raises InvalidAppSpec, InvalidInput."""
     _check(inspect(directory, strict=strict), directory)
     write = _upload if target.startswith(S3_SCHEME) else _write
     answer = write(directory, target, bundle_type)
@@ -38,13 +26,13 @@ def command(directory: Path, target: str, bundle_type: BundleType | None, strict
     else:
         for name, value in answer.items():
             result(f"{name:<9}{value}")
-    say(f"Deploy it with: towline deploy APP GROUP --revision {shlex.quote(str(answer['revision']))}")
+    info(f"Deploy it with: towline deploy APP GROUP --revision {shlex.quote(str(answer['revision']))}")
 
 
 def _check(findings: Findings, directory: Path) -> None:
     """Tells the problems; raises InvalidAppSpec where one is an error."""
     for problem in findings.problems:
-        say(problem_line(findings.file, problem, colour=has_colour(sys.stderr)))
+        info(problem_line(findings.file, problem, colour=has_colour(sys.stderr)))
     if is_broken(findings.problems):
         # The problems were told above, with their file: the error only counts them.
         message = f"{findings.file}: {counted(findings.problems)}; nothing was made."

@@ -1,33 +1,27 @@
-"""`towline report`."""
+"""The work of `towline report`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import click
+from towline.cli.event_loop import with_client
+from towline.cli.output import result, result_json
+from towline.deployments.service import DeploymentService
+from towline.errors import InvalidInput
 
 
-@click.command()
-@click.argument("deployment", metavar="ID")
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to this file.")
-def command(deployment: str, page: Path | None) -> None:
-    """Prints a deployment's report as JSON, or writes it as one self-contained page.
+def report(deployment: str, page: Path | None) -> None:
+    """Prints the report as JSON, or writes it as a page. Raises `NotFound`, `InvalidInput` for a bad file."""
 
-    Reports outlive Temporal's memory. Of a deployment that is still open, the report is how it stands now.
-    """
-    from towline.cli.door import Door, talk
-    from towline.cli.output import result, result_json
+    async def read(service: DeploymentService) -> dict[str, Any]:
+        return await service.document(await service.find(deployment))
 
-    async def read(door: Door) -> dict[str, Any]:
-        return await door.document(await door.find(deployment))
-
-    document = talk(read)
+    document = with_client(read)
     if page is None:
         result_json(document)
         return
-    from towline.errors import InvalidInput
-    from towline.report import render
+    from towline.report import render  # jinja2 is only needed for the page
 
     try:
         page.write_text(render(document), encoding="utf-8")

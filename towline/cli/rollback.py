@@ -1,21 +1,48 @@
-"""`towline rollback`."""
+"""The work of `towline rollback`."""
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from towline import errors
+from towline.cli.deploy import start_and_watch
+from towline.cli.event_loop import with_client
+from towline.cli.output import confirm, info
+from towline.cli.watch import Begun, Watched, let_go_on_interrupt
+from towline.creator import who
+from towline.deployments.ids import new_deployment_id
+from towline.deployments.service import DeploymentService
+from towline.model.deployment.view import label_of
+from towline.model.messages import DeploymentView
 
-@click.command()
-@click.argument("deployment", metavar="ID")
-@click.option("--plan", "only_plan", is_flag=True, help="Show what would happen, and touch nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--detach", is_flag=True, help="Print the new deployment's id and leave.")
-@click.option("--json", "as_json", is_flag=True, help="End with the rollback in CodeDeploy's shapes.")
-def command(deployment: str, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:
-    """Takes an ended deployment back: each instance that it touched to the revision that it ran before.
 
-    The rollback is a deployment of its own. The exit status is that of `towline deploy`.
-    """
-    from towline.cli.rolling_back import roll_back
+def rollback(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:
+    """Finds the deployment, asks, and starts its rollback; returns the exit status."""
+    if not (only_plan or yes or sys.stdin.isatty()):
+        raise errors.InvalidInput("a rollback asks first, and there is no terminal to ask at.", "Add --yes, or --plan.")
+    new_id = new_deployment_id()
+    watched = Watched(new_id, Begun.NO)
 
-    return roll_back(deployment, only_plan=only_plan, yes=yes, detach=detach, as_json=as_json)
+    async def run(service: DeploymentService) -> int:
+        deployment_id = await service.find(text)
+        request = await service.rollback_request(deployment_id, who())
+        if only_plan:
+            from towline.cli.preview import show_preview
+
+            return await show_preview(service, request, as_json=as_json)
+        if not yes:
+            _confirm(await service.view(deployment_id))
+        return await start_and_watch(service, request, watched, detach=detach, as_json=as_json)
+
+    return let_go_on_interrupt(watched, lambda: with_client(run))
+
+
+def _confirm(view: DeploymentView) -> None:
+    of = view.info
+    where = f"{of['applicationName']}/{of['deploymentGroupName']}"
+    info(f"{of['deploymentId']} brought {label_of(of.get('revision')) or 'a revision'} to {where}.")
+    touched = view.progress.touched
+    if not confirm(f"Take {touched or 'its'} instance{'s' if touched != 1 else ''} back to what they ran before?"):
+        raise click.Abort

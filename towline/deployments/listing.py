@@ -1,21 +1,41 @@
-"""Lists of deployments: one line each, the query that finds them, and which one a person means."""
+"""Lists of deployments: Temporal's and the store's, one line each, and which of them a text names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
 from towline import errors
+from towline.deployments.records import Records
 from towline.model import names
-from towline.model.deployment.status import DeploymentStatus
+from towline.model.deployment.status import DeploymentStatus, ErrorCode
+from towline.temporal import asking
+
+REFUSED = (ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING, ErrorCode.INVALID_REQUEST)
+"""Ends of requests that named no group of ours, or nothing that can be read."""
 
 
 @dataclass(frozen=True)
-class Listed:
+class DeploymentFilter:
+    """Which deployments a list has; an empty member leaves none out.
+
+    Requests that named no group of ours are left out unless `with_refused`: they have ended, and brought nothing.
+    """
+
+    application: str = ""
+    group: str = ""
+    status: str = ""
+    prefix: str = ""
+    with_refused: bool = False
+
+
+@dataclass(frozen=True)
+class ListedDeployment:
     """One line of a list of deployments; times are ISO 8601, empty where there is none."""
 
     deployment_id: str
@@ -54,30 +74,57 @@ class Listed:
         return self.close_time == ""
 
 
-def visibility_query(
-    *, application: str = "", group: str = "", status: str = "", prefix: str = "", with_refused: bool = False
-) -> str:
-    """Temporal's query for deployments. Raises InvalidInput for a text that cannot be searched for.
+async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int) -> list[ListedDeployment]:
+    """Return the deployments that Temporal knows, the newest first. Raises `TemporalUnavailable`, `InvalidInput`."""
+    found: list[ListedDeployment] = []
+    with asking("listing deployments"):
+        async for execution in client.list_workflows(visibility_query(wanted), limit=limit):
+            found.append(listed(execution, await execution.memo_value(names.MEMO_BY, "", type_hint=str)))
+    return sorted(found, key=lambda one: one.start_time, reverse=True)
 
-    Requests that named no group of ours are left out unless `with_refused`: they have ended, and brought nothing.
-    """
+
+def list_in_store(records: Records, wanted: DeploymentFilter, limit: int) -> list[ListedDeployment]:
+    """Return the deployments that have a report, the newest first. Blocks."""
+    found = (
+        ListedDeployment(
+            deployment_id=line["deploymentId"],
+            application=line["applicationName"],
+            group=line["deploymentGroupName"],
+            status=line["status"],
+            revision=line["revision"],
+            rollback_of=line.get("rollbackOf", ""),
+            start_time=line["createTime"],
+            close_time=line["completeTime"],
+            requested_by=line.get("requestedBy", ""),
+        )
+        for line in records.index()
+        if wanted.application in ("", line["applicationName"])
+        and wanted.group in ("", line["deploymentGroupName"])
+        and wanted.status in ("", line["status"])
+        and (wanted.with_refused or line.get("errorCode") not in REFUSED)
+    )
+    return list(islice(found, limit))
+
+
+def visibility_query(wanted: DeploymentFilter) -> str:
+    """Return Temporal's query for deployments. Raises `InvalidInput` for a text that cannot be searched for."""
     clauses = [f"WorkflowType = '{names.DEPLOYMENT}'"]
-    if not with_refused:
+    if not wanted.with_refused:
         clauses.append(f"({names.SEARCH_REVISION} IS NOT NULL OR ExecutionStatus != 'Failed')")
     for attribute, value in (
-        (names.SEARCH_APPLICATION, application),
-        (names.SEARCH_GROUP, group),
-        (names.SEARCH_STATUS, status),
+        (names.SEARCH_APPLICATION, wanted.application),
+        (names.SEARCH_GROUP, wanted.group),
+        (names.SEARCH_STATUS, wanted.status),
     ):
         if value:
             clauses.append(f"{attribute} = {_quoted(value)}")
-    if prefix:
-        clauses.append(f"WorkflowId STARTS_WITH {_quoted(prefix)}")
+    if wanted.prefix:
+        clauses.append(f"WorkflowId STARTS_WITH {_quoted(wanted.prefix)}")
     return " AND ".join(clauses)
 
 
-def the_only_one(text: str, found: list[str]) -> str:
-    """The one id that begins with the text. Raises `NotFound`, or `Conflict` when there are several."""
+def only_id(text: str, found: list[str]) -> str:
+    """Return the one id that begins with the text. Raises `NotFound`, or `Conflict` when there are several."""
     if not found:
         raise errors.NotFound(f"there is no deployment {text!r}.", "See: towline list")
     if len(found) > 1 and text not in found:
@@ -86,8 +133,11 @@ def the_only_one(text: str, found: list[str]) -> str:
     return text if text in found else found[0]
 
 
-def the_active(found: list[Listed]) -> str:
-    """The active one: in progress before queued ones and before one that waits for its rollback; empty for none."""
+def active_id(found: list[ListedDeployment]) -> str:
+    """Return the active one's id, empty for none.
+
+    In progress comes before queued, and before one that waits for its rollback.
+    """
     working = [one for one in found if one.is_open and one.status == DeploymentStatus.IN_PROGRESS.value]
     active = working or [one for one in found if one.is_open]
     return active[0].deployment_id if active else ""
@@ -100,7 +150,7 @@ def _quoted(text: str) -> str:
     return f"'{text}'"
 
 
-def listed(execution: Any, requested_by: str = "") -> Listed:
+def listed(execution: Any, requested_by: str = "") -> ListedDeployment:
     """An execution of Temporal's list; who asked for it is in its memo."""
     attributes = execution.typed_search_attributes
 
@@ -109,7 +159,7 @@ def listed(execution: Any, requested_by: str = "") -> Listed:
 
     revision = value(names.SEARCH_REVISION)
     is_rollback = revision.startswith(names.ROLLBACK_OF)
-    return Listed(
+    return ListedDeployment(
         deployment_id=execution.id,
         application=value(names.SEARCH_APPLICATION),
         group=value(names.SEARCH_GROUP),

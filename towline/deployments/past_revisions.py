@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from temporalio.client import Client
+
 from towline import errors
 from towline.bundles.local import revision_key
-from towline.deployments.client import Deployments
+from towline.deployments.listing import DeploymentFilter, list_in_temporal
 from towline.deployments.records import Records, in_parallel
 from towline.model.bundle.revision import RevisionLocation
 
@@ -34,7 +36,7 @@ class PastRevision:
         return self.location.label
 
 
-async def past_revision(deployments: Deployments, records: Records, where: str, text: str) -> RevisionLocation:
+async def past_revision(client: Client, records: Records, where: str, text: str) -> RevisionLocation:
     """The location of the revision of a group (`APP/GROUP`) that a text stands for.
 
     Raises:
@@ -43,7 +45,7 @@ async def past_revision(deployments: Deployments, records: Records, where: str, 
         TemporalUnavailable, OurFault: Temporal or the store does not answer.
     """
     application, _, group = where.partition("/")
-    listed = await deployments.list(application=application, group=group, limit=LOOKED_AT)
+    listed = await list_in_temporal(client, DeploymentFilter(application, group), LOOKED_AT)
     ids = [one.deployment_id for one in listed]
     recorded = await asyncio.to_thread(records.ids_of_group, where, LOOKED_AT)
     ids += [one for one in recorded if one not in ids]

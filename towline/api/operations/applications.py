@@ -26,11 +26,11 @@ async def create_application(context: Context) -> Mapping[str, Any]:
     if context.input.get("tags"):
         raise not_supported("tags of applications")
     key = f"application/{name}"
-    if key in await context.backend.catalogue.read([key]):
+    if key in await context.catalogue.read([key]):
         raise already_exists(name)
     change = Change(key=key, value={"applicationName": name})
     try:
-        await context.backend.catalogue.write([change])
+        await context.catalogue.write([change])
     except CatalogueConflict:
         raise ApiError(
             "ApplicationAlreadyExistsException", f"An application with the name {name} already exists"
@@ -54,7 +54,7 @@ async def batch_get_applications(context: Context) -> Mapping[str, Any]:
     """BatchGetApplications: one unknown name fails the whole call."""
     names = context.input["applicationNames"]
     context.authorize(*(context.arns.application(name) for name in names))
-    found = await context.backend.catalogue.read(f"application/{name}" for name in names)
+    found = await context.catalogue.read(f"application/{name}" for name in names)
     if missing := [name for name in names if f"application/{name}" not in found]:
         raise ApiError("ApplicationDoesNotExistException", f"Applications not found for: {', '.join(missing)}")
     return {"applicationsInfo": [_shown(found[f"application/{name}"]) for name in names]}
@@ -63,7 +63,7 @@ async def batch_get_applications(context: Context) -> Mapping[str, Any]:
 async def list_applications(context: Context) -> Mapping[str, Any]:
     """ListApplications."""
     context.authorize(context.arns.application("*"))
-    records = await context.backend.catalogue.read_all("application")
+    records = await context.catalogue.read_all("application")
     names = [key.removeprefix("application/") for key in records]
     found, token = page(names, context.input.get("nextToken"), lambda name: name, "applications")
     return {"applications": found, "nextToken": token}
@@ -72,7 +72,7 @@ async def list_applications(context: Context) -> Mapping[str, Any]:
 async def application_record(context: Context, name: str) -> Record:
     """An application's record; raises ApiError."""
     key = f"application/{name}"
-    found = (await context.backend.catalogue.read([key])).get(key)
+    found = (await context.catalogue.read([key])).get(key)
     if found is None:
         raise no_such_application(name)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,7 @@ from towline.api.errors import ApiError, not_supported
 from towline.api.operations.groups import group_of
 from towline.api.revisions import revision_from, revision_shown
 from towline.api.service import Context, Handler, no_such_deployment
-from towline.deployments.client import new_deployment_id
-from towline.model.deployment.report import view_of_report
+from towline.deployments.ids import new_deployment_id
 from towline.model.messages import DeploymentView, DeployRequest, StopRequest
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -37,13 +35,21 @@ async def create_deployment(context: Context) -> Mapping[str, Any]:
     group = await group_of(context, application, name)
     request = _request(given, context.call.caller.key.name)
     deployment_id = derived_id(context) or new_deployment_id()
-    if not await context.backend.deployments.is_known(deployment_id):
-        await _refuse_if_busy(context, group.full_name)
     try:
-        started = await context.backend.deployments.start(request, deployment_id)
+        await _start(context, request, deployment_id, group.full_name)
     except errors.Conflict as error:
         raise ApiError("InvalidInputException", error.message) from error
-    return {"deploymentId": started.deployment_id}
+    return {"deploymentId": deployment_id}
+
+
+async def _start(context: Context, request: DeployRequest, deployment_id: str, group: str) -> None:
+    """Starts it, unless it runs or has run already. Raises ApiError, Conflict."""
+    deployments = context.deployments
+    if not await deployments.exists(deployment_id):
+        if await deployments.recorded_result(request, deployment_id):
+            return
+        await _refuse_if_busy(context, group)
+    await deployments.start(request, deployment_id)
 
 
 def derived_id(context: Context) -> str:
@@ -63,13 +69,13 @@ def derived_id(context: Context) -> str:
 
 
 async def _refuse_if_busy(context: Context, group: str) -> None:
-    application, _, name = group.partition("/")
-    for one in await context.backend.deployments.list(application=application, group=name, limit=20):
-        if one.is_open:
-            raise ApiError(
-                "DeploymentLimitExceededException",
-                f"The Deployment Group '{name}' already has an active Deployment '{one.deployment_id}'",
-            )
+    active = await context.deployments.active(group)
+    if active:
+        name = group.partition("/")[2]
+        raise ApiError(
+            "DeploymentLimitExceededException",
+            f"The Deployment Group '{name}' already has an active Deployment '{active}'",
+        )
 
 
 def _request(given: Mapping[str, Any], caller: str) -> DeployRequest:
@@ -130,7 +136,7 @@ async def stop_deployment(context: Context) -> Mapping[str, Any]:
     rollback = context.input.get("autoRollbackEnabled")
     try:
         request = StopRequest(rollback=rollback, reason=f"StopDeployment by {context.call.caller.key.name}")
-        answer = await context.backend.deployments.stop(deployment_id, request)
+        answer = await context.deployments.stop(deployment_id, request)
     except errors.NotFound:
         raise no_such_deployment(deployment_id) from None
     status = answer.status if answer else "Pending"
@@ -139,11 +145,7 @@ async def stop_deployment(context: Context) -> Mapping[str, Any]:
 
 async def view_of(context: Context, deployment_id: str) -> DeploymentView:
     """A deployment's view, from Temporal or else the store; raises ApiError where there is none."""
-    view = await context.backend.deployments.view(deployment_id)
-    if view is None:
-        records = await context.backend.records()
-        report = await asyncio.to_thread(records.report, deployment_id) if records else None
-        view = view_of_report(report) if report else None
+    view = await context.deployments.view_if_any(deployment_id)
     if view is None:
         raise no_such_deployment(deployment_id)
     return view

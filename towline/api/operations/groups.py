@@ -26,7 +26,7 @@ async def list_deployment_groups(context: Context) -> Mapping[str, Any]:
     application = context.input["applicationName"]
     context.authorize(context.arns.group(application, "*"))
     await application_record(context, application)
-    groups = await context.backend.catalogue.groups()
+    groups = await context.catalogue.groups()
     names = sorted(group.deployment_group_name for group in groups.values() if group.application_name == application)
     found, token = page(names, context.input.get("nextToken"), lambda name: name, ["groups", application])
     return {"applicationName": application, "deploymentGroups": found, "nextToken": token}
@@ -34,7 +34,7 @@ async def list_deployment_groups(context: Context) -> Mapping[str, Any]:
 
 async def group_of(context: Context, application: str, name: str) -> DeploymentGroup:
     """A group as declared; raises ApiError where it, or its application, does not exist."""
-    group = await context.backend.catalogue.group(application, name)
+    group = await context.catalogue.group(application, name)
     if group is None:
         await application_record(context, application)
         raise no_such_group(name)

@@ -1,22 +1,16 @@
-"""What runs where: the catalogue's instances joined with what each group's workflow remembers."""
+"""What runs where: the catalogue's instances joined with what each group's workflow remembers of them."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import click
 from temporalio.client import Client
 
 from towline.catalogue.client import Catalogue, of_kind
-from towline.cli import render
-from towline.cli.columns import width_of
-from towline.cli.door import run_story
-from towline.cli.ec2 import ec2_members
-from towline.cli.output import has_colour, result, result_json, say, warn
+from towline.catalogue.ec2 import ec2_members
 from towline.deployments.group_history import read_memory
 from towline.errors import NotFound
 from towline.model.fleet.ec2_members import Ec2Members
@@ -27,16 +21,11 @@ from towline.model.group.group import DeploymentGroup
 from towline.model.messages import InstanceState
 from towline.model.problem import did_you_mean
 from towline.model.rollout.order import natural
-from towline.model.rollout.window import FAILURES
-
-FLEXIBLE = (5, 3, 2, 1)
-"""Columns that may be cut: revision, address, zone, group."""
-HEADERS = ("INSTANCE", "GROUP", "ZONE", "ADDRESS", "LAST OUTCOME", "REVISION", "DEPLOYMENT", "")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One instance of one group; `group` empty: it is in none. `state` None: nobody has deployed to it there."""
+class ListedInstance:
+    """One instance of one group; `group` empty: it is in none. `state` None: it was never deployed to there."""
 
     instance: str
     group: str
@@ -64,50 +53,20 @@ class Row:
             "isOwed": bool(state and state.is_owed),
         }
 
-    def cells(self) -> tuple[str, ...]:
-        """As a line of the table."""
-        state = self.state
-        notes = [
-            "owed" if state and state.is_owed else "",
-            "no longer in the group" if self.is_member is False and self.group else "",
-        ]
-        return (
-            self.instance,
-            self.group or "(none)",
-            self.zone,
-            self.address,
-            state.outcome.value if state else "never deployed",
-            _runs(state) if state else "",
-            state.deployment_id if state else "",
-            ", ".join(note for note in notes if note),
-        )
+
+@dataclass(frozen=True)
+class InstanceList:
+    """The instances in the order of groups and names, and by group why those on EC2 are not known."""
+
+    instances: tuple[ListedInstance, ...]
+    problems: Mapping[str, str]
 
 
-def _runs(state: InstanceState) -> str:
-    """The revision; after a failure it is the one before it, and what of the new one is there nobody knows."""
-    return f"was {state.revision}" if state.outcome in FAILURES and state.revision else state.revision
+async def list_instances(client: Client, wanted: str = "") -> InstanceList:
+    """Return the instances of one group, of an application's groups, or of all.
 
-
-def show(group: str, *, as_json: bool) -> None:
-    """The whole command. Raises `NotFound`, `TemporalUnavailable`."""
-
-    async def story() -> list[Row]:
-        from towline.settings import read_settings
-        from towline.temporal import connect_temporal
-
-        return await read_rows(await connect_temporal(read_settings()), group)
-
-    rows = run_story(story)
-    if as_json:
-        result_json([row.as_json() for row in rows])
-    elif not rows:
-        say("No instances. Declare some: towline apply -f towline.yaml")
-    else:
-        result("\n".join(table_lines(rows, width_of(sys.stdout))))
-
-
-async def read_rows(client: Client, wanted: str = "") -> list[Row]:
-    """The rows of one group, of an application's groups, or of all; in the order of groups and names."""
+    Raises `NotFound` for a group or application that does not exist, `TemporalUnavailable`.
+    """
     catalogue = Catalogue(client)
     records = await catalogue.read_all("group", "instance", "ssh", "ec2")
     instances = of_kind(records, "instance", InstanceRecord.model_validate)
@@ -116,17 +75,18 @@ async def read_rows(client: Client, wanted: str = "") -> list[Row]:
     memories = await asyncio.gather(*(read_memory(client, group) for group in chosen.values()))
     sources = of_kind(records, "ec2", dict)
     on_ec2 = await ec2_members(client, chosen.values(), list(sources.values()))
-    rows: list[Row] = []
+    rows: list[ListedInstance] = []
+    problems: dict[str, str] = {}
     for (name, group), (_, states) in zip(chosen.items(), memories, strict=True):
         found = on_ec2.get(name)
         if found and found.problem:
-            warn(f"{name} on EC2: not known. {found.problem}")
+            problems[name] = found.problem
         rows += _rows_of(name, group, instances, states, settings, found)
     if not wanted:
         listed = {row.instance for row in rows}
         free = sorted(instances.keys() - listed, key=natural)
         rows += [_row(instances[name], "", None, settings, is_member=False) for name in free]
-    return rows
+    return InstanceList(tuple(rows), problems)
 
 
 def _chosen(groups: Mapping[str, DeploymentGroup], wanted: str) -> dict[str, DeploymentGroup]:
@@ -149,19 +109,19 @@ def _rows_of(
     states: Mapping[str, InstanceState],
     settings: Mapping[str, SshSettings],
     on_ec2: Ec2Members | None,
-) -> list[Row]:
+) -> list[ListedInstance]:
     seen = {one.name: one for one in on_ec2.members} if on_ec2 else {}
     members = {one for one, record in instances.items() if selects(group, candidate(record))}
     rows = []
     for one in sorted({*members, *states, *seen}, key=natural):
         state = states.get(one)
         if one in seen:
-            rows.append(Row(one, name, seen[one].zone, seen[one].address, state, is_member=True))
+            rows.append(ListedInstance(one, name, seen[one].zone, seen[one].address, state, is_member=True))
         elif one in instances:
             rows.append(_row(instances[one], name, state, settings, is_member=one in members))
         else:
             is_unknown = one.startswith("i-") and bool(on_ec2 and on_ec2.problem)
-            rows.append(Row(one, name, state=state, is_member=None if is_unknown else False))
+            rows.append(ListedInstance(one, name, state=state, is_member=None if is_unknown else False))
     return rows
 
 
@@ -172,23 +132,9 @@ def _row(
     settings: Mapping[str, SshSettings],
     *,
     is_member: bool,
-) -> Row:
+) -> ListedInstance:
     try:
         address = target_of(record, settings).address
     except KeyError as error:
         address = f"? (no ssh settings {error.args[0]})"
-    return Row(record.instance_name, group, record.zone, address, state, is_member)
-
-
-def table_lines(rows: list[Row], width: int | None = None) -> list[str]:
-    """The table: on a screen that is too narrow revision and address are cut, and never a name or an id."""
-    lines = render.table([row.cells() for row in rows], HEADERS, width, FLEXIBLE)
-    if not has_colour(sys.stdout):
-        return lines
-    return [click.style(lines[0], bold=True), *(_styled(line, row) for line, row in zip(lines[1:], rows, strict=True))]
-
-
-def _styled(line: str, row: Row) -> str:
-    if row.state is None or row.is_member is False:
-        return click.style(line, dim=True)
-    return line if row.state.is_healthy else click.style(line, fg="red", bold=row.state.is_owed)
+    return ListedInstance(record.instance_name, group, record.zone, address, state, is_member)

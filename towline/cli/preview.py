@@ -1,29 +1,24 @@
-"""`--plan`: asks a worker what would happen, and shows it."""
+"""Shows what a deployment would do: `--plan` of `deploy` and `rollback`."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from towline.cli import render
-from towline.cli.door import Door
 from towline.cli.output import result, result_json, warn
+from towline.deployments.service import DeploymentService
 from towline.model.deployment.describe import printable
 from towline.model.deployment.exit_status import ExitStatus
-from towline.model.deployment.preview import AskPreview, Changes, Preview
+from towline.model.deployment.preview import Changes, Preview
 from towline.model.messages import DeployRequest
-from towline.model.worker_call import WorkerCall
-from towline.worker_call import call_worker
 
-ASK_SECONDS = 600.0
 HOSTS_SHOWN = 100
 PATHS_SHOWN = 15
 
 
-async def show_plan(door: Door, request: DeployRequest, *, as_json: bool) -> int:
+async def show_preview(service: DeploymentService, request: DeployRequest, *, as_json: bool) -> int:
     """Prints the plan; the exit status is 0, or 2 where the deployment would fail."""
-    argument = AskPreview(request=request).model_dump(mode="json")
-    call = WorkerCall(activity="preview", argument=argument, timeout_seconds=ASK_SECONDS, summary="what would happen")
-    preview = await call_worker(door.deployments.temporal, call, Preview)
+    preview = await service.preview(request)
     if as_json:
         result_json(preview.model_dump(mode="json"))
     else:

@@ -1,0 +1,13 @@
+"""A request to deploy, as tests vary it."""
+
+from __future__ import annotations
+
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.messages import DeployRequest
+
+
+def request(**members: object) -> DeployRequest:
+    """A request for shop/web with these members."""
+    location = RevisionLocation.parse("s3://b/k.tgz")
+    given = {"application_name": "shop", "deployment_group_name": "web", "revision": location, **members}
+    return DeployRequest(**given)  # type: ignore[arg-type]

@@ -1,0 +1,165 @@
+"""Starting a deployment, or attaching to the one of the same id that has the same parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from towline import errors
+from towline.deployments.handle import DeploymentHandle
+from towline.model import names
+from towline.model.bundle.revision import RevisionLocation, shortened
+from towline.model.deployment.status import DeploymentStatus
+from towline.model.deployment.web_ui import steering_page
+from towline.model.messages import DeployRequest
+from towline.temporal import asking
+
+MEMO_REQUEST = "towlineRequest"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A deployment that runs, or has run, under this id; `attached`: it was there already, with the same parameters."""
+
+    deployment_id: str
+    attached: bool
+
+
+async def start(
+    client: Client, request: DeployRequest, deployment_id: str, *, task_queue: str = names.TASK_QUEUE
+) -> Started:
+    """Start a deployment, or attach to the one of this id that has the same parameters.
+
+    Raises:
+        Conflict: the id is taken by a deployment with other parameters, or by another kind of workflow.
+        TemporalUnavailable: Temporal does not answer.
+    """
+    try:
+        with asking(f"starting {deployment_id}"):
+            await _start_workflow(client, request, deployment_id, task_queue)
+    except WorkflowAlreadyStartedError:
+        await _check_same(client, request, deployment_id)
+        return Started(deployment_id, attached=True)
+    return Started(deployment_id, attached=False)
+
+
+def fingerprint(request: DeployRequest) -> str:
+    """Return what tells requests apart: the SHA-256 of all members that are not as by default.
+
+    Who requests it, and from where, does not count: a CI job that is run again is another run. The next version, with
+    one more optional key, gives the same.
+    """
+    plain = request.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"requested_by", "requested_from"}
+    )
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def conflict(deployment_id: str, see: str) -> errors.Conflict:
+    """Return the error of an id whose deployment has other parameters; `see` is the command that shows it."""
+    return errors.Conflict(
+        f"deployment {deployment_id} exists and was asked for in other words.",
+        f"See it with: towline {see} {deployment_id}   or leave --id out.",
+    )
+
+
+def is_same_request(info: dict[str, Any], request: DeployRequest) -> bool:
+    """Return whether a report's deploymentInfo is of this request, as far as a report tells.
+
+    A report has the revision as it was pinned: a version, an ETag or a type that the request leaves open may be there.
+    """
+    recorded = RevisionLocation.model_validate(info["revision"]) if info.get("revision") else None
+    return recorded == _pinned_like(request.revision, recorded) and (
+        info.get("applicationName"),
+        info.get("deploymentGroupName"),
+        info.get("description", ""),
+        info.get("ignoreApplicationStopFailures", False),
+    ) == (
+        request.application_name,
+        request.deployment_group_name,
+        request.description,
+        request.ignore_application_stop_failures,
+    )
+
+
+def _pinned_like(revision: RevisionLocation | None, other: RevisionLocation | None) -> RevisionLocation | None:
+    """The revision with what it leaves open filled in from the other."""
+    if not (revision and revision.s3_location and other and other.s3_location):
+        return revision
+    left_open = {
+        key: getattr(other.s3_location, key)
+        for key in ("version", "e_tag", "bundle_type")
+        if getattr(revision.s3_location, key) is None
+    }
+    return revision.model_copy(update={"s3_location": revision.s3_location.model_copy(update=left_open)})
+
+
+async def _start_workflow(client: Client, request: DeployRequest, deployment_id: str, task_queue: str) -> None:
+    options: dict[str, Any] = {
+        "id": deployment_id,
+        "task_queue": task_queue,
+        "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
+        "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        "task_timeout": names.TASK_TIMEOUT,
+        "memo": {MEMO_REQUEST: fingerprint(request), names.MEMO_BY: request.requested_by},
+        "static_summary": _summary(request),
+        "static_details": steering_page(deployment_id, request.description),
+    }
+    plain = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+    try:
+        await client.start_workflow(names.DEPLOYMENT, plain, search_attributes=_search_attributes(request), **options)
+    except RPCError as error:
+        # No worker has registered the search attributes yet: the first one will, and the workflow sets them.
+        if error.status != RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message.lower():
+            raise
+        await client.start_workflow(names.DEPLOYMENT, plain, **options)
+
+
+async def _check_same(client: Client, request: DeployRequest, deployment_id: str) -> None:
+    handle = DeploymentHandle(client, deployment_id)
+    description = await handle.describe()
+    if description is None or description.workflow_type != names.DEPLOYMENT:
+        raise errors.Conflict(
+            f"the id {deployment_id} belongs to another workflow.", "Choose another --id, or leave it out."
+        )
+    if await _fingerprint_of(handle, description) != fingerprint(request):
+        raise conflict(deployment_id, "status")
+
+
+async def _fingerprint_of(handle: DeploymentHandle, description: WorkflowExecutionDescription) -> str:
+    """The fingerprint of what a deployment was started with; empty where that was no valid request."""
+    memo = await description.memo()
+    if MEMO_REQUEST in memo:
+        return str(memo[MEMO_REQUEST])
+    request = await handle.request(description.run_id)
+    return fingerprint(request) if request else ""
+
+
+def _summary(request: DeployRequest) -> str:
+    what = names.rollback_label(request.undo.deployment_id) if request.undo else "no revision"
+    if request.revision:
+        what = shortened(request.revision.label)
+    return f"{request.application_name}/{request.deployment_group_name} · {what}"
+
+
+def _search_attributes(request: DeployRequest) -> TypedSearchAttributes:
+    values = {
+        names.SEARCH_APPLICATION: request.application_name,
+        names.SEARCH_GROUP: request.deployment_group_name,
+        names.SEARCH_STATUS: DeploymentStatus.CREATED.value,
+    }
+    pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
+    return TypedSearchAttributes(pairs)

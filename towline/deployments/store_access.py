@@ -1,0 +1,54 @@
+"""The store as clients reach it: TOWLINE_STORE, else the address that workers write into the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from towline import errors
+from towline.catalogue.client import Catalogue
+from towline.deployments.records import Records, open_for_client
+from towline.store import Store
+
+LOOKS = 6
+LOOK_SECONDS = 0.5
+
+
+class StoreAccess:
+    """Opens the store at its first use. `address` empty: what workers wrote into the catalogue."""
+
+    def __init__(self, catalogue: Catalogue, address: str = "") -> None:
+        self._catalogue = catalogue
+        self._address = address
+        self._store: Store | None = None
+        self._looks_left = LOOKS
+
+    async def store(self) -> Store:
+        """Return the store. Raises `NotFound` where none is known or it cannot be reached from here.
+
+        Raises also `TemporalUnavailable`.
+        """
+        if self._store is None:
+            address = self._address or await self._address_of_workers()
+            self._store = await asyncio.to_thread(open_for_client, address)
+        return self._store
+
+    async def records(self) -> Records:
+        """Return what the store remembers; raises as `store`."""
+        return Records(await self.store())
+
+    async def records_if_any(self) -> Records | None:
+        """Return the same, or None where the store is out of reach: then less is known."""
+        try:
+            return await self.records()
+        except (errors.NotFound, errors.TemporalUnavailable, errors.OurFault):
+            return None
+
+    async def _address_of_workers(self) -> str:
+        address = await self._catalogue.store_address()
+        while not address and self._looks_left:
+            self._looks_left -= 1
+            await asyncio.sleep(LOOK_SECONDS)  # a first worker writes it a moment after it answers
+            address = await self._catalogue.store_address()
+        if not address:
+            raise errors.NotFound("no worker has told where its store is.", "Start one, or set TOWLINE_STORE.")
+        return address
