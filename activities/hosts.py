@@ -17,8 +17,7 @@ from activities.snapshot import Frozen
 from towline.aside import aside
 from towline.errors import HostRefused, InvalidRequest, TowlineError, Unreachable
 from towline.masking import mask
-from towline.model.appspec.plan import CompiledPlan
-from towline.model.bundle.listing import Listing
+from towline.model.bundle.listing import members_in
 from towline.model.fleet.instance import Target
 from towline.model.host.events import ScriptLog
 from towline.model.host.order import (
@@ -26,6 +25,7 @@ from towline.model.host.order import (
     HostAnswer,
     HostAnswers,
     HostOrder,
+    PlanPart,
     logs_order,
     preview_order,
     question_order,
@@ -68,17 +68,20 @@ class HostActivities:
         wanted = question.instances
         return [target for target in targets if wanted is None or target.name in wanted]
 
-    async def _of_plan(self, question: AskHosts) -> tuple[CompiledPlan | None, list[dict[str, Any]] | None]:
+    async def _of_plan(self, question: AskHosts) -> tuple[PlanPart | None, list[dict[str, Any]] | None]:
         if question.order is not None and question.order.undo is not None:
             return None, None  # the hosts know from their journals
         if question.order is None or question.order.revision is None:
             raise InvalidRequest("what a deployment would do is asked with its order and revision")
         if not question.files_key:
             return await self._frozen.plan(question.order), None
-        data = await asyncio.to_thread(self._store.get, question.files_key)
-        listing = Listing.model_validate_json(data)
-        files = [member.model_dump(include={"path", "type", "mode", "sha256"}) for member in listing.members]
+        files = await asyncio.to_thread(self._files, question.files_key)
         return await self._frozen.plan(question.order), files
+
+    def _files(self, key: str) -> list[dict[str, Any]]:
+        """The archive's members as a host is to know them; blocks."""
+        fields = ("path", "type", "mode", "sha256")
+        return [{name: member.get(name, "") for name in fields} for member in members_in(self._store.get(key))]
 
     async def _ask(self, target: Target, order: HostOrder, seconds: float) -> HostAnswer:
         try:
@@ -103,9 +106,7 @@ class HostActivities:
             )
 
 
-def _order(
-    question: AskHosts, target: Target, plan: CompiledPlan | None, files: list[dict[str, Any]] | None
-) -> HostOrder:
+def _order(question: AskHosts, target: Target, plan: PlanPart | None, files: list[dict[str, Any]] | None) -> HostOrder:
     """The question as one host's order."""
     order = question.order
     match question.do:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 
 from activities.errors import translated
 from activities.revisions import listing_key
+from towline.aside import aside
 from towline.deployments.group_history import read_memory
 from towline.deployments.records import Records
 from towline.errors import NotFound, TowlineError
@@ -83,7 +84,7 @@ class PreviewActivities:
         fleet, targets, memory = await self._fleet(request, facts, order)
         answers = await self._ask(order, revision, [targets[member.name] for member in fleet.members])
         roots = {name: target.local.root for name, target in targets.items() if target.local}
-        hosts, changes = hosts_of(fleet.members, answers, roots)
+        hosts, changes = await aside(hosts_of, fleet.members, answers, roots)
         rule = facts.config.minimum_healthy_hosts
         floor = floor_of(rule, len(hosts))
         slots = slots_of(rule, len(hosts), request.undo)

@@ -83,7 +83,7 @@ class RevisionActivities:
         plan, warnings = _compiled(bundle, label, strict=request.strict)
         plan_json = plan.model_dump_json(by_alias=True).encode()
         self._store.put(plan_key(plan_json), plan_json)
-        self._store.put(listing_key(fetched.sha256), bundle.listing.model_dump_json().encode())
+        self._store.put(listing_key(fetched.sha256), bundle.listing.as_json())
         return ResolvedRevision(
             location=fetched.location,
             version_was_found=request.location.s3_location is not None and not request.location.s3_location.version,

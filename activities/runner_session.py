@@ -25,11 +25,10 @@ from towline.errors import (
     Unreachable,
 )
 from towline.model.appspec.parser import parse_appspec
-from towline.model.appspec.plan import CompiledPlan
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
 from towline.model.host.events import HostEvent, LogText, Need, UnknownEvent
-from towline.model.host.order import Position, halt_order, work_order
+from towline.model.host.order import PlanPart, Position, halt_order, plan_part, work_order
 from towline.model.host.state import HostState, iso, outcome_of
 from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
 from towline.transports import Reply, Transport, TransportPool, ask, open_transport
@@ -95,7 +94,7 @@ class Follower:
 
     order: DeploymentOrder
     target: Target
-    plan: CompiledPlan | None
+    plan: PlanPart | None
     pool: TransportPool
     archives: Archives
     log: Log
@@ -370,7 +369,7 @@ def _plan_reply(need: Need) -> Reply:
     name = need.name or "appspec.yml"
     checked = parse_appspec(need.appspec, name, is_deployed=True)
     if checked.value:
-        return {"reply": "plan", "plan": checked.value.model_dump(mode="json", by_alias=True)}
+        return {"reply": "plan", "plan": plan_part(checked.value)}
     about = f"{name} of {need.deployment}, which AWS's agent deployed there"
     problems = "; ".join(str(problem) for problem in checked.problems)
     return {"reply": "none", "code": "InvalidAppSpec", "message": f"{about}, cannot be used: {problems}"}

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from towline.aside import aside
 from towline.errors import Conflict, NotFound, OurFault
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.fleet.instance import Target
+from towline.model.host.order import PlanPart, plan_part
 from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
 from towline.singleflight import KeptReads
 from towline.store import Store
@@ -45,10 +47,10 @@ class Frozen:
         )
         return frozen, await self._target(order)
 
-    async def plan(self, order: DeploymentOrder) -> CompiledPlan:
-        """The compiled AppSpec of the order's revision; raises NotFound or OurFault."""
+    async def plan(self, order: DeploymentOrder) -> PlanPart:
+        """The compiled AppSpec of the order's revision, as hosts get it; raises NotFound or OurFault."""
         assert order.revision, "an undo has no plan: the host has kept it"
-        plan: CompiledPlan = await self._read(order.revision.plan_key, order.run_id, CompiledPlan.model_validate_json)
+        plan: PlanPart = await self._read(order.revision.plan_key, order.run_id, _plan)
         return plan
 
     async def page(self, key: str, run_id: str) -> dict[str, Target]:
@@ -69,9 +71,13 @@ class Frozen:
     async def _parse(self, key: str, parse: Callable[[bytes], Any]) -> Any:
         data = await asyncio.to_thread(self._store.get, key)
         try:
-            return parse(data)
+            return await aside(parse, data)
         except ValueError as error:
             raise OurFault(f"{key} in the store cannot be read: {error}", code="StoreDamaged") from error
+
+
+def _plan(data: bytes) -> PlanPart:
+    return plan_part(CompiledPlan.model_validate_json(data))
 
 
 def _targets(data: bytes) -> dict[str, Target]:

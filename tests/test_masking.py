@@ -142,5 +142,5 @@ def test_a_secret_is_masked_wherever_a_long_log_is_cut() -> None:
 
 @pytest.mark.parametrize("unit", hostile.TEXTS, ids=[repr(unit)[:30] for unit in hostile.TEXTS])
 def test_masking_takes_time_in_proportion_to_the_text(unit: str) -> None:
-    """Four times the text takes about four times as long; of quadratic time it would be sixteen times."""
+    """Eight times the text takes about eight times as long; of quadratic time it would be 64 times."""
     assert ratio_of_times(mask, unit, small=32 * 1024, factor=8) < 16

@@ -9,7 +9,15 @@ from pathlib import Path
 from towline.model.appspec.plan import CompiledPlan, Permission
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
 from towline.model.fleet.instance import LocalSettings, SshSettings, Target
-from towline.model.host.order import Position, halt_order, logs_order, preview_order, question_order, work_order
+from towline.model.host.order import (
+    Position,
+    halt_order,
+    logs_order,
+    plan_part,
+    preview_order,
+    question_order,
+    work_order,
+)
 from towline.model.messages import DeploymentOrder, InstanceOrder, Limits, Undo
 
 PAGE = Path(__file__).parents[2] / "docs" / "host-protocol.md"
@@ -35,7 +43,7 @@ def documented_fields() -> set[str]:
 
 
 def test_deploy_order_has_every_documented_field_but_those_of_other_orders() -> None:
-    plan = CompiledPlan(permissions=(Permission.model_validate({"object": "/srv", "except": ["a"]}),))
+    plan = plan_part(CompiledPlan(permissions=(Permission.model_validate({"object": "/srv", "except": ["a"]}),)))
     order = work_order(deployment(), WEB, plan=plan, url="https://signed")
     assert set(order) == documented_fields() - {"halt", "files"}
     assert json.loads(json.dumps(order)) == order
@@ -83,5 +91,5 @@ def test_questions_name_the_place_and_preview_lists_the_files() -> None:
     assert logs_order(deployment(), WEB)["group"]["id"] == "g-1"
     asked = InstanceOrder(deployment_id="d-1", run_id="r-1", instance="web-01", page="p", deadline_seconds=1)
     assert halt_order(asked, WEB, "now") | {"do": "halt", "halt": "now", "run": "r-1"} == halt_order(asked, WEB, "now")
-    preview = preview_order(deployment(), WEB, CompiledPlan(), [{"path": "a", "type": "file"}])
+    preview = preview_order(deployment(), WEB, plan_part(CompiledPlan()), [{"path": "a", "type": "file"}])
     assert (preview["do"], preview["files"][0]["path"]) == ("plan", "a")

@@ -11,10 +11,11 @@ import abc
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+from towline.aside import aside
 from towline.errors import HostRefused, TowlineError, Unreachable
 from towline.model.host.events import Answer, HostEvent
 
@@ -81,9 +82,46 @@ def is_last(event: HostEvent, do: str) -> bool:
     return event.kind in (do, "refused", "finished")
 
 
-def encode_line(message: dict[str, Any]) -> bytes:
+LONG_LIST = 500
+"""A message with a longer list is put into JSON beside the event loop, and in pieces: a single call for all of it would
+keep every thread waiting."""
+
+
+async def encode_line(message: Reply) -> bytes:
     """One message as one line of JSON."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    is_long = any(len(inner) > LONG_LIST for inner in _lists_in(message))
+    return await aside(_in_pieces, message) if is_long else _json(message) + b"\n"
+
+
+def _lists_in(message: Reply) -> Iterator[list[Any]]:
+    """The lists of a message and of its parts, such as an order's `plan`."""
+    for value in message.values():
+        if isinstance(value, dict):
+            yield from _lists_in(value)
+        elif isinstance(value, list):
+            yield value
+
+
+def _in_pieces(message: Reply) -> bytes:
+    return b"".join(_pieces(message)) + b"\n"
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        for place, (name, inner) in enumerate(value.items()):
+            yield (b"," if place else b"{") + _json(name) + b":"
+            yield from _pieces(inner)
+        yield b"}" if value else b"{}"
+    elif isinstance(value, list) and len(value) > LONG_LIST:
+        for start in range(0, len(value), LONG_LIST):
+            yield (b"," if start else b"[") + _json(value[start : start + LONG_LIST])[1:-1]
+        yield b"]"
+    else:
+        yield _json(value)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 async def body_chunks(body: Path | bytes) -> AsyncIterator[bytes]:

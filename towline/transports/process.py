@@ -124,10 +124,10 @@ class ProcessTransport(Transport):
 
     async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
         """See Transport. Raises Unreachable where the line is broken."""
-        process = self._started()
+        process, line = self._started(), await encode_line(reply)
         async with self._sending:  # a halt that comes while an archive is on its way must not end up inside it
             try:
-                process.stdin.write(encode_line(reply))
+                process.stdin.write(line)
                 await process.stdin.drain()
                 if body is not None:
                     async for chunk in body_chunks(body):

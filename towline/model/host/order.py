@@ -17,6 +17,8 @@ from towline.model.host.events import Answer
 from towline.model.messages import DeploymentOrder, Fault, InstanceOrder
 
 HostOrder = dict[str, Any]
+PlanPart = dict[str, Any]
+"""A compiled AppSpec in an order. Made once for all hosts of a deployment: there may be much of it."""
 
 VERSION = 1
 DEPLOYMENT_ROOT = "/opt/codedeploy-agent/deployment-root"
@@ -61,7 +63,7 @@ def work_order(
     order: DeploymentOrder,
     target: Target,
     *,
-    plan: CompiledPlan | None,
+    plan: PlanPart | None,
     url: str | None = None,
     position: Position | None = None,
     deadline_seconds: float | None = None,
@@ -93,7 +95,7 @@ def work_order(
         "ignore_application_stop_failures": order.ignore_application_stop_failures,
         "file_exists_behavior": order.file_exists_behavior,
         "revision": order.revision and revision_part(order.revision),
-        "plan": plan and plan.model_dump(mode="json", by_alias=True),
+        "plan": plan,
         "url": url,
         "undo": order.undo.deployment_id if order.undo else None,
         "limits": {
@@ -108,7 +110,7 @@ def work_order(
 
 
 def preview_order(
-    order: DeploymentOrder, target: Target, plan: CompiledPlan | None, files: list[dict[str, Any]] | None
+    order: DeploymentOrder, target: Target, plan: PlanPart | None, files: list[dict[str, Any]] | None
 ) -> HostOrder:
     """The order that asks what `order` would do on one instance; `files` lists the archive's members.
 
@@ -134,6 +136,11 @@ def question_order(
 ) -> HostOrder:
     """The order that asks one instance what it runs, or whether it is fit (for a revision, if one is given)."""
     return {**_place(target), "do": do, "revision": revision and revision_part(revision)}
+
+
+def plan_part(plan: CompiledPlan) -> PlanPart:
+    """A compiled AppSpec as hosts get it."""
+    return plan.model_dump(mode="json", by_alias=True)
 
 
 def revision_part(revision: ResolvedRevision) -> dict[str, Any]:
