@@ -47,8 +47,12 @@ class Watch:
 def loop_goes_on(seconds: float = STANDS_STILL_SECONDS) -> Iterator[Watch]:
     """Fails where this thread's event loop uses the processor for `seconds` without a turn, and shows what it did.
 
-    Counted is this thread's processor time, not the clock: a busy machine is not a loop that stands still.
+    Counted is this thread's processor time, not the clock: a busy machine is not a loop that stands still. Python's
+    garbage collection waits meanwhile: in a process full of tests it takes longer than in a worker, which freezes
+    what stays.
     """
+    gc.collect()
+    gc.disable()
     watch, loop = Watch(), asyncio.get_running_loop()
     thread = threading.get_ident()
     clock = time.pthread_getcpuclockid(thread)
@@ -78,4 +82,5 @@ def loop_goes_on(seconds: float = STANDS_STILL_SECONDS) -> Iterator[Watch]:
         over.set()
         looker.join()
         timer.cancel()
+        gc.enable()
     assert not watch.stalls, "\n".join(watch.stalls)
