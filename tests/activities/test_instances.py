@@ -15,7 +15,8 @@ from activities.runner_session import LogBudget
 from tests.support.instances import Bench, fake
 from tests.support.temporal import eventually
 from towline.errors import NotFound, OurFault
-from towline.model.deployment.status import IN_PLACE_EVENTS, Outcome
+from towline.model.deployment.lifecycle import events_for
+from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import FakeSettings, SshSettings, Target
 from towline.model.messages import (
     DETACHED,
@@ -44,7 +45,7 @@ async def test_success_is_returned_and_recorded(bench: Bench) -> None:
     assert (outcome.outcome, outcome.was_touched) == (Outcome.SUCCEEDED, True)
     report = bench.report("web-01")
     assert report.outcome == outcome
-    assert [event.name for event in report.events] == list(IN_PLACE_EVENTS)
+    assert [event.name for event in report.events] == list(events_for())
     assert all(event.status == "Succeeded" and event.end_time for event in report.events)
 
 
@@ -86,7 +87,7 @@ async def test_line_that_breaks_half_way_starts_nothing_twice(bench: Bench) -> N
     outcome = await running
     assert outcome.outcome is Outcome.SUCCEEDED
     assert bench.hosts.starts == [("d-1", "web-01")]
-    assert len(bench.report("web-01").events) == len(IN_PLACE_EVENTS)
+    assert len(bench.report("web-01").events) == len(events_for())
 
 
 async def test_worker_that_shuts_down_leaves_the_runner_at_work_and_the_next_one_attaches(bench: Bench) -> None:
@@ -105,7 +106,7 @@ async def test_worker_that_shuts_down_leaves_the_runner_at_work_and_the_next_one
     assert outcome.outcome is Outcome.SUCCEEDED
     assert bench.hosts.starts == [("d-1", "web-01")]
     assert bench.report("web-01").attempts == 2
-    assert [event.name for event in bench.report("web-01").events] == list(IN_PLACE_EVENTS)
+    assert [event.name for event in bench.report("web-01").events] == list(events_for())
 
 
 @pytest.mark.parametrize("reason", ["timed_out", "paused", "reset"])
@@ -122,11 +123,11 @@ async def test_other_reasons_of_temporal_detach_too(bench: Bench, reason: str) -
 async def test_cancel_halts_at_the_next_boundary_and_returns_the_end(bench: Bench) -> None:
     bench.freeze(fake("web-01", seconds=3.5))
     running = asyncio.create_task(bench.deploy("web-01"))
-    await eventually(lambda: bench.beats and bench.beats[-1].phase == IN_PLACE_EVENTS[1])
+    await eventually(lambda: bench.beats and bench.beats[-1].phase == events_for()[1])
     bench.environment.cancel(ActivityCancellationDetails(cancel_requested=True))
     outcome = await running
     assert (outcome.outcome, outcome.was_touched) == (Outcome.STOPPED, True)
-    assert len(bench.report("web-01").events) < len(IN_PLACE_EVENTS)
+    assert len(bench.report("web-01").events) < len(events_for())
 
 
 async def test_worker_that_shuts_down_does_not_wait_for_a_long_hook_of_a_halted_runner(bench: Bench) -> None:

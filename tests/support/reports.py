@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.ending import HEALTH_CONSTRAINTS_MESSAGE
-from towline.model.deployment.status import IN_PLACE_EVENTS, DeploymentStatus, Outcome, Phase
+from towline.model.deployment.lifecycle import events_for
+from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import deployment_info, rollback_messages
 from towline.model.messages import (
     DeploymentRecord,
@@ -64,7 +65,7 @@ def invented(
 
 def _report(name: str, at: float, is_bad: bool) -> InstanceReport:
     events = []
-    for place, event in enumerate(IN_PLACE_EVENTS):
+    for place, event in enumerate(events_for()):
         took = (0.1, 0.4, 0.05, 0.6, 0.3, 0.9, 0.4)[place]
         start, at = at, at + took
         fails = is_bad and event == "AfterInstall"
@@ -81,7 +82,7 @@ def _report(name: str, at: float, is_bad: bool) -> InstanceReport:
             )
         )
         if fails:
-            rest = IN_PLACE_EVENTS[place + 1 :]
+            rest = events_for()[place + 1 :]
             events += [LifecycleEventRecord(name=late, status="Skipped", end_time=_iso(at)) for late in rest]
             break
     outcome = InstanceOutcome(

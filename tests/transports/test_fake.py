@@ -6,7 +6,7 @@ import pytest
 
 from tests.model.test_host_order import WEB, deployment
 from towline.errors import Unreachable
-from towline.model.deployment.status import IN_PLACE_EVENTS
+from towline.model.deployment.lifecycle import events_for
 from towline.model.fleet.instance import FakeSettings, Target
 from towline.model.host.events import (
     Attached,
@@ -42,7 +42,7 @@ def finish(events: list[HostEvent]) -> Finished:
 
 async def test_good_run_goes_through_every_event() -> None:
     events = await events_of(FakeTransport("web-01", FakeHosts()))
-    assert [event.event for event in events if isinstance(event, EventEnded)] == list(IN_PLACE_EVENTS)
+    assert [event.event for event in events if isinstance(event, EventEnded)] == list(events_for())
     assert finish(events).outcome == "succeeded"
     assert [event.seq for event in events if isinstance(event, Journaled)] == list(range(1, len(events) + 1))
 
@@ -82,7 +82,7 @@ async def test_halt_ends_a_run_at_the_next_boundary() -> None:
     assert (await ask(FakeTransport("web-01", hosts), halt)).kind == "halt"
     now[0] += 100
     events = [event async for event in transport.follow()]
-    assert [event.event for event in events if isinstance(event, EventEnded)] == list(IN_PLACE_EVENTS[:2])
+    assert [event.event for event in events if isinstance(event, EventEnded)] == list(events_for()[:2])
     assert finish(events).outcome == "stopped"
 
 

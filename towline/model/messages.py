@@ -14,7 +14,8 @@ from pydantic import Field
 from towline.model.appspec.plan import FileExistsBehavior
 from towline.model.base import ApiShape, Message, ReportedMessage
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
-from towline.model.deployment.status import IN_PLACE_EVENTS, Creator, DeploymentStatus, Outcome, Phase, TargetStatus
+from towline.model.deployment.lifecycle import events_for
+from towline.model.deployment.status import Creator, DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.fleet.instance import Target
 from towline.model.group.config import DeploymentConfig
 from towline.model.group.group import NAME, AutoRollback, DeploymentGroup
@@ -115,7 +116,7 @@ class DeploymentOrder(Message):
     creator: Creator = Creator.USER
     revision: ResolvedRevision | None = None  # None: an undo
     undo: Undo | None = None
-    events: tuple[str, ...] = IN_PLACE_EVENTS
+    events: tuple[str, ...] = events_for()
     ignore_application_stop_failures: bool = False
     file_exists_behavior: FileExistsBehavior | None = None
     limits: Limits = Limits()

@@ -8,6 +8,7 @@ from typing import Any
 from towline.api.operations.applications import application_record
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
+from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.group.group import DeploymentGroup
 
 OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior"}
@@ -48,7 +49,7 @@ def shown(group: DeploymentGroup) -> dict[str, Any]:
     info["autoScalingGroups"] = [{"name": name} for name in group.auto_scaling_groups]
     return info | {
         "computePlatform": "Server",
-        "deploymentStyle": {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"},
+        "deploymentStyle": IN_PLACE.model_dump(mode="json", by_alias=True),
         "outdatedInstancesStrategy": "UPDATE",
         "terminationHookEnabled": False,
         "alarmConfiguration": {"enabled": False, "ignorePollAlarmFailure": False, "alarms": []},

@@ -7,7 +7,7 @@ import re
 from towline.model.appspec.fields import Kind, Place, read_entries, ruby_text
 from towline.model.appspec.paths import warn_of_text
 from towline.model.appspec.plan import Script
-from towline.model.deployment.status import HOOK_EVENTS
+from towline.model.deployment.lifecycle import HOOK_EVENTS
 from towline.model.problem import did_you_mean
 from towline.model.visible import quoted
 from towline.model.yaml.psych import Entries, Scalar

@@ -14,7 +14,7 @@ from towline.model.appspec.parser import Checked
 from towline.model.appspec.permissions_lint import lint_permissions
 from towline.model.appspec.plan import CompiledPlan, FileEntry, Script
 from towline.model.bundle.listing import Listing, Member, relative
-from towline.model.deployment.status import IN_PLACE_EVENTS
+from towline.model.deployment.lifecycle import events_for
 from towline.model.host.install_preview import MOST_STEPS, Preview, preview
 from towline.model.problem import Problem, Severity, did_you_mean
 from towline.model.visible import quoted
@@ -41,7 +41,7 @@ def lint_bundle(checked: Checked, listing: Listing) -> list[Problem]:
         lint.source(f"files[{index}]", entry)
     for event, scripts in checked.readable.hooks.items():
         for index, script in enumerate(scripts[:_MOST_OF_A_KIND]):
-            lint.script(f"hooks.{event}[{index}].location", script, will_run=event in IN_PLACE_EVENTS)
+            lint.script(f"hooks.{event}[{index}].location", script, will_run=event in events_for())
     lint.clashes()
     is_whole = "files" not in checked.unread
     for finding in lint_permissions(checked.readable.permissions, lint.preview, is_whole=is_whole):

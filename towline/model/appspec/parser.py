@@ -16,7 +16,7 @@ from towline.model.appspec.files import read_behavior, read_files
 from towline.model.appspec.hooks import read_hooks
 from towline.model.appspec.permissions import read_permissions
 from towline.model.appspec.plan import PLAN_LIMIT_BYTES, CompiledPlan
-from towline.model.deployment.status import HOOK_EVENTS
+from towline.model.deployment.lifecycle import HOOK_EVENTS
 from towline.model.problem import Problem, is_broken
 from towline.model.visible import quoted
 from towline.model.yaml.psych import Entries, Scalar, read_document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision, RevisionLocation
+from towline.model.deployment.lifecycle import IN_PLACE, events_for
 from towline.model.deployment.status import Creator
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentOrder, DeployRequest, ReadFleet, ReadGroup
@@ -48,6 +49,7 @@ def order_of(
         creator=Creator.ROLLBACK if request.undo else Creator.USER,
         revision=revision,
         undo=request.undo,
+        events=events_for(IN_PLACE),
         ignore_application_stop_failures=request.ignore_application_stop_failures,
         file_exists_behavior=request.file_exists_behavior or group.file_exists_behavior,
     )

@@ -147,28 +147,3 @@ class Creator(StrEnum):
 
     USER = "user"
     ROLLBACK = "codeDeployRollback"
-
-
-IN_PLACE_EVENTS = (
-    "ApplicationStop",
-    "DownloadBundle",
-    "BeforeInstall",
-    "Install",
-    "AfterInstall",
-    "ApplicationStart",
-    "ValidateService",
-)
-"""An in-place deployment's lifecycle events without a load balancer, in order."""
-
-HOOK_EVENTS = (
-    "BeforeBlockTraffic",
-    "AfterBlockTraffic",
-    "ApplicationStop",
-    "BeforeInstall",
-    "AfterInstall",
-    "ApplicationStart",
-    "ValidateService",
-    "BeforeAllowTraffic",
-    "AfterAllowTraffic",
-)
-"""The events for which the agent runs scripts, in the order in which it may meet them."""

@@ -11,13 +11,8 @@ from typing import Any
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.causes import causes_of
-from towline.model.deployment.status import (
-    IN_PLACE_EVENTS,
-    Creator,
-    DeploymentStatus,
-    ScriptError,
-    TargetStatus,
-)
+from towline.model.deployment.lifecycle import IN_PLACE, events_for
+from towline.model.deployment.status import Creator, DeploymentStatus, ScriptError, TargetStatus
 from towline.model.messages import (
     DeploymentView,
     DeployRequest,
@@ -103,7 +98,7 @@ def deployment_info(
         "autoRollbackConfiguration": dict(auto_rollback or {"enabled": False}),
         "updateOutdatedInstancesOnly": bool(request and request.update_outdated_instances_only),
         "rollbackInfo": rollback,
-        "deploymentStyle": {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"},
+        "deploymentStyle": IN_PLACE.model_dump(mode="json", by_alias=True),
         "fileExistsBehavior": (request.file_exists_behavior if request else None) or "DISALLOW",
         "computePlatform": "Server",
     }
@@ -133,7 +128,7 @@ def ended_target(deployment_id: str, report: InstanceReport) -> dict[str, Any]:
 
 
 def live_target(
-    deployment_id: str, name: str, heartbeat: Heartbeat | None, events: Sequence[str] = IN_PLACE_EVENTS
+    deployment_id: str, name: str, heartbeat: Heartbeat | None, events: Sequence[str] = events_for()
 ) -> dict[str, Any]:
     """The InstanceTarget of one in flight, from its last heartbeat (None: it has not sent one yet).
 
@@ -251,7 +246,7 @@ def _event(event: LifecycleEventRecord) -> dict[str, Any]:
 
 def _unstarted_events(status: str) -> list[dict[str, Any]]:
     word = {"Pending": "Pending", "InProgress": "Pending", "Skipped": "Skipped"}.get(status, "Unknown")
-    return [{"lifecycleEventName": event, "status": word} for event in IN_PLACE_EVENTS]
+    return [{"lifecycleEventName": event, "status": word} for event in events_for()]
 
 
 def _present(**fields: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.problem import Problem, Severity
 from towline.model.yaml.document import Location, spell
 
@@ -26,8 +27,8 @@ def _is_given(value: Any) -> bool:
 
 
 def _is_another_style(value: Any) -> bool:
-    plain = {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
-    return not isinstance(value, Mapping) or any(plain.get(key) != item for key, item in value.items() if item)
+    built = IN_PLACE.model_dump(mode="json", by_alias=True)
+    return not isinstance(value, Mapping) or any(built.get(key) != item for key, item in value.items() if item)
 
 
 def _is_enabled(value: Any) -> bool:

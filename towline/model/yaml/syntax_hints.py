@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from towline.model.deployment.status import HOOK_EVENTS
+from towline.model.deployment.lifecycle import HOOK_EVENTS
 from towline.model.problem import Problem
 from towline.model.visible import quoted
 
