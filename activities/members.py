@@ -78,10 +78,9 @@ def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
         raise _no_settings(f"ec2 {found.source.region}", str(error.args[0]), settings) from None
     return Target(
         name=found.candidate.name,
-        address=ssh.host or "",
+        address=ssh.shown_as,
         zone=found.zone,
-        transport="ssh",
-        ssh=ssh,
+        access=ssh,
         tags=found.candidate.tags,
         source=f"ec2/{found.source.region}",
     )

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
+from activities.host_requests import Answer, HostRequests
 from activities.snapshot import Archives
 from towline.aside import aside
 from towline.errors import (
@@ -24,14 +25,13 @@ from towline.errors import (
     TowlineError,
     Unreachable,
 )
-from towline.model.appspec.parser import parse_appspec
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
 from towline.model.host.events import HostEvent, LogText, Need, UnknownEvent
-from towline.model.host.order import PlanPart, Position, halt_order, plan_part, work_order
+from towline.model.host.order import PlanPart, Position, halt_order, work_order
 from towline.model.host.state import HostState, iso, outcome_of
 from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
-from towline.transports import Reply, Transport, TransportPool, ask, open_transport
+from towline.transports import Transport, TransportPool, ask, open_transport
 
 UNREACHABLE_AFTER_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -110,6 +110,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.may_have_begun = self.was_started or self.is_retry or self.only_ends
+        self._requests = HostRequests(self.order.revision, self.archives)
         self._began = time.monotonic()
         self._lost_since: float | None = None
         self._own_fault: TowlineError | None = None
@@ -239,34 +240,20 @@ class Follower:
         # A line that breaks meanwhile is left to `follow`: a runner that refuses what it gets (its disk is full) hangs
         # up in the middle, and its reason is still to be read.
         self._needs += 1
-        if self._needs > MOST_NEEDS or (need.what == "archive" and self.order.revision is None):
+        if self._needs > MOST_NEEDS or not self._requests.has_use_for(need):
             raise NotUnderstood(f"the host asks for {need.what[:64]!r}, and has no use for it")
-        with contextlib.suppress(Unreachable):
-            await self._send_answer(need, transport)
-
-    async def _send_answer(self, need: Need, transport: Transport) -> None:
         try:
-            match need.what:
-                case "archive":
-                    assert self.order.revision
-                    path = await self.archives.file(self.order.revision)
-                    await transport.send({"reply": "archive", "size": path.stat().st_size}, path)
-                case "url":
-                    await transport.send({"reply": "url", "url": await self._url(anew=True)})
-                case "plan":
-                    await transport.send(await aside(_plan_reply, need))
-                case other:
-                    await transport.send({"reply": "none", "code": "UnknownNeed", "message": f"{other} is unknown"})
-        except Unreachable:
-            raise
+            answer = await self._requests.answer(need)
         except TowlineError as error:
             self._own_fault = error
-            await transport.send({"reply": "none", "code": error.code, "message": str(error)})
+            answer = Answer.none(error.code, str(error))
+        with contextlib.suppress(Unreachable):
+            await transport.send(answer.reply, answer.body)
 
-    async def _url(self, *, anew: bool = False) -> str | None:
+    async def _url(self) -> str | None:
         """A presigned URL. Where a runner may be at work already, a fault of ours must not keep us from attaching."""
         try:
-            return await self.archives.url(self.order.revision, anew=anew) if self.order.revision else None
+            return await self._requests.url()
         except TowlineError:
             if self.may_have_begun:
                 return None
@@ -322,7 +309,7 @@ class Follower:
 
     @property
     def _unreachable_after(self) -> float:
-        given = self.target.ssh.unreachable_after_seconds if self.target.ssh else None
+        given = self.target.access.unreachable_after_seconds
         return UNREACHABLE_AFTER_SECONDS if given is None else given
 
     async def _pause(self, seconds: float) -> None:
@@ -362,14 +349,3 @@ def fault_of(error: TowlineError) -> Fault:
 def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
     """Nothing was begun, and it is not (or not yet known to be) the host's fault."""
     return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))
-
-
-def _plan_reply(need: Need) -> Reply:
-    """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
-    name = need.name or "appspec.yml"
-    checked = parse_appspec(need.appspec, name, is_deployed=True)
-    if checked.value:
-        return {"reply": "plan", "plan": plan_part(checked.value)}
-    about = f"{name} of {need.deployment}, which AWS's agent deployed there"
-    problems = "; ".join(str(problem) for problem in checked.problems)
-    return {"reply": "none", "code": "InvalidAppSpec", "message": f"{about}, cannot be used: {problems}"}

@@ -9,7 +9,7 @@ from typing import Any
 from activities.current_settings import CurrentSettings
 from towline.errors import TemporalUnavailable
 from towline.model.catalogue.records import Record
-from towline.model.fleet.instance import SshSettings, Target
+from towline.model.fleet.instance import SshAccess, Target
 
 
 class StubCatalogue:
@@ -31,7 +31,7 @@ class StubCatalogue:
 
 
 def target(name: str) -> Target:
-    return Target(name=name, transport="ssh", ssh=SshSettings(host=name), source=f"instance/{name}")
+    return Target(name=name, access=SshAccess(host=name), source=f"instance/{name}")
 
 
 async def test_connects_that_begin_together_ask_once() -> None:
@@ -45,4 +45,4 @@ async def test_connects_that_begin_together_ask_once() -> None:
 
 async def test_without_the_catalogue_the_frozen_settings_are_used() -> None:
     current = CurrentSettings(StubCatalogue(is_away=True))  # type: ignore[arg-type]
-    assert await current.of(target("web-1")) == SshSettings(host="web-1")
+    assert await current.of(target("web-1")) == SshAccess(host="web-1")

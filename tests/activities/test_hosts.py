@@ -12,7 +12,7 @@ from activities.hosts import HostActivities
 from tests.support.instances import Bench, fake
 from towline.model.bundle.listing import Listing, Member
 from towline.model.deployment.status import Outcome
-from towline.model.fleet.instance import LocalSettings, Target
+from towline.model.fleet.instance import LocalAccess, Target
 from towline.model.host.events import Findings, HostPlan, Inventory, PlannedScript, ScriptLog
 from towline.model.host.order import AskHosts, HostAnswer
 from towline.model.messages import DeploymentOrder, FleetPage, order_key
@@ -37,7 +37,7 @@ def frozen(bench: Bench) -> DeploymentOrder:
 
 
 async def test_hosts_that_do_not_answer_are_told_apart(bench: Bench) -> None:
-    there = Target(name="far-01", transport="local", local=LocalSettings(root="/srv/far", host="there"))
+    there = Target(name="far-01", access=LocalAccess(root="/srv/far", host="there"))
     targets = (fake("web-01"), fake("web-02", unreachable=True), there)
     answers = await asked(bench, AskHosts(do="inventory", targets=targets))
     assert answers["web-01"].answer == Inventory(groups={})

@@ -17,7 +17,7 @@ from tests.support.temporal import eventually
 from towline.errors import NotFound, OurFault
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome
-from towline.model.fleet.instance import FakeSettings, SshSettings, Target
+from towline.model.fleet.instance import FakeAccess, SshAccess, Target
 from towline.model.messages import (
     DETACHED,
     HaltOrder,
@@ -65,9 +65,7 @@ async def test_undo_needs_no_plan_and_no_archive(bench: Bench) -> None:
 async def test_unreachable_host_is_tried_for_a_while_and_told_apart(bench: Bench) -> None:
     target = Target(
         name="web-01",
-        transport="fake",
-        fake=FakeSettings(unreachable=True),
-        ssh=SshSettings(unreachable_after_seconds=0.6),
+        access=FakeAccess(unreachable=True, unreachable_after_seconds=0.6),
     )
     bench.freeze(target)
     outcome = await bench.deploy("web-01")
@@ -231,9 +229,7 @@ async def test_store_that_fails_after_the_work_is_tried_again_by_attaching(
 
 
 async def test_missing_identity_file_blocks(bench: Bench) -> None:
-    bench.freeze(
-        Target(name="web-01", transport="ssh", ssh=SshSettings(host="127.0.0.1", identity_file="/nowhere/key"))
-    )
+    bench.freeze(Target(name="web-01", access=SshAccess(host="127.0.0.1", identity_file="/nowhere/key")))
     outcome = await bench.deploy("web-01")
     assert outcome.outcome is Outcome.BLOCKED
     assert outcome.fault and outcome.fault.code == "IdentityFileUnusable"

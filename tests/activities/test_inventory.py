@@ -209,6 +209,7 @@ async def test_a_first_fleet_is_frozen_with_complete_targets(
     found = targets(store, fleet)
     assert found["web-1"].ssh and found["web-5"].ssh
     assert found["web-1"].ssh.model_dump(exclude_none=True) == {
+        "transport": "ssh",
         "host": "web-1.dc1",
         "port": 2222,
         "username": "deploy",

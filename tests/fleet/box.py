@@ -27,7 +27,7 @@ from pathlib import Path
 import asyncssh
 
 from tests.fleet.relay import Relay, RelayProcess
-from towline.model.fleet.instance import ProxyJump, SshSettings, Target
+from towline.model.fleet.instance import ProxyJump, SshAccess, SshSettings, Target
 
 MEMORY = Path("/dev/shm")
 PREFIX = "towline-fleet-"
@@ -241,7 +241,7 @@ class Fleet:
     def target(self, name: str, **changes: object) -> Target:
         """A host as a target; `changes` are of its SSH settings."""
         settings = self.settings(name, **changes)
-        return Target(name=name, address=self.hosts[name].address, transport="ssh", ssh=settings)
+        return Target(name=name, address=self.hosts[name].address, access=SshAccess(**dict(settings)))
 
     def ssh_command(self, host: Host) -> str:
         """How a person logs in."""

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from towline.model.fleet.current import current_ssh
-from towline.model.fleet.instance import SshSettings, Target
+from towline.model.fleet.instance import SshAccess, SshSettings, Target
 
-OLD = SshSettings(host="10.0.0.1", identity_file="/old", username="deploy")
+OLD = SshAccess(host="10.0.0.1", identity_file="/old", username="deploy")
 NAMED = {"default": SshSettings(identity_file="/new"), "dc1": SshSettings(username="ops")}
 
 
 def of(source: str, value: dict[str, Any] | None) -> SshSettings:
-    return current_ssh(Target(name="web-01", transport="ssh", ssh=OLD, source=source), value, NAMED)
+    return current_ssh(Target(name="web-01", access=OLD, source=source), value, NAMED)
 
 
 CASES: list[tuple[str, str, dict[str, Any] | None, SshSettings]] = [
@@ -22,13 +22,13 @@ CASES: list[tuple[str, str, dict[str, Any] | None, SshSettings]] = [
         "named settings that changed are in force",
         "instance/web-01",
         {"instanceName": "web-01", "use": "dc1", "ssh": {"host": "10.0.0.9"}},
-        SshSettings(host="10.0.0.9", identity_file="/new", username="ops"),
+        SshAccess(host="10.0.0.9", identity_file="/new", username="ops"),
     ),
     (
         "without a host its name is the host",
         "instance/web-01",
         {"instanceName": "web-01"},
-        SshSettings(host="web-01", identity_file="/new"),
+        SshAccess(host="web-01", identity_file="/new"),
     ),
     ("it is not declared any more", "instance/web-01", None, OLD),
     ("its settings are gone", "instance/web-01", {"instanceName": "web-01", "use": "gone"}, OLD),
@@ -38,7 +38,7 @@ CASES: list[tuple[str, str, dict[str, Any] | None, SshSettings]] = [
         "EC2 told its address when the fleet was frozen",
         "ec2/eu-west-1",
         {"region": "eu-west-1", "ssh": {"use": "dc1"}},
-        SshSettings(host="10.0.0.1", identity_file="/new", username="ops"),
+        SshAccess(host="10.0.0.1", identity_file="/new", username="ops"),
     ),
 ]
 

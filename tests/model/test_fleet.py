@@ -6,7 +6,7 @@ import pytest
 
 from towline.model.deployment.status import Creator, Outcome
 from towline.model.fleet.frozen import freeze
-from towline.model.fleet.instance import Target
+from towline.model.fleet.instance import FakeAccess, Target
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentOrder, InstanceState, ReadFleet, Undo
 
@@ -35,7 +35,7 @@ EXPECTED = [
 
 @pytest.mark.parametrize(("state", "expected"), [row[1:] for row in EXPECTED], ids=[row[0] for row in EXPECTED])
 def test_what_an_undo_expects(state: InstanceState | None, expected: str) -> None:
-    targets = {"web-01": Target(name="web-01", transport="fake")}
+    targets = {"web-01": Target(name="web-01", access=FakeAccess())}
     states = {"web-01": state} if state else {}
     for undo, wanted in ((Undo(deployment_id="d-2"), expected), (None, "")):
         pages = freeze(request(undo), targets, states, None).pages.values()

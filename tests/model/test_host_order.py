@@ -8,7 +8,7 @@ from pathlib import Path
 
 from towline.model.appspec.plan import CompiledPlan, Permission
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
-from towline.model.fleet.instance import LocalSettings, SshSettings, Target
+from towline.model.fleet.instance import LocalAccess, SshAccess, Target
 from towline.model.host.order import (
     Position,
     halt_order,
@@ -33,7 +33,7 @@ def deployment(**changes: object) -> DeploymentOrder:
     return DeploymentOrder.model_validate({**fields, "revision": revision(), **changes})
 
 
-WEB = Target(name="web-01", transport="ssh", ssh=SshSettings(deployment_root="/srv/deploy", allow_aws_agent=True))
+WEB = Target(name="web-01", access=SshAccess(deployment_root="/srv/deploy", allow_aws_agent=True))
 
 
 def documented_fields() -> set[str]:
@@ -86,7 +86,7 @@ def test_second_connection_says_what_it_has_seen() -> None:
 
 
 def test_questions_name_the_place_and_preview_lists_the_files() -> None:
-    local = Target(name="demo", transport="local", local=LocalSettings(root="/tmp/demo"))
+    local = Target(name="demo", access=LocalAccess(root="/tmp/demo"))
     assert question_order("inventory", local)["root"] == "/tmp/demo"
     assert logs_order(deployment(), WEB)["group"]["id"] == "g-1"
     asked = InstanceOrder(deployment_id="d-1", run_id="r-1", instance="web-01", page="p", deadline_seconds=1)

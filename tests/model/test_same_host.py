@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from towline.model.fleet.instance import FakeSettings, LocalSettings, ProxyJump, SshSettings, Target
+from towline.model.fleet.instance import FakeAccess, LocalAccess, ProxyJump, SshAccess, Target
 from towline.model.fleet.same_host import declared_twice, once_each
 
 
 def ssh(name: str, host: str | None, port: int | None = None, jump: str = "", **more: Any) -> Target:
     proxy = ProxyJump(host=jump) if jump else None
-    return Target(name=name, transport="ssh", ssh=SshSettings(host=host, port=port, proxy_jump=proxy, **more))
+    return Target(name=name, access=SshAccess(host=host, port=port, proxy_jump=proxy, **more))
 
 
 def local(name: str, root: str, host: str = "laptop") -> Target:
-    return Target(name=name, transport="local", local=LocalSettings(root=root, host=host))
+    return Target(name=name, access=LocalAccess(root=root, host=host))
 
 
 ONE_HOST = [
@@ -35,8 +35,8 @@ TWO_HOSTS = [
     ("one root on two machines", local("b", "/srv/h", "one"), local("a", "/srv/h", "two")),
     (
         "played ones",
-        Target(name="b", transport="fake", fake=FakeSettings()),
-        Target(name="a", transport="fake", fake=FakeSettings()),
+        Target(name="b", access=FakeAccess()),
+        Target(name="a", access=FakeAccess()),
     ),
 ]
 

@@ -13,7 +13,7 @@ from activities.instances import InstanceActivities
 from tests.host.support import plan_of, tar_of
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
-from towline.model.fleet.instance import FakeSettings, LocalSettings, Target
+from towline.model.fleet.instance import FakeAccess, LocalAccess, Target
 from towline.model.messages import (
     DeploymentOrder,
     FleetPage,
@@ -116,10 +116,8 @@ class Bench:
         return InstanceReport.model_validate_json(self.store.get(instance_key("d-1", instance)))
 
     def local(self, name: str = "demo-01") -> Target:
-        return Target(
-            name=name, address="here", zone="a", transport="local", local=LocalSettings(root=str(self.path / name))
-        )
+        return Target(name=name, address="here", zone="a", access=LocalAccess(root=str(self.path / name)))
 
 
 def fake(name: str, **settings: Any) -> Target:
-    return Target(name=name, transport="fake", fake=FakeSettings(**settings))
+    return Target(name=name, access=FakeAccess(**settings))

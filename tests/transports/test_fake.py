@@ -7,7 +7,7 @@ import pytest
 from tests.model.test_host_order import WEB, deployment
 from towline.errors import Unreachable
 from towline.model.deployment.lifecycle import events_for
-from towline.model.fleet.instance import FakeSettings, Target
+from towline.model.fleet.instance import FakeAccess, FakeSettings, Target
 from towline.model.host.events import (
     Attached,
     EventEnded,
@@ -93,7 +93,7 @@ async def test_inventory_tells_what_went_well_last() -> None:
         await events_of(FakeTransport(name, hosts), {**ORDER, "instance": name})
     answers = {}
     for name in ("web-01", "web-02"):
-        target = Target(name=name, transport="fake")
+        target = Target(name=name, access=FakeAccess())
         answers[name] = await ask(open_transport(target, pool), question_order("inventory", target))
     assert answers["web-01"] == Inventory(groups={"g-1": OnHost(installed=V1, succeeded=V1)})
     assert answers["web-02"] == Inventory(groups={})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.standin import SOURCE
 from towline.errors import HostRefused, Unreachable
-from towline.model.fleet.instance import LocalSettings, Target
+from towline.model.fleet.instance import LocalAccess, Target
 from towline.model.host.events import HostEvent, LogText
 from towline.transports import Transport, TransportPool, ask, open_transport
 
@@ -19,7 +19,7 @@ from towline.transports import Transport, TransportPool, ask, open_transport
 def transport(tmp_path: Path) -> Transport:
     runner = tmp_path / "runner.py"
     runner.write_bytes(SOURCE)
-    target = Target(name="demo", transport="local", local=LocalSettings(root=str(tmp_path / "root")))
+    target = Target(name="demo", access=LocalAccess(root=str(tmp_path / "root")))
     return open_transport(target, TransportPool(runner_file=runner))
 
 
@@ -81,7 +81,7 @@ async def test_runner_that_never_speaks_is_a_refusal_that_says_why(transport: Tr
 
 async def test_root_that_cannot_be_made_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    target = Target(name="demo", transport="local", local=LocalSettings(root=str(tmp_path / "file" / "root")))
+    target = Target(name="demo", access=LocalAccess(root=str(tmp_path / "file" / "root")))
     with pytest.raises(HostRefused, match="cannot be started"):
         await ask(open_transport(target, TransportPool()), {"do": "check"})
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from towline.model.fleet.instance import SshSettings, Target
+from towline.model.fleet.instance import FakeAccess, LocalAccess, SshAccess, SshSettings, Target
 from towline.transports.base import Transport
 from towline.transports.bootstrap import Runner, packaged_runner
 from towline.transports.fake import FakeHosts, FakeTransport
@@ -73,14 +73,30 @@ class TransportPool:
 
 def open_transport(target: Target, pool: TransportPool) -> Transport:
     """A transport for one attempt at this target; it reaches for the host at `start_or_attach`."""
-    if target.fake or target.transport == "fake":
-        return FakeTransport(target.name, pool.hosts, target.fake)
-    if target.transport == "local":
-        assert target.local, f"{target.name}: a local target says where"
-        return LocalTransport(pool.runner_file, target.local.root)
+    return _OPEN[type(target.access)](target, pool)
+
+
+def _ssh(target: Target, pool: TransportPool) -> Transport:
     from towline.transports.ssh import SshTransport
 
     return SshTransport(pool.runner, pool.lines, target.name, lambda: pool.ssh_settings(target))
+
+
+def _local(target: Target, pool: TransportPool) -> Transport:
+    assert isinstance(target.access, LocalAccess)
+    return LocalTransport(pool.runner_file, target.access.root)
+
+
+def _fake(target: Target, pool: TransportPool) -> Transport:
+    assert isinstance(target.access, FakeAccess)
+    return FakeTransport(target.name, pool.hosts, target.access)
+
+
+_OPEN: Mapping[type, Callable[[Target, TransportPool], Transport]] = {
+    SshAccess: _ssh,
+    LocalAccess: _local,
+    FakeAccess: _fake,
+}
 
 
 async def _as_frozen(target: Target) -> SshSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,7 @@ class FakeSettings(ApiShape):
     fail: str | None = None  # the event that fails
     seconds: float = 0.0
     unreachable: bool = False
+    unreachable_after_seconds: float | None = None
 
 
 class InstanceRecord(ApiShape):
@@ -68,19 +69,70 @@ class InstanceRecord(ApiShape):
     paused: bool = False
 
 
+# ── how a worker reaches one instance: one class per transport ───────────────────────────────────────────────────
+
+
+class SshAccess(SshSettings):
+    """By SSH, with every setting that is known."""
+
+    transport: Literal["ssh"] = "ssh"
+
+    @property
+    def shown_as(self) -> str:
+        """For people: where it goes."""
+        return self.host or ""
+
+
+class LocalAccess(LocalSettings):
+    """As a child process of a worker on the same machine."""
+
+    transport: Literal["local"] = "local"
+
+    @property
+    def shown_as(self) -> str:
+        """For people: where it goes."""
+        return self.root
+
+    @property
+    def unreachable_after_seconds(self) -> float | None:
+        """How long it is tried again; None: the default."""
+        return None
+
+
+class FakeAccess(FakeSettings):
+    """By no means: it is only played."""
+
+    transport: Literal["fake"] = "fake"
+
+    @property
+    def shown_as(self) -> str:
+        """For people: where it goes."""
+        return "fake"
+
+
+Access = Annotated[SshAccess | LocalAccess | FakeAccess, Field(discriminator="transport")]
+
+
 class Target(Message):
     """One instance of a frozen fleet, and how it was reached when that was frozen. Secrets are only named."""
 
     name: str  # instance name, or i-…
     address: str = ""  # for people: host name, address or local root
     zone: str = ""
-    transport: Literal["ssh", "local", "fake"]
-    ssh: SshSettings | None = None
-    local: LocalSettings | None = None
-    fake: FakeSettings | None = None
+    access: Access
     tags: dict[str, str] = Field(default_factory=dict)
     source: str = ""  # the catalogue key of what declares it, which is read again at each connect
     expected: str = ""  # of an undo: the label of what it ran before, as far as the group remembers
+
+    @property
+    def ssh(self) -> SshAccess | None:
+        """Its SSH settings, where it is reached so."""
+        return self.access if isinstance(self.access, SshAccess) else None
+
+    @property
+    def local(self) -> LocalAccess | None:
+        """Its local settings, where it is reached so."""
+        return self.access if isinstance(self.access, LocalAccess) else None
 
     @property
     def task_queue(self) -> str | None:

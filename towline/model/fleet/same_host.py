@@ -13,13 +13,13 @@ from towline.model.rollout.order import natural
 def place_of(target: Target) -> str:
     """Where a target is reached, equal for two names of one host; empty where that cannot be said.
 
-    >>> from towline.model.fleet.instance import SshSettings
-    >>> place_of(Target(name="web-01", transport="ssh", ssh=SshSettings(host="10.0.0.1")))
+    >>> from towline.model.fleet.instance import SshAccess
+    >>> place_of(Target(name="web-01", access=SshAccess(host="10.0.0.1")))
     '10.0.0.1 port 22'
     """
     if target.local:
         return f"{target.local.root.rstrip('/') or '/'} on {target.local.host or 'the worker'}"
-    if target.transport != "ssh" or not target.ssh:
+    if not target.ssh:
         return ""
     jump = target.ssh.proxy_jump
     behind = f" behind {jump.host} port {jump.port}" if jump else ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field
 
 from towline.model.base import ApiShape
-from towline.model.fleet.instance import InstanceRecord, SshSettings, Target
+from towline.model.fleet.instance import Access, FakeAccess, InstanceRecord, LocalAccess, SshAccess, SshSettings, Target
 from towline.model.fleet.ranges import with_name
 from towline.model.group.group import NAME
 
@@ -39,7 +38,7 @@ ADDRESSES: tuple[str, ...] = ("privateIpAddress", "publicIpAddress", "privateDns
 """What `address` of an ec2 source may be, and `tag:NAME`."""
 
 
-def complete(own: SshSettings | None, use: str | None, named: Mapping[str, SshSettings], name: str) -> SshSettings:
+def complete(own: SshSettings | None, use: str | None, named: Mapping[str, SshSettings], name: str) -> SshAccess:
     """The settings for one instance, `{name}` filled in; without `host` the instance's name is it.
 
     Raises KeyError with the name of settings that do not exist (no `default` is fine).
@@ -52,23 +51,25 @@ def complete(own: SshSettings | None, use: str | None, named: Mapping[str, SshSe
         if layer is not None:
             merged |= layer.model_dump(exclude_none=True, exclude={"use", "owner"})
     merged.setdefault("host", name)
-    return SshSettings.model_validate(with_name(merged, name))
+    return SshAccess.model_validate(with_name(merged, name))
 
 
 def target_of(record: InstanceRecord, named: Mapping[str, SshSettings]) -> Target:
     """The target of a declared instance; raises KeyError as `complete` does."""
-    name = record.instance_name
-    transport: Literal["ssh", "local", "fake"] = "local" if record.local else "fake" if record.fake else "ssh"
-    ssh = complete(record.ssh, record.use, named, name) if transport == "ssh" else None
-    address = {"ssh": ssh.host if ssh else "", "local": record.local.root if record.local else "", "fake": "fake"}
+    access = _access_of(record, named)
     return Target(
-        name=name,
-        address=address[transport] or "",
+        name=record.instance_name,
+        address=access.shown_as,
         zone=record.zone,
-        transport=transport,
-        ssh=ssh,
-        local=record.local,
-        fake=record.fake,
+        access=access,
         tags=record.tags,
-        source=f"instance/{name}",
+        source=f"instance/{record.instance_name}",
     )
+
+
+def _access_of(record: InstanceRecord, named: Mapping[str, SshSettings]) -> Access:
+    if record.local:
+        return LocalAccess(**dict(record.local))
+    if record.fake:
+        return FakeAccess(**dict(record.fake))
+    return complete(record.ssh, record.use, named, record.instance_name)
