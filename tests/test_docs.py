@@ -23,7 +23,8 @@ PAGES = [
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 # Only where a command begins: `--task-queue towline --id d-1` is somebody else's.
 COMMAND = re.compile(
-    r"(?:^ *(?:[A-Z_]+=\S+ )*|bin/|&& |\$\()towline ((?:--?[a-z-]+ )*)([a-z]+)((?: [^\n`|#]*)?)", re.MULTILINE
+    r"(?:^ *(?:[A-Z_]+=\S+ )*|bin/|&& |\$\()towline ((?:--?[a-z-]+ )*)([a-z]+(?:-[a-z]+)*)((?: [^\n`|#]*)?)",
+    re.MULTILINE,
 )
 MAKE = re.compile(r"`make ([a-z]+)|^ {4}make ([a-z]+)", re.MULTILINE)
 

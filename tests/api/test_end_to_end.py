@@ -3,72 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import pytest_asyncio
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.support.site import Site, running_site
-from tests.support.temporal import TemporalServer
+from tests.api.conftest import Api
 from towline.api.revisions import revision_shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-SECRET = "0123456789abcdef0123"
-
-
-@dataclass
-class Api:
-    """A site, and the address of its API."""
-
-    site: Site
-    url: str
-
-    def client(self, name: str = "CI", secret: str = SECRET, path: str = "") -> Any:
-        return boto3.client(
-            "codedeploy",
-            endpoint_url=self.url + path,
-            region_name="eu-west-1",
-            aws_access_key_id=f"TL{name}",
-            aws_secret_access_key=secret,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def api(temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    folder = tmp_path_factory.mktemp("api")
-    async with running_site(temporal, folder) as site:
-        await site.declare("shop", "production", count=2)
-        command = [sys.executable, "-m", "towline", "api", "--port", "0", *credentials(folder)]
-        log = (folder / "api.log").open("w")
-        with log, subprocess.Popen(command, env=site.environ, cwd=folder, stdout=subprocess.PIPE, stderr=log) as server:
-            assert server.stdout
-            line = await asyncio.to_thread(server.stdout.readline)
-            assert line, (folder / "api.log").read_text()
-            yield Api(site, line.split()[2].decode())
-            server.terminate()
-        assert "Traceback" not in (folder / "api.log").read_text()
-
-
-def credentials(folder: Path) -> list[str]:
-    keys, policy = folder / "keys", folder / "policy.yaml"
-    keys.write_text(
-        "".join(f"[{n}]\naws_access_key_id=TL{n}\naws_secret_access_key={SECRET}\n" for n in ("CI", "READER"))
-    )
-    keys.chmod(0o600)
-    policy.write_text(
-        'CI: {Statement: {Effect: Allow, Action: "codedeploy:*", Resource: "*"}}\n'
-        'READER: {Statement: {Effect: Allow, Action: "codedeploy:Get*", Resource: "*"}}\n'
-    )
-    return ["--access-keys", str(keys), "--policy", str(policy)]
 
 
 def refused(call: Any, **arguments: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from towline.api.access_keys import AccessKey, read_access_keys
 from towline.api.app import MAX_BODY_BYTES, Application, Call
 from towline.api.arns import Arns
+from towline.api.coverage import ANSWERED, REFUSED
+from towline.api.coverage import page as operations_page
 from towline.api.operations import HANDLERS
 from towline.api.paging import page
 from towline.api.policy import read_policies
@@ -238,3 +241,14 @@ def test_pages_join_to_the_whole_list(items: list[str], size: int) -> None:
         more, token = page(items, token, lambda one: one, "x", size=size)
         found += more
     assert found == items
+
+
+def test_the_page_of_operations_is_true_of_the_installed_model() -> None:
+    committed = (Path(__file__).parents[2] / "docs/api-operations.md").read_text(encoding="utf-8")
+    assert committed == operations_page(), "python -m towline.api.coverage > docs/api-operations.md"
+
+
+def test_notes_are_of_operations_and_members_that_exist() -> None:
+    assert ANSWERED.keys() <= HANDLERS.keys() <= operations().keys()
+    for name, notes in REFUSED.items():
+        assert notes.keys() <= set(operations()[name].members)

@@ -51,6 +51,13 @@ def test_absent_keys_are_not_found(store: Store, tmp_path: Path) -> None:
     assert not store.exists("a")
 
 
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
+    store.put("a/b", b"-")
+    store.delete("a/b")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+
+
 def test_keys_are_listed_by_prefix_and_sorted(store: Store) -> None:
     for key in ("deployments/d-2/report.json", "deployments/d-1/order.json", "plans/x", "deployments/d-10/order.json"):
         store.put(key, b"-")

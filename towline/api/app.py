@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from towline import errors
-from towline.api.errors import ApiError, unknown_operation
+from towline.api.errors import ApiError, throttled, unknown_operation
 from towline.api.protocols import JSON, WireProtocol, target_of
+from towline.api.rate import RateLimit
 from towline.api.service_model import Operation, operations
 from towline.api.sigv4 import Caller, Request, Verifier
 
@@ -35,7 +36,10 @@ log = logging.getLogger("towline.api")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an operation: its input by the model's names, and who calls. `once` is the wish's id in the path."""
+    """One call of an operation: its input by the model's names, and who calls.
+
+    `once` is the id that the caller gave the request in the endpoint's path.
+    """
 
     operation: str
     input: Mapping[str, Any]
@@ -65,11 +69,35 @@ class Answer:
     body: bytes
 
 
-class Application:
-    """Serves the API. `verifier` None: no signatures are asked for, and every caller is `anonymous`."""
+@dataclass
+class Attempt:
+    """What is known of a request so far."""
 
-    def __init__(self, service: Service, verifier: Verifier | None, anonymous: Caller) -> None:
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: float = field(default_factory=time.perf_counter)
+    protocol: WireProtocol = JSON
+    operation: Operation | None = None
+    caller: Caller | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Application:
+    """Serves the API. `verifier` None: no signatures are asked for, and every caller is `anonymous`.
+
+    `on_end` is told of each request how it ended, with the code of its error, or none.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        verifier: Verifier | None,
+        anonymous: Caller,
+        *,
+        rate: RateLimit | None = None,
+        on_end: Callable[[Attempt, str], None] | None = None,
+    ) -> None:
         self._service, self._verifier, self._anonymous = service, verifier, anonymous
+        self._rate, self._on_end = rate, on_end
         self._operations = operations()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,49 +117,51 @@ class Application:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         if scope["method"] == "GET":
             return await self._answer_probe(scope["path"])
-        request_id = str(uuid.uuid4())
-        protocol: WireProtocol = JSON
-        started = time.perf_counter()
-        name = ""
+        attempt, code = Attempt(), ""
         try:
-            headers = _headers(scope)
-            body = await _body(headers, receive)
-            if body is None:
+            output = await self._try(attempt, scope, receive)
+            if output is None:
                 return None
-            raw_path = scope["raw_path"].decode("latin-1")
-            once, path = _once(raw_path)
-            target = target_of(path, headers)
-            name, protocol = target.operation, target.protocol
-            operation = self._operations.get(name)
-            caller = self._caller(Request(scope["method"], raw_path, _query(scope), headers, body))
-            if operation is None:
-                raise unknown_operation(name)
-            output = await self._call(operation, protocol, caller, request_id, once, headers, body)
-            return Answer(200, _answer_headers(protocol, request_id), protocol.encode(output))
+            return Answer(200, _answer_headers(attempt.protocol, attempt.request_id), attempt.protocol.encode(output))
         except ApiError as error:
-            log.info("%s %s: %s: %s", request_id, name or "-", error.code, error.message)
-            return _error_answer(error, protocol, request_id)
+            code = error.code
+            log.info("%s %s: %s: %s", attempt.request_id, _name(attempt), code, error.message)
+            return _error_answer(error, attempt.protocol, attempt.request_id)
         except Exception:
-            log.exception("%s %s failed after %.3f s", request_id, name, time.perf_counter() - started)
-            failure = ApiError("InternalFailure", f"The request {request_id} failed; towline's log says why.", 500)
-            return _error_answer(failure, protocol, request_id)
+            code = "InternalFailure"
+            seconds = time.perf_counter() - attempt.started
+            log.exception("%s %s failed after %.3f s", attempt.request_id, _name(attempt), seconds)
+            text = f"The request {attempt.request_id} failed; towline's log says why."
+            return _error_answer(ApiError(code, text, 500), attempt.protocol, attempt.request_id)
+        finally:
+            if self._on_end:
+                self._on_end(attempt, code)
+
+    async def _try(self, attempt: Attempt, scope: Scope, receive: Receive) -> dict[str, Any] | None:
+        """The output, in the form of its protocol; None where the client has gone."""
+        headers = _headers(scope)
+        body = await _body(headers, receive)
+        if body is None:
+            return None
+        raw_path = scope["raw_path"].decode("latin-1")
+        once, path = _once(raw_path)
+        target = target_of(path, headers)
+        attempt.protocol, attempt.operation = target.protocol, self._operations.get(target.operation)
+        attempt.caller = self._caller(Request(scope["method"], raw_path, _query(scope), headers, body))
+        if self._rate and not self._rate.allows(attempt.caller.key.key_id):
+            raise throttled()
+        if attempt.operation is None:
+            raise unknown_operation(target.operation)
+        attempt.input = attempt.operation.read(attempt.protocol.decode(body))
+        invocation = headers.get("amz-sdk-invocation-id", "")[:128]
+        name = attempt.operation.name
+        call = Call(name, attempt.input, attempt.caller, attempt.request_id, invocation, once, body)
+        return await self._call(attempt.operation, call)
 
     def _caller(self, request: Request) -> Caller:
         return self._verifier.verify(request) if self._verifier else self._anonymous
 
-    async def _call(
-        self,
-        operation: Operation,
-        protocol: WireProtocol,
-        caller: Caller,
-        request_id: str,
-        once: str,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> dict[str, Any]:
-        given = operation.read(protocol.decode(body))
-        invocation = headers.get("amz-sdk-invocation-id", "")[:128]
-        call = Call(operation.name, given, caller, request_id, invocation, once, body)
+    async def _call(self, operation: Operation, call: Call) -> dict[str, Any]:
         try:
             return operation.write(await self._service.call(call))
         except errors.TemporalUnavailable as error:
@@ -146,6 +176,10 @@ class Application:
             why = await self._service.is_ready()
             return _text(503, why) if why else _text(200, "ready")
         return _text(404, "CodeDeploy's API is called by POST.")
+
+
+def _name(attempt: Attempt) -> str:
+    return attempt.operation.name if attempt.operation else "-"
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -193,15 +227,15 @@ def _query(scope: Scope) -> str:
 
 
 def _once(path: str) -> tuple[str, str]:
-    """The id of a wish in front of the path, and the rest.
+    """The id of a request in front of the path, and the rest.
 
     >>> _once("/once/BUILD-17/"), _once("/")
     (('BUILD-17', '/'), ('', '/'))
     """
     if not path.startswith(ONCE):
         return "", path
-    wish, _, rest = path.removeprefix(ONCE).partition("/")
-    return wish, f"/{rest}"
+    name, _, rest = path.removeprefix(ONCE).partition("/")
+    return name, f"/{rest}"
 
 
 def _answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | None = None) -> dict[str, str]:

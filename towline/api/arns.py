@@ -37,6 +37,16 @@ class Arns:
         """Of an on-premises instance."""
         return self._arn(f"instance/{name}")
 
+    def target(self, name: str) -> str:
+        """Of a deployment's target: an EC2 instance by its id, or an on-premises instance.
+
+        >>> Arns("eu-west-1", "000000000000").target("i-0abc")
+        'arn:aws:ec2:eu-west-1:000000000000:instance/i-0abc'
+        """
+        if name.startswith("i-"):
+            return f"arn:aws:ec2:{self.region}:{self.account}:instance/{name}"
+        return self.instance(name)
+
     def user(self, name: str) -> str:
         """Of a caller, as IAM would write it."""
         return f"arn:aws:iam::{self.account}:user/{name}"

@@ -21,6 +21,11 @@ def access_denied(message: str) -> ApiError:
     return ApiError("AccessDeniedException", message)
 
 
+def throttled() -> ApiError:
+    """The caller has used up its rate; SDKs wait and try again."""
+    return ApiError("ThrottlingException", "Rate exceeded")
+
+
 def unknown_operation(name: str) -> ApiError:
     """CodeDeploy has no operation of that name."""
     return ApiError("UnknownOperationException", f"CodeDeploy has no operation {name!r}." if name else "")

@@ -17,21 +17,31 @@ T = TypeVar("T")
 
 
 def page(
-    items: Sequence[T], token: str | None, place: Callable[[T], Any], filters: object, *, size: int = PAGE
+    items: Sequence[T],
+    token: str | None,
+    place: Callable[[T], Any],
+    filters: object,
+    *,
+    size: int = PAGE,
+    descending: bool = False,
 ) -> tuple[list[T], str | None]:
     """A page of sorted items and the token of the next one, None at the end.
 
-    `place(item)` is what the items are sorted by, ascending and unique; `filters` is what the list was asked for: a
-    token belongs to that list alone. Raises ApiError (InvalidNextTokenException).
+    `place(item)` is what the items are sorted by, unique; `filters` is what the list was asked for: a token belongs to
+    that list alone. Raises ApiError (InvalidNextTokenException).
     """
     mark = _digest(filters)
     after = _read(token, mark) if token else None
     try:
-        rest = [item for item in items if after is None or _plain(place(item)) > after]
+        rest = [item for item in items if after is None or _is_behind(_plain(place(item)), after, descending)]
     except TypeError:  # a place of other types than these items have
         raise _invalid() from None
     found = rest[:size]
     return found, _write(place(found[-1]), mark) if len(rest) > size else None
+
+
+def _is_behind(place: list[Any], after: list[Any], descending: bool) -> bool:
+    return place < after if descending else place > after
 
 
 def _write(place: Any, mark: str) -> str:

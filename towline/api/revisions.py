@@ -16,16 +16,17 @@ STORE_BUCKET = "towline-store"
 
 def revision_from(given: Mapping[str, Any]) -> RevisionLocation:
     """The location of a request. Raises ApiError (InvalidRevisionException)."""
-    kind, s3 = given.get("revisionType", ""), given.get("s3Location") or {}
+    kind, s3 = given.get("revisionType", ""), _without_empty(given.get("s3Location") or {})
     if kind not in ("S3", "GitHub"):
         raise ApiError("InvalidRevisionException", "The revision type must be S3 or GitHub for the Server platform")
     if kind == "S3" and s3.get("bundleType") not in (None, "tar", "tgz", "zip"):
         raise ApiError("InvalidRevisionException", "BundleType must be either tar, zip or tgz")
     if kind == "S3" and s3.get("bucket") == STORE_BUCKET:
         given = {"revisionType": "Store", "storeLocation": _store_location(str(s3.get("key", "")))}
+    locations = {name: _without_empty(given[name]) for name in _LOCATIONS if given.get(name)}
     try:
         return RevisionLocation.model_validate(
-            {name: value for name, value in given.items() if name in ("revisionType", *_LOCATIONS)}
+            {"revisionType": given["revisionType"]} | {name: inner for name, inner in locations.items() if inner}
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -48,6 +49,12 @@ def revision_shown(given: Mapping[str, Any]) -> dict[str, Any]:
         "revisionType": "S3",
         "s3Location": {"bucket": STORE_BUCKET, "key": key, "bundleType": store["bundleType"]},
     }
+
+
+def _without_empty(location: Mapping[str, Any]) -> dict[str, Any]:
+    """Members that are given: a skeleton of the AWS CLI has all of them, with empty strings and some bundle type."""
+    found = {name: value for name, value in location.items() if value}
+    return {} if found.keys() <= {"bundleType"} else found
 
 
 def _store_location(key: str) -> dict[str, str]:

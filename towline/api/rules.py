@@ -128,6 +128,19 @@ def check_members(given: Mapping[str, Any], required: frozenset[str], errors: fr
             raise ApiError(_code(rule.invalid, errors), text)
 
 
+def asks_for_something(value: Any) -> bool:
+    """Whether there is more in a member than the empty strings of a skeleton, and the `Type` of a filter without a tag.
+
+    >>> asks_for_something({"tagFilters": [{"Key": "", "Value": "", "Type": "KEY_ONLY"}], "autoScalingGroups": [""]})
+    False
+    """
+    if isinstance(value, Mapping):
+        return any(asks_for_something(inner) for name, inner in value.items() if name != "Type")
+    if isinstance(value, list):
+        return any(map(asks_for_something, value))
+    return bool(value)
+
+
 def _missing(member: str, errors: frozenset[str]) -> ApiError:
     if member in REQUIRED_ONLY:
         code, text = REQUIRED_ONLY[member]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ import yaml
 
 from towline import errors
 from towline.api.access_keys import AccessKey, AccessKeyFile
-from towline.api.app import Application
+from towline.api.app import Application, Attempt
+from towline.api.audit import Audit
+from towline.api.metrics import Metrics
 from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
+from towline.api.rate import RateLimit
 from towline.api.server import Listen, server
-from towline.api.service import CodeDeploy
+from towline.api.service import Backend, CodeDeploy
 from towline.api.sigv4 import Caller, Verifier
 from towline.deployments.service import connect
 from towline.settings import Settings
@@ -31,6 +35,8 @@ class ApiOptions:
     access_keys: Path | None
     policy: Path | None
     no_auth: bool = False
+    rate: int = 0
+    metrics_port: int | None = None
 
 
 def check(options: ApiOptions) -> None:
@@ -54,11 +60,41 @@ async def serve(options: ApiOptions, settings: Settings, on_start: Callable[[str
     check(options)
     keys = AccessKeyFile(options.access_keys) if options.access_keys else None
     policies = None if options.no_auth else read_policy_file(options.policy)
-    service = CodeDeploy(await connect(settings), policies, HANDLERS)
-    application = Application(service, Verifier(keys.find) if keys else None, ANONYMOUS)
+    backend = Backend(await connect(settings))
+    audit, metrics = Audit(backend.deployments.storage.store), Metrics()
+
+    def ended(attempt: Attempt, code: str) -> None:
+        name = attempt.operation.name if attempt.operation else ""
+        metrics.called(name, code, time.perf_counter() - attempt.started)
+        if name:
+            key = attempt.caller.key if attempt.caller else ANONYMOUS.key
+            audit.record(
+                name, attempt.input, user=key.name, key_id=key.key_id, request_id=attempt.request_id, code=code
+            )
+
+    application = Application(
+        CodeDeploy(backend, policies, HANDLERS),
+        Verifier(keys.find) if keys else None,
+        ANONYMOUS,
+        rate=RateLimit(options.rate) if options.rate else None,
+        on_end=ended,
+    )
+    if options.metrics_port is not None:
+        _serve_metrics(metrics, options.metrics_port)
     http = server(application, options.listen)
     http.on_started = lambda: on_start(address_of(http, options.listen))
-    await http.serve()
+    try:
+        await http.serve()
+    finally:
+        await audit.close()
+
+
+def _serve_metrics(metrics: Metrics, port: int) -> None:
+    try:
+        metrics.serve("127.0.0.1", port)
+    except OSError as error:
+        hint = "Name another --metrics-port."
+        raise errors.InvalidInput(f"port {port} for metrics: {error.strerror}.", hint) from error
 
 
 def address_of(http: Any, listen: Listen) -> str:

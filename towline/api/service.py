@@ -16,10 +16,32 @@ from towline.api.policy import Policies
 from towline.api.rules import check_members
 from towline.api.service_model import operations
 from towline.catalogue.client import Catalogue
+from towline.catalogue.revisions import Revisions
 from towline.deployments.service import DeploymentService
+from towline.singleflight import KeptReads
 
 ACCOUNT = "000000000000"
 """towline has no accounts; ARNs need one."""
+
+
+DOCUMENTS_KEPT = 100
+DOCUMENT_SECONDS = 1.0
+"""How old an answer about a deployment's targets may be."""
+
+
+class Backend:
+    """What operations work on: towline's services, and what this process keeps between calls."""
+
+    def __init__(self, deployments: DeploymentService) -> None:
+        self.deployments = deployments
+        self.documents: KeptReads[dict[str, Any]] = KeptReads(DOCUMENTS_KEPT, DOCUMENT_SECONDS)
+        self._revisions: Revisions | None = None
+
+    async def revisions(self) -> Revisions:
+        """The registered revisions. Raises NotFound, OurFault while the store is out of reach."""
+        if self._revisions is None:
+            self._revisions = Revisions(await self.deployments.storage.store())
+        return self._revisions
 
 
 @dataclass(frozen=True)
@@ -27,9 +49,14 @@ class Context:
     """One call, with what an operation needs to answer it."""
 
     call: Call
-    deployments: DeploymentService
+    backend: Backend
     arns: Arns
     allows: Callable[[str, str], bool]
+
+    @property
+    def deployments(self) -> DeploymentService:
+        """Deployments, as the command line has them."""
+        return self.backend.deployments
 
     @property
     def catalogue(self) -> Catalogue:
@@ -59,10 +86,8 @@ Handler = Callable[[Context], Awaitable[Mapping[str, Any]]]
 class CodeDeploy:
     """Answers calls. `policies` None: every caller may do everything."""
 
-    def __init__(
-        self, deployments: DeploymentService, policies: Policies | None, handlers: Mapping[str, Handler]
-    ) -> None:
-        self._deployments, self._policies, self._handlers = deployments, policies, handlers
+    def __init__(self, backend: Backend, policies: Policies | None, handlers: Mapping[str, Handler]) -> None:
+        self._backend, self._policies, self._handlers = backend, policies, handlers
 
     async def call(self, call: Call) -> Mapping[str, Any]:
         """See towline.api.app.Service."""
@@ -78,14 +103,14 @@ class CodeDeploy:
         def allows(action: str, resource: str) -> bool:
             return policies is None or policies.allows(name, action, resource)
 
-        return await handler(Context(call, self._deployments, arns, allows))
+        return await handler(Context(call, self._backend, arns, allows))
 
     async def is_ready(self) -> str:
         """See towline.api.app.Service: whether Temporal and a worker answer."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(3):
-                await self._deployments.catalogue.read(["setting/store"])
+                await self._backend.deployments.catalogue.read(["setting/store"])
         except (errors.TowlineError, TimeoutError) as error:
             return f"not ready after {time.monotonic() - started:.1f} s: {error or 'no answer'}"
         return ""

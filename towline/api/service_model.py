@@ -46,6 +46,7 @@ class Operation:
     write: Callable[[Mapping[str, Any]], dict[str, Any]]
     errors: frozenset[str]
     required: frozenset[str]
+    members: tuple[str, ...]
 
 
 @cache
@@ -64,6 +65,7 @@ def _operation(model: ServiceModel, name: str) -> Operation:
         _writer(operation.output_shape) if operation.output_shape else lambda _: {},
         frozenset(shape.name for shape in operation.error_shapes),
         frozenset(operation.input_shape.required_members) if operation.input_shape else frozenset(),
+        tuple(operation.input_shape.members) if operation.input_shape else (),
     )
 
 

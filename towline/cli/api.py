@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from towline.api.serve import ApiOptions
@@ -20,6 +21,8 @@ def serve(
     no_auth: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
+    rate: int,
+    metrics_port: int | None,
 ) -> int:
     """Serves until SIGTERM or Ctrl-C. Raises InvalidInput, TemporalUnavailable."""
 
@@ -27,6 +30,16 @@ def serve(
         result(f"CodeDeploy API  {address}   (for clients: export AWS_ENDPOINT_URL_CODEDEPLOY={address})")
         info("Ctrl-C ends it.")
 
-    options = ApiOptions(Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth)
+    _log_to_stderr()
+    options = ApiOptions(Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth, rate, metrics_port)
     asyncio.run(serve_api(options, read_settings(), started))
     return 0
+
+
+def _log_to_stderr() -> None:
+    """Lines for people, and audit records as plain JSON lines."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    audit, handler = logging.getLogger("towline.audit"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    audit.addHandler(handler)
+    audit.propagate = False

@@ -74,6 +74,12 @@ def worker() -> int:
 @click.option("--no-auth", is_flag=True, help="Asks for no signature; on loopback only.")
 @click.option("--tls-cert", type=FILE, help="The certificate chain, PEM.")
 @click.option("--tls-key", type=FILE, help="Its private key, PEM.")
+@click.option(
+    "--rate", type=click.IntRange(min=0), default=500, show_default=True, help="Requests a second and key; 0: any."
+)
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of loopback."
+)
 def api(**options: Any) -> int:
     """Serves CodeDeploy's API, for the AWS CLI and SDKs: set AWS_ENDPOINT_URL_CODEDEPLOY to its address."""
     from towline.cli.api import serve
@@ -139,6 +145,26 @@ def apply(files: tuple[Path, ...], more: tuple[Path, ...], yes: bool, dry_run: b
     from towline.cli.apply import apply as run
 
     return run(ApplyOptions(files=(*files, *more), yes=yes, dry_run=dry_run, prune=prune))
+
+
+@cli.command(short_help="Prints what exists as a towline.yaml.")
+def export() -> None:
+    """Prints the catalogue as a towline.yaml: applied, it changes nothing."""
+    from towline.cli.export import export as run
+
+    run()
+
+
+@cli.command("import-from-aws", short_help="Prints what an AWS account has in CodeDeploy as a towline.yaml.")
+@click.option("--region", help="The AWS region; default: the environment's.")
+def import_from_aws(region: str | None) -> None:
+    """Reads CodeDeploy's applications, groups, configurations and instances, and prints them as a towline.yaml.
+
+    AWS's credentials are taken from the environment; nothing is changed there.
+    """
+    from towline.cli.export import import_from_aws as run
+
+    run(region)
 
 
 # ── deployments ──────────────────────────────────────────────────────────────────────────────────────────────────────

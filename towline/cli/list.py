@@ -20,7 +20,7 @@ def list_deployments(
     *, application: str, group: str, status: str | None, limit: int, with_refused: bool, as_json: bool
 ) -> None:
     """Prints the deployments that match, the newest first."""
-    wanted = DeploymentFilter(application, group, status or "", with_refused=with_refused)
+    wanted = DeploymentFilter(application, group, (status,) if status else (), with_refused=with_refused)
     found = with_client(lambda service: service.list_deployments(wanted, limit))
     if as_json:
         result_json([one.as_json() for one in found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -13,6 +14,8 @@ from temporalio.common import SearchAttributeKey
 from towline import errors
 from towline.deployments.records import Records
 from towline.model import names
+from towline.model.bundle.revision import RevisionLocation
+from towline.model.catalogue.revisions import Use
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 from towline.temporal import asking
 
@@ -24,14 +27,29 @@ REFUSED = (ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING, Er
 class DeploymentFilter:
     """Which deployments a list has; an empty member leaves none out.
 
-    Requests that named no group of ours are left out unless `with_refused`: they have ended, and brought nothing.
+    `since` and `until` bound the start, both included, as ISO 8601. Requests that ended as `REFUSED` are left out
+    unless `with_refused`.
     """
 
     application: str = ""
     group: str = ""
-    status: str = ""
+    statuses: tuple[str, ...] = ()
     prefix: str = ""
+    since: str = ""
+    until: str = ""
     with_refused: bool = False
+
+    def has(self, one: ListedDeployment, error_code: str = "") -> bool:
+        """Whether a deployment belongs to the list."""
+        return (
+            self.application in ("", one.application)
+            and self.group in ("", one.group)
+            and (not self.statuses or one.status in self.statuses)
+            and one.deployment_id.startswith(self.prefix)
+            and (not self.since or _moment(one.start_time) >= _moment(self.since))
+            and (not self.until or _moment(one.start_time) <= _moment(self.until))
+            and (self.with_refused or error_code not in REFUSED)
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +81,14 @@ class ListedDeployment:
         }
         return {key: value for key, value in shown.items() if value}
 
+    def as_use(self) -> Use | None:
+        """The use of its revision; None for a rollback, and where the label does not say which revision it is."""
+        try:
+            location = RevisionLocation.parse(self.revision)
+        except ValueError:
+            return None
+        return Use(location, self.deployment_id, self.group, _moment(self.start_time).timestamp())
+
     @property
     def subject(self) -> str:
         """What it brings, for people: the revision, or whose rollback it is."""
@@ -74,7 +100,7 @@ class ListedDeployment:
         return self.close_time == ""
 
 
-async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int) -> list[ListedDeployment]:
+async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int | None) -> list[ListedDeployment]:
     """Return the deployments that Temporal knows, the newest first. Raises `TemporalUnavailable`, `InvalidInput`."""
     found: list[ListedDeployment] = []
     with asking("listing deployments"):
@@ -83,27 +109,24 @@ async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int)
     return sorted(found, key=lambda one: one.start_time, reverse=True)
 
 
-def list_in_store(records: Records, wanted: DeploymentFilter, limit: int) -> list[ListedDeployment]:
+def list_in_store(records: Records, wanted: DeploymentFilter, limit: int | None) -> list[ListedDeployment]:
     """Return the deployments that have a report, the newest first. Blocks."""
-    found = (
-        ListedDeployment(
-            deployment_id=line["deploymentId"],
-            application=line["applicationName"],
-            group=line["deploymentGroupName"],
-            status=line["status"],
-            revision=line["revision"],
-            rollback_of=line.get("rollbackOf", ""),
-            start_time=line["createTime"],
-            close_time=line["completeTime"],
-            requested_by=line.get("requestedBy", ""),
-        )
-        for line in records.index()
-        if wanted.application in ("", line["applicationName"])
-        and wanted.group in ("", line["deploymentGroupName"])
-        and wanted.status in ("", line["status"])
-        and (wanted.with_refused or line.get("errorCode") not in REFUSED)
+    every = ((_recorded(line), line.get("errorCode", "")) for line in records.index())
+    return list(islice((one for one, error_code in every if wanted.has(one, error_code)), limit))
+
+
+def _recorded(line: Mapping[str, Any]) -> ListedDeployment:
+    return ListedDeployment(
+        deployment_id=line["deploymentId"],
+        application=line["applicationName"],
+        group=line["deploymentGroupName"],
+        status=line["status"],
+        revision=line["revision"],
+        rollback_of=line.get("rollbackOf", ""),
+        start_time=line["createTime"],
+        close_time=line["completeTime"],
+        requested_by=line.get("requestedBy", ""),
     )
-    return list(islice(found, limit))
 
 
 def visibility_query(wanted: DeploymentFilter) -> str:
@@ -111,13 +134,15 @@ def visibility_query(wanted: DeploymentFilter) -> str:
     clauses = [f"WorkflowType = '{names.DEPLOYMENT}'"]
     if not wanted.with_refused:
         clauses.append(f"({names.SEARCH_REVISION} IS NOT NULL OR ExecutionStatus != 'Failed')")
-    for attribute, value in (
-        (names.SEARCH_APPLICATION, wanted.application),
-        (names.SEARCH_GROUP, wanted.group),
-        (names.SEARCH_STATUS, wanted.status),
-    ):
+    for attribute, value in ((names.SEARCH_APPLICATION, wanted.application), (names.SEARCH_GROUP, wanted.group)):
         if value:
             clauses.append(f"{attribute} = {_quoted(value)}")
+    if wanted.statuses:
+        clauses.append(f"{names.SEARCH_STATUS} IN ({', '.join(map(_quoted, wanted.statuses))})")
+    if wanted.since:
+        clauses.append(f"StartTime >= {_quoted(wanted.since)}")
+    if wanted.until:
+        clauses.append(f"StartTime <= {_quoted(wanted.until)}")
     if wanted.prefix:
         clauses.append(f"WorkflowId STARTS_WITH {_quoted(wanted.prefix)}")
     return " AND ".join(clauses)
@@ -170,6 +195,10 @@ def listed(execution: Any, requested_by: str = "") -> ListedDeployment:
         close_time=_iso(execution.close_time),
         requested_by=requested_by,
     )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _status(execution: WorkflowExecutionStatus | None, told: str) -> str:

@@ -9,13 +9,14 @@ from temporalio.client import Client
 
 from towline import errors
 from towline.deployments.instance_status import Live
-from towline.deployments.records import Records, in_parallel
+from towline.deployments.records import Records
 from towline.model.deployment.status import TargetStatus
 from towline.model.fleet.instance import Target
 from towline.model.host.events import ScriptLog
 from towline.model.host.order import AskHosts, HostAnswers
 from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
 from towline.model.worker_call import WorkerCall
+from towline.store.parallel import in_parallel
 from towline.worker_call import call_worker
 
 LIVE_AT_MOST = 10

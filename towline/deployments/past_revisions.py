@@ -13,8 +13,9 @@ from temporalio.client import Client
 from towline import errors
 from towline.bundles.local import revision_key
 from towline.deployments.listing import DeploymentFilter, list_in_temporal
-from towline.deployments.records import Records, in_parallel
+from towline.deployments.records import Records
 from towline.model.bundle.revision import RevisionLocation
+from towline.store.parallel import in_parallel
 
 LOOKED_AT = 200
 """So many of a group's newest deployments are searched."""

@@ -6,11 +6,10 @@ This is where `list`, `status`, `logs` and `report` look when Temporal has forgo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from towline import errors
 from towline.model.messages import (
@@ -24,11 +23,7 @@ from towline.model.messages import (
 )
 from towline.model.rollout.order import natural
 from towline.store import Store, open_store
-
-READERS = 32
-
-In = TypeVar("In")
-Out = TypeVar("Out")
+from towline.store.parallel import READERS, in_parallel
 
 
 class Records:
@@ -121,12 +116,3 @@ def open_for_client(address: str) -> Store:
             "Run this there, or give worker and clients a store that both reach: TOWLINE_STORE=s3://BUCKET/PREFIX",
         )
     return store
-
-
-def in_parallel(work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """Maps with several threads: an object store answers each question in some 20 ms."""
-    every = list(items)
-    if len(every) < 2:
-        return [work(item) for item in every]
-    with ThreadPoolExecutor(min(READERS, len(every)), thread_name_prefix="records") as pool:
-        return list(pool.map(work, every))

@@ -21,6 +21,7 @@ from towline.deployments.revisions import UploadedRevision, upload
 from towline.deployments.start import Started
 from towline.model import names
 from towline.model.bundle.revision import BundleType, RevisionLocation
+from towline.model.catalogue.revisions import Use
 from towline.model.deployment.preview import AskPreview, Preview
 from towline.model.deployment.report import view_of_report
 from towline.model.group.group import DeploymentGroup
@@ -167,8 +168,10 @@ class DeploymentService(DeploymentReader):
             ids = await asyncio.to_thread(records.ids_beginning_with, text)
         return listing.only_id(text, ids)
 
-    async def list_deployments(self, wanted: DeploymentFilter | None = None, limit: int = 50) -> list[ListedDeployment]:
-        """Return the deployments that Temporal or the store knows, the newest first, at most `limit`."""
+    async def list_deployments(
+        self, wanted: DeploymentFilter | None = None, limit: int | None = 50
+    ) -> list[ListedDeployment]:
+        """Return the deployments that Temporal or the store knows, the newest first, at most `limit`; None: all."""
         wanted = wanted or DeploymentFilter()
         found = await listing.list_in_temporal(self.temporal, wanted, limit)
         if records := await self.storage.records_if_any():
@@ -176,6 +179,11 @@ class DeploymentService(DeploymentReader):
             recorded = await asyncio.to_thread(listing.list_in_store, records, wanted, limit)
             found += [one for one in recorded if one.deployment_id not in ids]
         return sorted(found, key=lambda one: one.start_time, reverse=True)[:limit]
+
+    async def uses(self, application: str) -> list[Use]:
+        """Return the deployments of an application's revisions, rollbacks aside."""
+        every = await self.list_deployments(DeploymentFilter(application), limit=None)
+        return [use for one in every if (use := one.as_use())]
 
     async def active(self, group: str) -> str:
         """Return the id of the active deployment of `APP/GROUP`, empty where there is none."""

@@ -39,6 +39,9 @@ class Store(Protocol):
     def fetch(self, key: str, path: Path) -> None:
         """Writes the bytes under a key to a file; raises NotFound."""
 
+    def delete(self, key: str) -> None:
+        """Removes what lies under a key, if anything does."""
+
     def exists(self, key: str) -> bool:
         """Whether there is something under a key."""
 

@@ -46,6 +46,11 @@ class DirectoryStore:
         with self._translated(key):
             shutil.copyfile(self._path(key), path)
 
+    def delete(self, key: str) -> None:
+        """Removes what lies under a key, if anything does."""
+        with self._translated(key):
+            self._path(key).unlink(missing_ok=True)
+
     def exists(self, key: str) -> bool:
         """Whether there is something under a key."""
         with self._translated(key):

@@ -54,6 +54,12 @@ class S3Store:
         with aws.translated(self._shown(key)):
             self._client.download_file(self._bucket, name, str(path))
 
+    def delete(self, key: str) -> None:
+        """Removes what lies under a key, if anything does."""
+        name = self._name(key)
+        with aws.translated(self._shown(key)):
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+
     def exists(self, key: str) -> bool:
         """Whether there is something under a key."""
         name = self._name(key)

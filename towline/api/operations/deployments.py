@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,12 +12,18 @@ from pydantic import ValidationError
 from towline import errors
 from towline.api.errors import ApiError, not_supported
 from towline.api.operations.groups import group_of
+from towline.api.paging import page
 from towline.api.revisions import revision_from, revision_shown
+from towline.api.rules import asks_for_something
 from towline.api.service import Context, Handler, no_such_deployment
 from towline.deployments.ids import new_deployment_id
+from towline.deployments.listing import DeploymentFilter
+from towline.model.deployment.status import DeploymentStatus
 from towline.model.messages import DeploymentView, DeployRequest, StopRequest
 
+ENDED = tuple(status.value for status in DeploymentStatus if status.is_final)
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+STATUSES = frozenset(DeploymentStatus)
 NOT_BUILT = ("targetInstances", "overrideAlarmConfiguration", "deploymentMode")
 STOPPED = "No more commands will be scheduled for execution in the deployment instances"
 
@@ -28,7 +35,7 @@ async def create_deployment(context: Context) -> Mapping[str, Any]:
         raise ApiError("DeploymentGroupNameRequiredException", "The deployment group name is required.")
     application, name = given["applicationName"], given["deploymentGroupName"]
     context.authorize(context.arns.group(application, name))
-    if unsupported := [member for member in NOT_BUILT if given.get(member)]:
+    if unsupported := [member for member in NOT_BUILT if asks_for_something(given.get(member))]:
         raise not_supported(f"{unsupported[0]} of CreateDeployment")
     if not given.get("revision"):
         raise ApiError("RevisionRequiredException", "RevisionLocation must be specified")
@@ -126,12 +133,58 @@ async def batch_get_deployments(context: Context) -> Mapping[str, Any]:
     return {"deploymentsInfo": found}
 
 
+async def list_deployments(context: Context) -> Mapping[str, Any]:
+    """ListDeployments, newest first."""
+    given = context.input
+    application, group = given.get("applicationName", ""), given.get("deploymentGroupName", "")
+    await _authorize_list(context, application, group)
+    statuses = tuple(sorted(given.get("includeOnlyStatuses") or ()))
+    if wrong := [status for status in statuses if status not in STATUSES]:
+        raise ApiError("InvalidDeploymentStatusException", f"The deployment status {wrong[0]!r} is not valid.")
+    since, until = _time_range(given.get("createTimeRange") or {})
+    if given.get("externalId"):
+        return {"deployments": []}
+    wanted = DeploymentFilter(application, group, statuses, since=since, until=until, with_refused=True)
+    every = await context.deployments.list_deployments(wanted, limit=None)
+    found, token = page(
+        sorted(((one.start_time, one.deployment_id) for one in every), reverse=True),
+        given.get("nextToken"),
+        lambda one: one,
+        ["deployments", application, group, statuses, since, until],
+        descending=True,
+    )
+    return {"deployments": [deployment_id for _, deployment_id in found], "nextToken": token}
+
+
+async def _authorize_list(context: Context, application: str, group: str) -> None:
+    """Application and group go together: both are named, or neither is."""
+    if group and not application:
+        raise ApiError("ApplicationNameRequiredException", "The application name is required.")
+    if application and not group:
+        raise ApiError("DeploymentGroupNameRequiredException", "The deployment group name is required.")
+    context.authorize(context.arns.group(application or "*", group or "*"))
+    if group:
+        await group_of(context, application, group)
+
+
+def _time_range(given: Mapping[str, float]) -> tuple[str, str]:
+    """Start and end as ISO 8601; empty where they are not given."""
+    start, end = given.get("start"), given.get("end")
+    if start is not None and end is not None and start > end:
+        raise ApiError("InvalidTimeRangeException", "The start of the time range is after its end.")
+    return _iso(start), _iso(end)
+
+
+def _iso(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 async def stop_deployment(context: Context) -> Mapping[str, Any]:
     """StopDeployment."""
     deployment_id = context.input["deploymentId"]
     view = await view_of(context, deployment_id)
     authorize_deployment(context, view)
-    if view.info.get("status") in ("Succeeded", "Failed", "Stopped"):
+    if view.info.get("status") in ENDED:
         raise ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")
     rollback = context.input.get("autoRollbackEnabled")
     try:
@@ -170,5 +223,6 @@ HANDLERS: Mapping[str, Handler] = {
     "CreateDeployment": create_deployment,
     "GetDeployment": get_deployment,
     "BatchGetDeployments": batch_get_deployments,
+    "ListDeployments": list_deployments,
     "StopDeployment": stop_deployment,
 }

@@ -1,0 +1,95 @@
+"""`towline api` on a real Temporal server with local instances, and the clients that tests call it with."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import pytest_asyncio
+from botocore.config import Config
+
+from tests.support.s3 import aws_environ, s3_server
+from tests.support.site import Done, Site, running_site
+from tests.support.temporal import TemporalServer
+
+SECRET = "0123456789abcdef0123"
+
+
+@dataclass
+class Api:
+    """A site, the address of its API, and that of an S3 server."""
+
+    site: Site
+    url: str
+    s3: str
+
+    def client(self, name: str = "CI", secret: str = SECRET, path: str = "") -> Any:
+        return boto3.client(
+            "codedeploy",
+            endpoint_url=self.url + path,
+            region_name="eu-west-1",
+            aws_access_key_id=f"TL{name}",
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    async def aws(self, *words: str) -> Done:
+        """Runs the real AWS CLI, `aws WORDS`, as CI."""
+        program = str(Path(sys.executable).with_name("aws"))
+        environ = {
+            **self.site.environ,
+            "AWS_ENDPOINT_URL_CODEDEPLOY": self.url,
+            "AWS_ACCESS_KEY_ID": "TLCI",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_PAGER": "",
+        }
+        return await Site(self.site.folder, environ, self.site.client, self.site.worker, self.site.worker_log).run(
+            program, *words
+        )
+
+
+@pytest.fixture(scope="package")
+def s3_address() -> Iterator[str]:
+    """The address of an S3 server."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def api(
+    temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory, s3_address: str
+) -> AsyncIterator[Api]:
+    """`towline api` with the groups shop/production and shop/cli, of two instances each."""
+    folder = tmp_path_factory.mktemp("api")
+    async with running_site(temporal, folder, **aws_environ(s3_address)) as site:
+        await site.declare("shop", "production", count=2)
+        await site.declare("shop", "cli", count=2)
+        command = [sys.executable, "-m", "towline", "api", "--port", "0", *credentials(folder)]
+        log = (folder / "api.log").open("w")
+        with log, subprocess.Popen(command, env=site.environ, cwd=folder, stdout=subprocess.PIPE, stderr=log) as server:
+            assert server.stdout
+            line = await asyncio.to_thread(server.stdout.readline)
+            assert line, (folder / "api.log").read_text()
+            yield Api(site, line.split()[2].decode(), s3_address)
+            server.terminate()
+        assert "Traceback" not in (folder / "api.log").read_text()
+
+
+def credentials(folder: Path) -> list[str]:
+    keys, policy = folder / "keys", folder / "policy.yaml"
+    keys.write_text(
+        "".join(f"[{n}]\naws_access_key_id=TL{n}\naws_secret_access_key={SECRET}\n" for n in ("CI", "READER"))
+    )
+    keys.chmod(0o600)
+    policy.write_text(
+        'CI: {Statement: {Effect: Allow, Action: "codedeploy:*", Resource: "*"}}\n'
+        'READER: {Statement: {Effect: Allow, Action: "codedeploy:Get*", Resource: "*"}}\n'
+    )
+    return ["--access-keys", str(keys), "--policy", str(policy)]
