@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from towline.model.deployment.status import Outcome
 from towline.model.host.events import (
@@ -96,10 +97,10 @@ class HostState:
         ):  # a host that lost power may end a journal shorter than we know it
             return self
         epoch = now - event.offset
-        state = replace(
-            self, seq=max(event.seq, self.seq), epoch=epoch if self.epoch is None else min(self.epoch, epoch), note=""
-        )
-        return state._after_journaled(event)
+        if self.epoch is not None:
+            epoch = min(self.epoch, epoch)
+        # once, and not for each part of it: it is what most of the time of an event goes to
+        return replace(self, seq=max(event.seq, self.seq), epoch=epoch, note="", **self._changes_by(event))
 
     def _after_passing(self, event: HostEvent) -> HostState:
         match event:
@@ -114,30 +115,31 @@ class HostState:
                 return replace(self, log_bytes=end)
         return self
 
-    def _after_journaled(self, event: Journaled) -> HostState:
+    def _changes_by(self, event: Journaled) -> dict[str, Any]:
+        """The fields that an event of the journal changes, besides `seq` and `epoch`."""
         match event:
             case Started():
-                return replace(self, was_started=True, phase="started")
+                return {"was_started": True, "phase": "started"}
             case EventStarted(event=name):
                 begun = (*self.events, EventState(name, event.offset))
-                return replace(self, phase=name, script="", events=begun[:MOST_EVENTS])
+                return {"phase": name, "script": "", "events": begun[:MOST_EVENTS]}
             case ScriptStarted(event=name, script=script):
-                return replace(self, phase=name, script=script)
+                return {"phase": name, "script": script}
             case ScriptEnded():
-                return replace(self, script="")
+                return {"script": ""}
             case EventEnded():
-                return replace(self, script="", events=_ended(self.events, event)[:MOST_EVENTS])
+                return {"script": "", "events": _ended(self.events, event)[:MOST_EVENTS]}
             case Warned():
                 return self._warned(event)
             case Finished():
-                return replace(self, finished=event, was_started=True, phase="ended", script="")
-        return self
+                return {"finished": event, "was_started": True, "phase": "ended", "script": ""}
+        return {}
 
-    def _warned(self, event: Warned) -> HostState:
+    def _warned(self, event: Warned) -> dict[str, Any]:
         if len(self.warnings) >= MOST_WARNINGS:
-            return replace(self, unkept_warnings=self.unkept_warnings + 1)
+            return {"unkept_warnings": self.unkept_warnings + 1}
         about = f"{event.event}: " if event.event else ""
-        return replace(self, warnings=(*self.warnings, f"{about}{event.message}"[: 2 * MESSAGE_CHARACTERS]))
+        return {"warnings": (*self.warnings, f"{about}{event.message}"[: 2 * MESSAGE_CHARACTERS])}
 
 
 def _ended(events: tuple[EventState, ...], event: EventEnded) -> tuple[EventState, ...]:
