@@ -143,7 +143,7 @@ class GroupActivities:
             task_queue=names.TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             task_timeout=names.TASK_TIMEOUT,
-            static_summary=f"{who.application}/{who.group}",
+            static_summary=f"queue of {who.application}/{who.group}",
         )
         return await self._client.execute_update_with_start_workflow(
             update, argument, start_workflow_operation=start, result_type=result

@@ -57,6 +57,7 @@ async def call_worker(client: Client, call: WorkerCall, answer: type[T], *, task
             task_timeout=names.TASK_TIMEOUT,
             execution_timeout=timedelta(seconds=call.timeout_seconds + WORKER_SECONDS),
             result_type=answer,
+            static_summary=call.summary or call.activity,
         )
         result = asyncio.ensure_future(handle.result())
         try:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,6 +303,22 @@ def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: S
     missing = site.run("deploy", "shop", "again", "--revision", "d-NEVER")
     assert missing.status == 2
     assert "no deployment of shop/again had it" in missing.err
+
+
+def test_the_web_uis_link_lists_deployments_alone(site: Site) -> None:
+    assert site.up and site.up.stdout
+    word, link = site.up.stdout.readline().removeprefix("Web ").split()
+    assert word == "UI"
+    site.run("deploy", "shop", "nowhere", "--revision", "s3://b/k.tgz", "--id", "d-LISTED")
+
+    def listed(address: str) -> list[tuple[str, str]]:
+        with urllib.request.urlopen(address.replace("/namespaces/", "/api/v1/namespaces/")) as answer:
+            found = json.load(answer).get("executions", [])
+        return [(one["execution"]["workflowId"], one["type"]["name"]) for one in found]
+
+    until(lambda: "d-LISTED" in dict(listed(link)))
+    assert {kind for _, kind in listed(link)} == {"Deployment"}
+    assert "Catalogue" in dict(listed(link.partition("?")[0])).values()
 
 
 def test_what_up_writes_is_its_users_alone(site: Site) -> None:

@@ -84,6 +84,7 @@ class TableWorkflow:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             task_timeout=names.TASK_TIMEOUT,
+            static_summary=names.CATALOGUE_SUMMARY,
         )
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
@@ -107,4 +108,5 @@ class TableWorkflow:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             task_timeout=names.TASK_TIMEOUT,
+            static_summary=names.CATALOGUE_SUMMARY,
         )

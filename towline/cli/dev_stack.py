@@ -16,6 +16,7 @@ from pathlib import Path
 from towline import errors
 from towline.cli.output import info, result
 from towline.devserver import DevServer, dev_server
+from towline.model.deployment.web_ui import deployments_link
 from towline.settings import Settings, read_settings
 
 LOOK_SECONDS = 1.0
@@ -71,7 +72,7 @@ def _make_store(settings: Settings) -> None:
 
 def _introduce(server: DevServer, folder: Path) -> None:
     result(f"Temporal  {server.address}   (for other terminals: export TEMPORAL_ADDRESS={server.address})")
-    result(f"Web UI    {server.ui}")
+    result(f"Web UI    {deployments_link(server.ui, 'default')}")
     result(f"Data      {folder}   (logs: worker.log, temporal.log)")
     info("Ctrl-C ends both. Next, in another terminal: towline apply -f towline.yaml")
 

@@ -37,6 +37,8 @@ DEPLOYMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 ROLLBACK_OF = "rollback of "
 
+CATALOGUE_SUMMARY = "what is declared"  # of its workflows, in Temporal's Web UI
+
 
 def local_task_queue(host: str) -> str:
     """Where the activities of `local` instances go, so that another machine's worker does not deploy to itself."""

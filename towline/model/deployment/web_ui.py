@@ -6,6 +6,7 @@ What hosts and people wrote is shown as text: a log must not write the page.
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from towline.model.deployment.causes import by_cause, failure_of
 from towline.model.deployment.describe import counts, failure_line, last_lines, names, one_line, printable, why
@@ -13,6 +14,17 @@ from towline.model.deployment.describe_end import fate_of_fleet, rollback_senten
 from towline.model.deployment.status import Phase
 from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
+from towline.model.names import DEPLOYMENT
+
+
+def deployments_link(base: str, namespace: str) -> str:
+    """The Web UI's list without the workflows that are no deployments; `base` is its address.
+
+    >>> deployments_link("http://127.0.0.1:8233/", "default")
+    'http://127.0.0.1:8233/namespaces/default/workflows?query=%60WorkflowType%60%3D%22Deployment%22'
+    """
+    query = quote(f'`WorkflowType`="{DEPLOYMENT}"', safe="")  # as the Web UI's own filter writes it
+    return f"{base.rstrip('/')}/namespaces/{namespace}/workflows?query={query}"
 
 
 def summary(view: DeploymentView) -> str:
