@@ -137,3 +137,25 @@ def test_many_causes_do_not_hide_the_timeline() -> None:
     results = {Outcome.FAILED: tuple(list(reports)[:8]), Outcome.SUCCEEDED: tuple(list(reports)[8:])}
     page = render(merge(record.model_copy(update={"results": results}), reports))
     assert page.index("no plum there") < page.index("5 other causes") < page.index("no fig there")
+
+
+@pytest.mark.parametrize(
+    ("creator", "asked", "run", "shown"),
+    [
+        (
+            "user",
+            "ada (runner@ci-7)",
+            "https://ci.example/run/7",
+            'ada (runner@ci-7) · <a href="https://ci.example/run/7"',
+        ),
+        ("user", "ada@laptop", "", "<dd>ada@laptop</dd>"),
+        ("user", "ada@laptop", "javascript:alert(1)", "<dd>ada@laptop</dd>"),
+        ("user", "", "", "<dd>user</dd>"),
+        ("codeDeployRollback", "", "", "<dd>towline, as a rollback</dd>"),
+    ],
+)
+def test_the_page_names_who_asked(creator: str, asked: str, run: str, shown: str) -> None:
+    report = merge(*invented(2, failed=0))
+    report["deploymentInfo"]["creator"] = creator
+    report["progress"] |= {"requestedBy": asked, "requestedFrom": run}
+    assert shown in render(report)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from towline.model.deployment.describe import printable
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
 from towline.model.deployment.report import Timeline, timeline, view_of_report
+from towline.model.deployment.status import Creator
 from towline.model.deployment.view import label_of, subject_of
 
 _FOLDER = Path(__file__).parent
@@ -44,6 +46,8 @@ def render(report: Mapping[str, Any]) -> str:
             progress=report.get("progress", {}),
             revision=subject_of(report["deploymentInfo"]),
             previous=label_of(report["deploymentInfo"].get("previousRevision")),
+            started_by=_started_by(report),
+            run=_run(report),
             style=style,
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             timeline=lines,
@@ -109,6 +113,19 @@ def time_text(iso: str) -> str:
 def _clean(value: Any) -> Any:
     """Whatever is shown, without control characters and what turns the writing direction (our own mark-up aside)."""
     return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
+
+
+def _started_by(report: Mapping[str, Any]) -> str:
+    """Who asked for the deployment; towline itself for a rollback that it began."""
+    if report["deploymentInfo"].get("creator") == Creator.ROLLBACK:
+        return "towline, as a rollback"
+    return str(report.get("progress", {}).get("requestedBy") or report["deploymentInfo"].get("creator", "user"))
+
+
+def _run(report: Mapping[str, Any]) -> str:
+    """The address of the CI run that asked; empty where there was none, or where it is no web address."""
+    address = str(report.get("progress", {}).get("requestedFrom") or "")
+    return address if re.match("https?://", address) else ""
 
 
 def _height(lines: Timeline) -> int:
