@@ -116,6 +116,12 @@ def take_away(path: str) -> None:
         os.unlink(path)
 
 
+def remember(case: AgentCase, path: str) -> None:
+    """What is there before a deployment; `agent_compare.has_changed` looks at it."""
+    with open(path, "rb") as file:
+        case.contents.setdefault(os.path.relpath(path, case.dest), []).append(file.read())
+
+
 def put(path: str, item: Json, case: AgentCase, mtime: int) -> None:
     """Makes an object; one of another kind goes first, and a parent that is a file makes it void."""
     try:
@@ -130,12 +136,14 @@ def put(path: str, item: Json, case: AgentCase, mtime: int) -> None:
         return
     if item["type"] == "h":
         os.link(case.placed(item["target"]), path)
+        remember(case, path)
         return
     if item["type"] == "d":
         os.makedirs(path, exist_ok=True)
     else:
         with open(path, "wb") as file:
             file.write(content_of(case, item))
+        remember(case, path)
     os.chown(path, *ids(item))
     os.chmod(path, int(item.get("mode", "0755" if item["type"] == "d" else "0644"), 8))
     os.utime(path, (mtime, mtime))

@@ -75,7 +75,9 @@ class AgentCase:
         self.name = str(case["file"])
         self.case = case
         self.refused_there = refused_there
-        self.contents: dict[str, list[bytes | None]] = {}  # path -> what it had at the end of each deployment
+        self.contents: dict[
+            str, list[bytes | None]
+        ] = {}  # path -> what it had, before and at the end of each deployment
         self.dest, self.root, self.state = place / "dest", place / "root", place / "state"
         for path in (place, self.dest, self.root):
             path.mkdir(exist_ok=True)

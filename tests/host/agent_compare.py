@@ -202,7 +202,7 @@ def tree_differences(case: AgentCase, recorded: list[Json], seen: Seen, modes: C
             if key == "mode" and mine is not None and any(alike(mine, value) for alike in modes):
                 continue
             if key == "mtime" and (mine, value) == ("new", "bundle") and has_changed(case, path, ours):
-                continue  # the agent gives changed content the time of the old, where both archives have one time
+                continue  # the agent gives changed content the archive's time, be it older than what was there
             if mine != value:
                 wrong.append(f"{path!r} {key} {mine!r} not {value!r}")
         if "acl" in ours and "acl" not in theirs[path]:
@@ -211,7 +211,7 @@ def tree_differences(case: AgentCase, recorded: list[Json], seen: Seen, modes: C
 
 
 def has_changed(case: AgentCase, path: str, entry: Json) -> bool:
-    """Whether an earlier deployment of the case ended with other content at this path."""
+    """Whether there was other content at this path, before the case or at the end of an earlier deployment."""
     return any(data != entry.get("data") for data in case.contents.get(path, ()))
 
 

@@ -15,8 +15,9 @@ class FileTimes:
     """The modification times of installed files, in seconds, where the archive's own would tell an untruth.
 
     Archives made with fixed times have the same for every version of a file. Python's .pyc, make, rsync and the ETags
-    of web servers would then take the old content for the new. A file keeps its archive's time unless a file of other
-    content was last seen at its place with that very time.
+    of web servers would then take the old content for the new. And make, like a web server that is asked for what was
+    modified since, takes a file for unchanged whose time is older than what was made of the old one. A file keeps its
+    archive's time unless it replaces other content that was last seen with that very time, or that came here later.
     """
 
     def __init__(self, group):
@@ -44,11 +45,11 @@ class FileTimes:
         if old:
             seen.add(old.st_mtime_ns // NANOSECONDS)
         chosen = None
-        if given in seen:
+        if given in seen or (old and new.st_mtime_ns < old.st_ctime_ns):
             if old and old.st_size == new.st_size and same_content(source, destination):
-                chosen = old.st_mtime_ns
+                chosen = old.st_mtime_ns if given in seen else None
             else:
-                chosen = unlike(seen) * NANOSECONDS
+                chosen = unlike(seen)
         self._chosen[destination], self._given[destination] = chosen, given
         if seen:
             self.known[key] = [0, *sorted(seen)]
@@ -79,11 +80,12 @@ def regular(path):
 
 
 def unlike(seen):
-    """Now, in seconds, or the next second that is none of these: newer than what was built from the old content."""
-    seconds = int(time.time())
+    """Now, in nanoseconds, or the next second that is none of these: newer than what was built from the old content."""
+    now = int(time.time() * NANOSECONDS)
+    seconds = now // NANOSECONDS
     while seconds in seen:
         seconds += 1
-    return seconds
+    return max(now, seconds * NANOSECONDS)
 
 
 def same_content(one, other):
