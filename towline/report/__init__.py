@@ -86,8 +86,8 @@ def _environment() -> Environment:
 def seconds_text(seconds: float | None) -> str:
     """A duration for people.
 
-    >>> [seconds_text(s) for s in (0.412, 7.31, 95, 3700, None)]
-    ['0.4 s', '7.3 s', '1 min 35 s', '1 h 1 min', '']
+    >>> [seconds_text(s) for s in (0.412, 7.31, 95, 120, 3700, 7200, None)]
+    ['0.4 s', '7.3 s', '1 min 35 s', '2 min', '1 h 1 min', '2 h', '']
     """
     if seconds is None:
         return ""
@@ -95,8 +95,9 @@ def seconds_text(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def time_text(iso: str) -> str:
