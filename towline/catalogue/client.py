@@ -81,6 +81,14 @@ class Catalogue:
             found.update((key, record) for key, record in records.items() if key.startswith(prefixes))
         return dict(sorted(found.items()))
 
+    async def read_at(self, *kinds: Kind) -> tuple[dict[str, Record], int]:
+        """As `read_all`, with the table's version that was read, for `Unchanged`; the kinds lie in one table."""
+        (table,) = {names.catalogue_table(f"{kind}/") for kind in kinds}
+        records = await self._tables[table].records()
+        prefixes = tuple(f"{kind}/" for kind in kinds)
+        found = {key: record for key, record in records.items() if key.startswith(prefixes)}
+        return dict(sorted(found.items())), self._tables[table].version
+
     async def read(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records of these keys that exist; raises `TemporalUnavailable`."""
         keys = list(keys)

@@ -30,6 +30,11 @@ class TableClient:
         await self._reads.read("", self._refresh)
         return self._records
 
+    @property
+    def version(self) -> int:
+        """The table's version in the copy: what an `Unchanged` of the records above needs."""
+        return self._known.version
+
     async def write(self, batch: Batch) -> BatchAnswer:
         """Makes the batch, or answers why not."""
         return await self._writes.call(batch)

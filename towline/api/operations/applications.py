@@ -1,4 +1,4 @@
-"""Applications: create, look at, list, delete."""
+"""Applications: create, look at, list, rename, delete."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from towline.api.arns import Resource
 from towline.api.errors import ApiError, not_supported
+from towline.api.operations.tags import tags_from, tags_key
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
-from towline.catalogue.client import CatalogueConflict
-from towline.model.catalogue.records import Change, Record
+from towline.catalogue.client import CatalogueConflict, CatalogueFull
+from towline.model.catalogue.records import Change, Record, Unchanged
 
 _NAMESPACE = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")
+ATTEMPTS = 5
 
 
 async def create_application(context: Context) -> Mapping[str, Any]:
@@ -23,18 +26,16 @@ async def create_application(context: Context) -> Mapping[str, Any]:
     platform = context.input.get("computePlatform", "Server")
     if platform != "Server":
         raise not_supported(f"the compute platform {platform}: only Server")
-    if context.input.get("tags"):
-        raise not_supported("tags of applications")
-    key = f"application/{name}"
-    if key in await context.catalogue.read([key]):
-        raise already_exists(name)
-    change = Change(key=key, value={"applicationName": name})
+    tags = tags_from(context.input.get("tags") or ())
+    changes = [Change(key=f"application/{name}", value={"applicationName": name})]
+    if tags:
+        changes.append(Change(key=tags_key(Resource("application", name)), value={"tags": tags}))
     try:
-        await context.catalogue.write([change])
+        await context.catalogue.write(changes, batch_id=context.call.invocation_id)
     except CatalogueConflict:
-        raise ApiError(
-            "ApplicationAlreadyExistsException", f"An application with the name {name} already exists"
-        ) from None
+        raise already_exists(name) from None
+    except CatalogueFull as error:
+        raise ApiError("ApplicationLimitExceededException", error.message) from None
     return {"applicationId": _id_of(name)}
 
 
@@ -69,6 +70,47 @@ async def list_applications(context: Context) -> Mapping[str, Any]:
     return {"applications": found, "nextToken": token}
 
 
+async def update_application(context: Context) -> Mapping[str, Any]:
+    """UpdateApplication: another name, with all groups, whose ids stay. Deployments keep the name that they had."""
+    name, new = context.input.get("applicationName", ""), context.input.get("newApplicationName", "")
+    if not name:
+        raise ApiError("ApplicationNameRequiredException", "The application name is required.")
+    context.authorize(context.arns.application(name), context.arns.application(new or name))
+    if not new or new == name:
+        await application_record(context, name)
+        return {}
+    for _ in range(ATTEMPTS):
+        if await context.catalogue.read([f"application/{new}"]):
+            raise already_exists(new)
+        records, as_read = await _records_of(context, name)
+        if f"application/{name}" not in records:
+            raise no_such_application(name)
+        moved = [change for record in records.values() for change in _renamed(record, new)]
+        try:
+            await context.catalogue.write(moved, unchanged=[as_read])
+        except CatalogueConflict:
+            continue
+        return {}
+    raise ApiError("ThrottlingException", "The application is being changed by several at once.")
+
+
+async def delete_application(context: Context) -> Mapping[str, Any]:
+    """DeleteApplication, with its groups; one that does not exist is no error."""
+    name = context.input["applicationName"]
+    context.authorize(context.arns.application(name))
+    for _ in range(ATTEMPTS):
+        records, as_read = await _records_of(context, name)
+        if not records:
+            return {}
+        removed = [Change(key=key, version=record.version) for key, record in records.items()]
+        try:
+            await context.catalogue.write(removed, unchanged=[as_read])
+        except CatalogueConflict:
+            continue
+        return {}
+    raise ApiError("ThrottlingException", "The application is being changed by several at once.")
+
+
 async def application_record(context: Context, name: str) -> Record:
     """An application's record; raises ApiError."""
     key = f"application/{name}"
@@ -78,19 +120,52 @@ async def application_record(context: Context, name: str) -> Record:
     return found
 
 
+async def _records_of(context: Context, name: str) -> tuple[dict[str, Record], Unchanged]:
+    """The application's record, those of its groups, and their tags; and that no group came or went since."""
+    every, version = await context.catalogue.read_at("application", "group", "tags")
+    of_application = {key: record for key, record in every.items() if _is_of(key, name)}
+    return of_application, Unchanged(prefix=f"group/{name}/", version=version)
+
+
+def _is_of(key: str, application: str) -> bool:
+    """Whether a record belongs to an application.
+
+    >>> [_is_of(key, "shop") for key in ("application/shop", "tags/group/shop/qa", "group/shop2/qa")]
+    [True, True, False]
+    """
+    kind, *rest = key.removeprefix("tags/").split("/")
+    return kind in ("application", "group") and rest[0] == application
+
+
+def _renamed(record: Record, new: str) -> list[Change]:
+    """Removes a record under its old key, and writes it under that of the application's new name."""
+    parts = record.key.split("/")
+    parts[2 if parts[0] == "tags" else 1] = new
+    value = dict(record.value)
+    if "applicationName" in value:
+        value["applicationName"] = new
+    if record.key.startswith("application/"):
+        value |= {"applicationId": _id_in(record), "createTime": value.get("createTime", record.at)}
+    return [Change(key=record.key, version=record.version), Change(key="/".join(parts), value=value)]
+
+
 def _shown(record: Record) -> dict[str, Any]:
-    name = record.value["applicationName"]
+    created = record.value.get("createTime", record.at)
     return {
-        "applicationId": _id_of(name),
-        "applicationName": name,
-        "createTime": datetime.fromisoformat(record.at).timestamp() if record.at else 0.0,
+        "applicationId": _id_in(record),
+        "applicationName": record.value["applicationName"],
+        "createTime": datetime.fromisoformat(created).timestamp() if created else 0.0,
         "linkedToGitHub": False,
         "computePlatform": "Server",
     }
 
 
+def _id_in(record: Record) -> str:
+    """An application's id: that of its first name."""
+    return str(record.value.get("applicationId") or _id_of(record.value["applicationName"]))
+
+
 def _id_of(name: str) -> str:
-    """An application's id: stable, and made of its name."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
@@ -99,4 +174,6 @@ HANDLERS: Mapping[str, Handler] = {
     "GetApplication": get_application,
     "BatchGetApplications": batch_get_applications,
     "ListApplications": list_applications,
+    "UpdateApplication": update_application,
+    "DeleteApplication": delete_application,
 }

@@ -16,7 +16,7 @@ from pydantic import Field
 from towline.model.base import Message
 from towline.model.catalogue.packing import PLAIN_BYTES, pack, size_of, unpack
 
-Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting"]
+Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting", "tags"]
 
 
 class Record(NamedTuple):
