@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
+from towline.cli import list as list_command
 from towline.cli import render
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
 from towline.deployments.instance_status import Live, in_rollout_order, refined
+from towline.deployments.listing import ListedDeployment
 from towline.model.deployment.describe_end import why_it_ended
 from towline.model.deployment.status import Outcome, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
@@ -257,3 +259,20 @@ def test_an_outcome_is_told_once_although_its_time_is_forgotten_when_the_shard_h
     timeless = Live("web-01", TargetStatus.SUCCEEDED, Outcome.SUCCEEDED)
     lines.lines.show(view(), fleet(timeless), child)
     assert lines.said == before
+
+
+def test_a_list_fits_a_screen_of_80_columns_and_leaves_out_who_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = ListedDeployment(
+        "d-75I7MBT7C", "shop", "production", "InProgress", "s3://releases/shop.tgz", START, START, "ada (runner@ci-7)"
+    )
+    for width in (80, 140):
+        monkeypatch.setattr(list_command, "width_of", lambda _, width=width: width)
+        header, row = list_command.lines([listed])
+        assert max(len(header), len(row)) <= width
+        assert "d-75I7MBT7C" in row and "InProgress" in row and "s3://re" in row
+        assert ("ada" in row) == (width == 140)
+
+
+def test_a_note_begins_with_the_script_that_failed() -> None:
+    message = "Script at specified location: scripts/start.sh failed with exit code 1"
+    assert render.row(ended("web-01", Outcome.FAILED, message), NOW)[4] == "scripts/start.sh failed with exit code 1"

@@ -20,7 +20,8 @@ LEAST = 8
 def fitted(rows: Sequence[Sequence[str]], width: int | None, flexible: Sequence[int]) -> list[list[str]]:
     """The rows padded to columns; where they are wider than `width`, the flexible columns are cut, the first one first.
 
-    Columns that are empty in every row are left out. `width` None: as wide as they need.
+    Where that is not enough, flexible columns are left out, the last one first. So are columns that are empty in every
+    row. `width` None: as wide as they need.
 
     >>> fitted([["web-01", "failed", "disk full"], ["web-02", "waiting", ""]], 24, [2])
     [['web-01', 'failed ', 'disk fu…'], ['web-02', 'waiting', '        ']]
@@ -29,12 +30,20 @@ def fitted(rows: Sequence[Sequence[str]], width: int | None, flexible: Sequence[
     needed = [max((cells(text) for text in column), default=0) for column in zip(*rows, strict=True)]
     widths = list(needed)
     for column in flexible:
-        over = sum(wide + len(GAP) for wide in widths if wide) - len(GAP) - (width or 0)
-        if width is None or over <= 0:
-            break
-        widths[column] = max(min(widths[column], LEAST), widths[column] - over)
+        if over := _too_wide(widths, width):
+            widths[column] = max(min(widths[column], LEAST), widths[column] - over)
+    for column in reversed(flexible):
+        if _too_wide(widths, width):
+            widths[column] = 0
     kept = [column for column, wide in enumerate(widths) if wide]
     return [[_padded(row[column], widths[column]) for column in kept] for row in rows]
+
+
+def _too_wide(widths: Sequence[int], width: int | None) -> int:
+    """By how many cells columns of these widths are wider than the screen; 0 where they fit."""
+    if width is None:
+        return 0
+    return max(0, sum(wide + len(GAP) for wide in widths if wide) - len(GAP) - width)
 
 
 def cells(text: str) -> int:

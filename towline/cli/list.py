@@ -37,7 +37,7 @@ def lines(found: list[ListedDeployment]) -> list[str]:
             one.deployment_id,
             f"{one.application}/{one.group}" if one.application else "",
             one.status,
-            render.day_and_clock(one.start_time),
+            render.day_and_clock(one.start_time)[: len("2025-01-01 14:03")],
             render.duration(render.elapsed(one.start_time, one.close_time)) if one.close_time else "",
             one.subject,
             printable(one.requested_by),

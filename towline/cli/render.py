@@ -145,7 +145,7 @@ def row(one: Live, now: datetime | None = None) -> tuple[str, str, str, str, str
     state = one.outcome.value if one.outcome else _WORDS.get(one.status, one.status.value)
     doing = beat.phase if beat else ""
     detail = (beat.note or beat.script) if beat else one.message
-    return (one.name, state, doing, _seconds(one, now), printable(detail))
+    return (one.name, state, doing, _seconds(one, now), printable(detail).removeprefix(_AGENTS_WORDS))
 
 
 def table(
@@ -204,6 +204,7 @@ def is_bad(one: Live) -> bool:
     return one.outcome not in (None, Outcome.SUCCEEDED, Outcome.SKIPPED)
 
 
+_AGENTS_WORDS = "Script at specified location: "  # with which CodeDeploy's agent begins what failed in a script
 _WORDS = {TargetStatus.IN_PROGRESS: "in progress", TargetStatus.PENDING: "waiting", TargetStatus.SKIPPED: "skipped"}
 
 

@@ -91,7 +91,8 @@ def let_go_on_interrupt(watched: Watched, work: Callable[[], int]) -> int:
 def announce(deployment_id: str, settings: Settings, *, attached: bool = False) -> None:
     """Says, on stderr, which deployment this is and how to watch and stop it."""
     verb = "Attached to" if attached else "Started"
-    info(f"{verb} {deployment_id}.  Watch: towline status {deployment_id} --watch   Stop: towline stop {deployment_id}")
+    info(f"{verb} {deployment_id}.")  # what follows fits 80 columns, where the id is one of ours
+    info(f"Watch: towline status {deployment_id} --watch   Stop: towline stop {deployment_id}")
     if web := web_ui(settings, deployment_id):
         info(f"Web UI: {web}")
 
