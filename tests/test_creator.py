@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from towline.creator import MOST, Who, who, whoami
@@ -36,7 +38,7 @@ def test_who_asks(environ: dict[str, str], expected: Who) -> None:
 
 def test_what_is_recorded_fits_into_a_request() -> None:
     asking = who({"GITHUB_ACTOR": "a" * 1000, "BUILD_URL": "https://" + "b" * 1000})
-    words = {"application_name": "shop", "deployment_group_name": "web"}
-    request = DeployRequest(**words, requested_by=asking.name, requested_from=asking.run)  # type: ignore[arg-type]
+    words: dict[str, Any] = {"application_name": "shop", "deployment_group_name": "web"}
+    request = DeployRequest(**words, requested_by=asking.name, requested_from=asking.run)
     assert len(request.requested_by) == MOST
-    assert fingerprint(request) == fingerprint(DeployRequest(**words))  # type: ignore[arg-type]
+    assert fingerprint(request) == fingerprint(DeployRequest(**words))

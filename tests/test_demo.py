@@ -97,7 +97,7 @@ def test_ended_in_the_middle_of_a_rollout_nothing_is_left(tmp_path: Path, start:
 
 def test_what_goes_wrong_is_told_and_its_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(site_module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(site_module, "_stand_up", lambda folder, *_: (folder / "up.log").write_text("no server here"))
     with pytest.raises(DemoFailed, match=r"it rained\nWhat server and worker said: .*up\.log"), site_module.site():
         raise DemoFailed("it rained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity, workflow
@@ -49,7 +50,7 @@ async def test_an_activity_that_takes_longer_than_its_heartbeat_timeout_is_left_
 
 async def test_an_activity_whose_worker_ends_is_left_to_the_next_one(temporal: TemporalServer) -> None:
     queue = f"slow-{uuid.uuid4()}"
-    both = {"workflows": [Slow], "activities": [slow], "interceptors": [Beats()], "task_queue": queue}
+    both: dict[str, Any] = {"workflows": [Slow], "activities": [slow], "interceptors": [Beats()], "task_queue": queue}
     both["graceful_shutdown_timeout"] = timedelta(seconds=0.2)  # as the worker has one: it changes how it is told
     ATTEMPTS.clear()
     async with running_worker(temporal.client, **both):

@@ -142,8 +142,8 @@ def timeline() -> None:
         rows = []
         for workflow in (newest.id, f"{newest.id}/shard-001"):
             async for event in client.get_workflow_handle(workflow).fetch_history_events():
-                kind = event.WhichOneof("attributes").removesuffix("_event_attributes")
-                told = getattr(event, event.WhichOneof("attributes"))
+                attributes = str(event.WhichOneof("attributes"))
+                kind, told = attributes.removesuffix("_event_attributes"), getattr(event, attributes)
                 name = told.activity_type.name if hasattr(told, "activity_type") else ""
                 rows.append((event.event_time.ToMicroseconds() / 1e6, workflow.removeprefix(newest.id), kind, name))
         rows.sort()

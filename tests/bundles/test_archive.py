@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,8 @@ from towline.bundles.members import Limits
 from towline.errors import InvalidBundle, OurFault
 
 APPSPEC = b"version: 0.0\nos: linux\n"
+
+Mode = Literal["w", "w:gz", "w:xz", "w:bz2"]
 
 
 def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
@@ -28,7 +31,12 @@ def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarI
     return info, data
 
 
-def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz", appspec: str = "appspec.yml") -> Path:
+def tar(
+    path: Path,
+    *members: tuple[tarfile.TarInfo, bytes],
+    mode: Mode = "w:gz",
+    appspec: str = "appspec.yml",
+) -> Path:
     with tarfile.open(path, mode) as archive:
         for info, data in (*([member(appspec, APPSPEC)] if appspec else []), *members):
             archive.addfile(info, io.BytesIO(data))

@@ -116,7 +116,7 @@ def test_a_file_whose_content_changed_is_taken_for_changed(tmp_path: Path, bundl
     source.mkdir()
     host.mkdir()
     (source / "appspec.yml").write_text(APPSPEC)
-    tags = []
+    tags: list[tuple[int, float]] = []
     for version in ("one", "two", "one"):
         (source / "appmod.py").write_text(f'VERSION = "{version}"\n')
         os.utime(source / "appmod.py", (0, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,7 +23,7 @@ NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
 START = "2025-01-01T10:00:00+00:00"
 
 
-def view(status: str = "InProgress", deployment_id: str = "d-1", **progress: object) -> DeploymentView:
+def view(status: str = "InProgress", deployment_id: str = "d-1", **progress: Any) -> DeploymentView:
     info = {
         "applicationName": "shop",
         "deploymentGroupName": "web",
@@ -33,7 +34,7 @@ def view(status: str = "InProgress", deployment_id: str = "d-1", **progress: obj
         "deploymentOverview": {"Pending": 1, "InProgress": 1, "Succeeded": 1, "Failed": 1, "Skipped": 0, "Ready": 0},
         "rollbackInfo": {},
     }
-    return DeploymentView(info=info, progress=Progress(**{"phase": "roll out", "total": 4, "slots": 2, **progress}))  # type: ignore[arg-type]
+    return DeploymentView(info=info, progress=Progress(**{"phase": "roll out", "total": 4, "slots": 2, **progress}))
 
 
 def flying(name: str, phase: str, script: str = "", note: str = "") -> Live:
@@ -136,12 +137,13 @@ def test_a_log_line_cannot_steer_the_terminal() -> None:
     assert told.said[-1] == "web-01  failed in 4.0 s: [2Jgone"
 
 
-def drawn(live: dict[str, Live], height: int = 30, width: int = 100, **progress: object) -> str:
-    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+def drawn(live: dict[str, Live], height: int = 30, width: int = 100, **progress: Any) -> str:
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, height=height, force_terminal=True, color_system=None)
     screen = Screen(console)
     screen.show(view(**progress), live)
     screen.stop()
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return shown.getvalue()
 
 
 def test_the_table_shows_each_instance() -> None:

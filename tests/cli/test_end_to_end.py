@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -46,7 +47,7 @@ class Site:
     up: subprocess.Popen[str] | None = None
     groups: list[str] = field(default_factory=list)
 
-    def start(self, *words: str, **options: object) -> subprocess.Popen[str]:
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Starts `towline WORDS` in a folder that has modules of the same names as ours."""
         return subprocess.Popen(
             [sys.executable, "-m", "towline", *words],
@@ -55,7 +56,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
 
     def run(self, *words: str) -> Done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -79,8 +80,11 @@ def test_each_error_has_its_exit_status(error: errors.TowlineError, status: int)
     assert status_of(error) == status
 
 
+Raising = Callable[[BaseException], None]
+
+
 @pytest.fixture
-def raising(monkeypatch: pytest.MonkeyPatch):
+def raising(monkeypatch: pytest.MonkeyPatch) -> Raising:
     """Makes `towline status` raise the given thing."""
 
     def install(error: BaseException) -> None:
@@ -94,13 +98,15 @@ def raising(monkeypatch: pytest.MonkeyPatch):
     return install
 
 
-def test_an_error_is_one_line_that_ends_with_the_next_step(raising, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_that_ends_with_the_next_step(
+    raising: Raising, capsys: pytest.CaptureFixture[str]
+) -> None:
     raising(errors.NotFound("no deployment d-1.", "See: towline list"))
     assert run(["status", "d-1"]) == 2
     assert capsys.readouterr() == ("", "no deployment d-1.  See: towline list\n")
 
 
-def test_each_problem_is_told(raising, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_problem_is_told(raising: Raising, capsys: pytest.CaptureFixture[str]) -> None:
     problems = [Problem(line=3, key="hooks", rule="no such event"), Problem(line=9, key="os", rule="is linux")]
     raising(errors.InvalidAppSpec("the AppSpec has 2 problems.", problems))
     assert run(["status", "x"]) == 2
@@ -111,7 +117,7 @@ def test_each_problem_is_told(raising, capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
-def test_debug_shows_the_trace_wherever_it_stands(raising, capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_shows_the_trace_wherever_it_stands(raising: Raising, capsys: pytest.CaptureFixture[str]) -> None:
     raising(errors.NotFound("gone"))
     run(["status", "x", "--debug"])
     assert "Traceback" in capsys.readouterr().err
@@ -119,12 +125,12 @@ def test_debug_shows_the_trace_wherever_it_stands(raising, capsys: pytest.Captur
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_what_nobody_expected_is_neither_success_nor_a_status_with_a_meaning(raising) -> None:
+def test_what_nobody_expected_is_neither_success_nor_a_status_with_a_meaning(raising: Raising) -> None:
     raising(ZeroDivisionError("1/0"))
     assert run(["status", "x"]) == 70
 
 
-def test_an_interrupt_is_130(raising) -> None:
+def test_an_interrupt_is_130(raising: Raising) -> None:
     raising(KeyboardInterrupt())
     assert run(["status", "x"]) == 130
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
@@ -42,10 +44,16 @@ ANSWERS = {
 }
 
 
-def preview(**fields: object) -> Preview:
+def preview(**fields: Any) -> Preview:
     hosts, changes = hosts_of(MEMBERS, ANSWERS, {"web-1": "/r/1", "web-2": "/r/2/"})
-    given = {"application": "shop", "group": "web", "config": "c", "revision": "s3://b/k.tgz", "sha256": "f" * 64}
-    return Preview(**{**given, "slots": 2, "minimum_healthy": 2, "hosts": hosts, "changes": changes, **fields})  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        "application": "shop",
+        "group": "web",
+        "config": "c",
+        "revision": "s3://b/k.tgz",
+        "sha256": "f" * 64,
+    }
+    return Preview(**{**given, "slots": 2, "minimum_healthy": 2, "hosts": hosts, "changes": changes, **fields})
 
 
 def test_hosts_with_the_same_changes_are_told_together() -> None:

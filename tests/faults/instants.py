@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import collections
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.faults.instances import EVENTS, Instance
 from tests.faults.scene import Effect, Kind, Scene, insist, until
@@ -28,7 +29,7 @@ class Instant:
     """`wait` returns when it is there. `held` is the event whose hooks wait until the fault is done ("any": one of
     those that the rollout comes to), `gate`: hosts wait for their archives until then."""
 
-    wait: Callable[[Scene, random.Random, str], Awaitable[None]]
+    wait: Callable[[Scene, random.Random, str], Coroutine[Any, Any, None]]
     effect: Effect = Effect.NONE
     held: str = ""
     gate: bool = False

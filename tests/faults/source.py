@@ -7,12 +7,9 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import boto3
 
 from tests.faults.site import Site
-from tests.support.s3 import aws_environ, s3_server
+from tests.support.s3 import aws_environ, s3_client, s3_server
 from tests.support.s3_gate import Gate, s3_gate
 from towline.bundles.local import as_archive
 from towline.model.bundle.revision import RevisionLocation, S3Location
@@ -25,8 +22,7 @@ class Source:
 
     def __init__(self, endpoint: str, gate: Gate) -> None:
         self.gate = gate
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}
-        self._s3: Any = boto3.client("s3", endpoint_url=endpoint, **keys)
+        self._s3 = s3_client(endpoint)
         self._s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
     @property

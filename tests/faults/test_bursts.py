@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -83,7 +83,7 @@ async def as_activity(call: Callable[[T], Awaitable[R]], argument: T) -> R:
 async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -> None:
     """Each turn that ends makes a new run; who joins or leaves just then is neither lost nor let in beside another."""
     group = GroupActivities(client, EmptyStore())  # type: ignore[arg-type]
-    turn = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
+    turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
     group_of = client.get_workflow_handle(names.group_workflow_id("g-burst"))
     queue = [f"d-{number}" for number in range(JOINS)]
     had_it: list[str] = []

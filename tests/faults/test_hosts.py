@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -198,7 +199,7 @@ async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Sit
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
     service, shard = site.client.workflow_service, names.shard_workflow_id("d-1", 1)
-    where = {"namespace": site.client.namespace, "execution": WorkflowExecution(workflow_id=shard)}
+    where: dict[str, Any] = {"namespace": site.client.namespace, "execution": WorkflowExecution(workflow_id=shard)}
     await service.pause_activity(PauseActivityRequest(**where, identity="test", type="deploy_instance"))
 
     async def is_detached() -> bool:

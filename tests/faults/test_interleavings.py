@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,7 +202,7 @@ CUTS = (
 
 def test_power_is_lost_between_each_write_of_the_journal_and_its_sync(tmp_path: Path) -> None:
     runner = changed_runner(tmp_path / "runner.py", *CUTS)
-    outcomes = []
+    outcomes: list[Any] = []
     while len(outcomes) < 100:
         number = len(outcomes) + 1
         host = LocalHost(tmp_path / f"host-{number}", env={**os.environ, "POWER_CUT_AT": str(number)}, runner=runner)

@@ -56,8 +56,7 @@ async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
     for host in hosts:
         host.let_go("AfterInstall")
     # Nobody is connected: the runners go through their journals to the end by themselves.
-    for host in hosts:
-        await eventually(lambda host=host: host.journal("d-1")[-1]["kind"] == "finished")
+    await eventually(lambda: all(host.journal("d-1")[-1]["kind"] == "finished" for host in hosts))
     await site.worker()
     view = await site.ended("d-1")
     assert view.info["status"] == "Succeeded"

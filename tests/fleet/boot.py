@@ -6,6 +6,8 @@ Python process boots all of them, by system calls rather than by programs: a sta
 host. Reads a line, prints a line with the process ids as this machine sees them, and stays until the hosts are off.
 """
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -13,6 +15,12 @@ import platform
 import signal
 import subprocess
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Host = dict[str, Any]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
@@ -29,24 +37,24 @@ CLONE, PIVOT_ROOT = {"x86_64": (56, 155), "aarch64": (220, 41)}[platform.machine
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
-def checked(result, what):
+def checked(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def mount(source, target, kind=None, flags=0, data=None):
+def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
     as_bytes = [value.encode() if value else None for value in (source, target, kind)]
     checked(LIBC.mount(*as_bytes, ctypes.c_ulong(flags), data.encode() if data else None), "mount on " + target)
 
 
-def enter_network(name):
+def enter_network(name: str) -> None:
     fd = os.open("/run/netns/" + name, os.O_RDONLY)
     checked(LIBC.setns(fd, CLONE_NEWNET), "setns " + name)
     os.close(fd)
 
 
-def build_root(host):
+def build_root(host: Host) -> None:
     """The host's file system below host["root"], and from then on the only one."""
     root = host["root"]
     mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -69,7 +77,7 @@ def build_root(host):
     os.chdir("/")
 
 
-def network_up(host):
+def network_up(host: Host) -> None:
     lines = ["link set lo up"]
     for interface, address in host["addresses"].items():
         # a relay is to see frames of the size that a real cable has
@@ -78,7 +86,7 @@ def network_up(host):
     subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True)
 
 
-def be_host(host):
+def be_host(host: Host) -> None:
     """Process 1 of the host's own namespaces; becomes its sshd."""
     enter_network(host["netns"])
     network_up(host)
@@ -92,7 +100,7 @@ def be_host(host):
     os.execv("/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/fleet/sshd_config"])
 
 
-def boot(host):
+def boot(host: Host) -> tuple[int, int]:
     """Returns the host's process 1 as seen from outside, and a descriptor that tells why it failed or ends."""
     reader, writer = os.pipe()  # closed by exec
     pid = LIBC.syscall(CLONE, NEW_NAMESPACES | signal.SIGCHLD, 0, 0, 0, 0)
@@ -107,7 +115,7 @@ def boot(host):
     return pid, reader
 
 
-def main():
+def main() -> None:
     """Boots the hosts, and stays to take note of their end: this machine's process 1 may not."""
     started = {host["name"]: boot(host) for host in json.loads(sys.stdin.readline())}
     troubles = [os.read(reader, 4096).decode() for _, reader in started.values()]

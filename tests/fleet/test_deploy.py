@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.fleet.box import Fleet
 from tests.support.instances import Bench
+from tests.support.s3 import s3_client
 from tests.support.temporal import eventually
 from towline.model.deployment.status import Outcome
 from towline.model.messages import log_key
@@ -164,13 +165,10 @@ def s3_for(fleet: Fleet) -> Iterator[str]:
 async def test_host_fetches_from_s3_by_itself_and_through_the_connection_where_it_cannot(
     new_fleet: Callable[..., Fleet], bench: Bench
 ) -> None:
-    import boto3
-
     fleet = new_fleet(2)
     bench.freeze(*(fleet.target(host.name) for host in fleet))
     with s3_for(fleet) as endpoint:
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "eu-west-1"}
-        client = boto3.client("s3", endpoint_url=endpoint, **keys)
+        client = s3_client(endpoint)
         client.create_bucket(Bucket="bundles", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         client.put_object(Bucket="bundles", Key="bundle.tgz", Body=bench.archives.path.read_bytes())
         good = client.generate_presigned_url("get_object", Params={"Bucket": "bundles", "Key": "bundle.tgz"})

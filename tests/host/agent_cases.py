@@ -151,7 +151,7 @@ class AgentCase:
             seen.end = call.finish(archive)
         seen.events = [event for event in call.kinds("event_ended") if event["status"] != "Skipped"]
         seen.warnings = [event["message"] for event in call.kinds("warning")]
-        seen.outcome = seen.end.get("outcome", seen.end["kind"])
+        seen.outcome = str(seen.end.get("outcome", seen.end["kind"]))
         return seen
 
     def events_of(self, deployment: Json) -> list[str]:
@@ -203,7 +203,7 @@ class AgentCase:
 
     def bundle(self, bundle: Json) -> tuple[bytes, str]:
         """(archive, type). A directory, which only the agent's local entry takes, goes as a tar."""
-        kind = {"directory": "tar"}.get(bundle["type"], bundle["type"])
+        kind = str({"directory": "tar"}.get(bundle["type"], bundle["type"]))
         if bundle.get("raw_base64") is not None:
             return unbase(bundle["raw_base64"]), kind
         items = list(bundle.get("files") or [])

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
         time.sleep(0.01)
 
 
-def tar_of(files: dict[str, str | bytes], modes: dict[str, int] | None = None, compressed: bool = True) -> bytes:
+def tar_of(files: Mapping[str, str | bytes], modes: dict[str, int] | None = None, compressed: bool = True) -> bytes:
     """A bundle with these files; scripts (`*.sh`) are executable."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:

@@ -49,7 +49,8 @@ class Document:
             self.lines[at] = self.lines[at].replace("-", "- ", 1)
             self.lines[at + 1] = " " * (column + 2) + self.lines[at + 1].lstrip()
         elif problem.rule.endswith("is no key with a value") and (literal := re.search(LITERAL, hint)):
-            self.lines[at] = re.sub(r"^([ -]*)\S.*", lambda found: found[1] + literal[2], self.lines[at])
+            text = literal[2]
+            self.lines[at] = re.sub(r"^([ -]*)\S.*", lambda found: found[1] + text, self.lines[at])
         elif owner := re.search(r"Write '(\w+:)' in the line above", hint):
             self._own(at, owner[1])
         elif problem.rule == "the file is empty":
@@ -78,13 +79,13 @@ class Document:
                 self.lines[line] = self.lines[line].replace("- ", "  ", 1)
         elif hint.startswith("Take the '-' away"):
             del self.lines[at]
-        elif word := re.match(r"Take (pattern|except) away", hint):
-            self.lines[at] = re.sub(rf"^(\s*(?:- )?){word[1]}:.*", r"\1", self.lines[at])
+        elif key := re.match(r"Take (pattern|except) away", hint):
+            self.lines[at] = re.sub(rf"^(\s*(?:- )?){key[1]}:.*", r"\1", self.lines[at])
         elif replaced := re.search(r"Write '(\w+: .*)' in place of '(.+)'", hint):
             self._set(at, replaced[2], replaced[1])
         elif problem.rule.startswith("not YAML: a blank is missing"):
-            blanks = len(self.lines[at]) - len(self.lines[at].lstrip())
-            self.lines[at] = " " * blanks + re.sub(r"^Write '|'$", "", hint)
+            indent = len(self.lines[at]) - len(self.lines[at].lstrip())
+            self.lines[at] = " " * indent + re.sub(r"^Write '|'$", "", hint)
         elif literal := re.search(LITERAL, hint):
             self._set(at, literal[2].split(":")[0], literal[2])
         elif quotes := re.search(r"(?:Put|Write) it in quotes: (.+)$", hint):
@@ -97,8 +98,8 @@ class Document:
             self.lines[at] += quote[0] if quote else ""
         elif hint.startswith("Put an ordinary blank"):
             self.lines[at] = self.lines[at].replace("\u00a0", " ")
-        elif column := re.match(r"Let (.+) begin in the same column as (.+)", hint):
-            self._align(at, column[1], column[2])
+        elif pair := re.match(r"Let (.+) begin in the same column as (.+)", hint):
+            self._align(at, pair[1], pair[2])
         elif meant := re.match(r"Did you mean (.+)\?$", hint):
             self._replace(at, problem, meant[1])
         else:

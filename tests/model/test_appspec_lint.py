@@ -22,7 +22,7 @@ def _member(path: str, what: Any) -> Member:
 
 
 def listing_of(members: dict[str, Any]) -> Listing:
-    found = {}
+    found: dict[str, Member] = {}
     for path, what in {"appspec.yml": None, **members}.items():
         parts = path.rstrip("/").split("/")
         for depth in range(1, len(parts)):

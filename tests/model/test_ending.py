@@ -7,7 +7,9 @@ from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
 
 
-def failed(total: int, failures: list[InstanceOutcome], *, slots: int, succeeded: int = 0, **info: object):
+def failed(
+    total: int, failures: list[InstanceOutcome], *, slots: int, succeeded: int = 0, **info: object
+) -> DeploymentView:
     overview = {"Succeeded": succeeded, "Failed": len(failures), "Skipped": total - succeeded - len(failures)}
     every = {
         "applicationName": "shop",

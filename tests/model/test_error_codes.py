@@ -14,7 +14,7 @@ from towline.deployments.final_view import view_of_failure
 from towline.model.deployment.status import ErrorCode, deployment_error
 
 MODEL = botocore.session.get_session().get_service_model("codedeploy", api_version="2014-10-06")
-KNOWN = set(MODEL.shape_for("ErrorCode").enum)
+KNOWN = set(MODEL.shape_for("ErrorCode").metadata["enum"])
 DOCS = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
 OURS = {ErrorCode.INVALID_REQUEST, ErrorCode.DEPLOYMENT_LIMIT, ErrorCode.CONFIG_MISSING}
 

@@ -44,4 +44,4 @@ def test_exit_status(case: Case) -> None:
 
 
 def test_let_go_is_what_a_shell_expects_of_an_interrupt() -> None:
-    assert ExitStatus.LET_GO == 130
+    assert int(ExitStatus.LET_GO) == 130

@@ -1,5 +1,7 @@
 """What people and programs see of a deployment: CodeDeploy's shapes, the reason, the summary, the end."""
 
+from typing import Any
+
 import pytest
 from pydantic.alias_generators import to_camel
 
@@ -88,7 +90,7 @@ def test_the_reason_is_one_sentence(progress: Progress, says: str) -> None:
     assert why(progress) == says
 
 
-def info_of_a_failure() -> dict:
+def info_of_a_failure() -> dict[str, Any]:
     return deployment_info(
         REQUEST,
         deployment_id="d-1",

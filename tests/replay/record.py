@@ -19,8 +19,9 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 import towline
@@ -262,11 +263,11 @@ STORIES: dict[str, Story] = {
 GROUP = names.group_workflow_id(group_id("shop", "production"))
 
 
-async def waits(handle) -> bool:
+async def waits(handle: WorkflowHandle[Any, Any]) -> bool:
     return bool((await view_of(handle)).progress.behind)
 
 
-async def says(handle, text: str) -> bool:
+async def says(handle: WorkflowHandle[Any, Any], text: str) -> bool:
     return (await view_of(handle)).progress.text.startswith(text)
 
 

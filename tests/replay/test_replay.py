@@ -15,13 +15,14 @@ from temporalio.worker import Replayer
 import worker
 from tests.replay.record import HISTORIES, STORIES, load
 from towline.temporal import DATA_CONVERTER
+from workflows.sandbox import SANDBOX
 
 PATHS = sorted(HISTORIES.rglob("*.json.gz"))
 
 
 @pytest.fixture(scope="module")
 def replayer() -> Replayer:
-    return Replayer(workflows=worker.WORKFLOWS, workflow_runner=worker.SANDBOX, data_converter=DATA_CONVERTER)
+    return Replayer(workflows=worker.WORKFLOWS, workflow_runner=SANDBOX, data_converter=DATA_CONVERTER)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(HISTORIES)).removesuffix(".json.gz"))

@@ -57,6 +57,7 @@ def loop_goes_on(seconds: float = STANDS_STILL_SECONDS) -> Iterator[Watch]:
     thread = threading.get_ident()
     clock = time.pthread_getcpuclockid(thread)
     turn, over = time.clock_gettime(clock), threading.Event()
+    timer: asyncio.TimerHandle
 
     def beat() -> None:
         nonlocal turn, timer

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @contextlib.contextmanager
@@ -46,9 +49,20 @@ def use_aws(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def s3_client(endpoint: str) -> S3Client:
+    """A client of such a server, whatever the environment says."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        region_name="eu-west-1",
+    )
+
+
 def new_bucket(endpoint: str, *, versioned: bool = False) -> str:
     """A fresh bucket, so that tests do not meet; call it after `use_aws`."""
-    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    client = s3_client(endpoint)
     name = f"b-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     if versioned:

@@ -80,7 +80,7 @@ class World:
     async def read_group(self, request: ReadGroup) -> GroupFacts:
         if self.read_error:
             raise self.read_error
-        rollback = AutoRollback(enabled=bool(self.rollback_on), events=self.rollback_on)  # type: ignore[arg-type]
+        rollback = AutoRollback(enabled=bool(self.rollback_on), events=self.rollback_on)
         group = DeploymentGroup(
             application_name=request.application,
             deployment_group_name=request.group,
@@ -204,7 +204,7 @@ class Theatre:
 
     async def __aenter__(self) -> Theatre:
         group = GroupActivities(self.client, EmptyStore())  # type: ignore[arg-type]
-        turn = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
+        turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
         await self._stack.enter_async_context(
             running_worker(
                 self.client,
@@ -252,4 +252,5 @@ async def ended(handle: WorkflowHandle[Any, Any]) -> DeploymentView:
 
 async def view_of(handle: WorkflowHandle[Any, Any]) -> DeploymentView:
     """What the status query answers."""
-    return await handle.query(names.STATUS, result_type=DeploymentView)
+    view: DeploymentView = await handle.query(names.STATUS, result_type=DeploymentView)
+    return view

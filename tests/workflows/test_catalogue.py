@@ -161,8 +161,12 @@ async def test_writers_lose_nothing_while_runs_follow_each_other(
             await catalogue.write([Change(key=f"setting/{writer}-{number}", value={"n": number})])
 
     # Without the sandbox, which would import it afresh.
-    options = {"task_queue": names.TASK_QUEUE, "workflow_runner": UnsandboxedWorkflowRunner()}
-    async with running_worker(client, workflows=[CatalogueWorkflow], **options):
+    async with running_worker(
+        client,
+        workflows=[CatalogueWorkflow],
+        task_queue=names.TASK_QUEUE,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
         await asyncio.gather(*(write_alone(writer) for writer in range(16)))
         assert len(await Catalogue(client).read_all("setting")) == 320
 

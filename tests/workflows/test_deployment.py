@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from tests.support.temporal import TemporalServer, eventually
@@ -93,7 +94,7 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         assert state.owed == () and state.last_succeeded == third.id
 
 
-async def waits_behind(handle, deployment_id: str) -> bool:
+async def waits_behind(handle: WorkflowHandle[Any, Any], deployment_id: str) -> bool:
     return (await view_of(handle)).progress.behind == (deployment_id,)
 
 
@@ -112,7 +113,7 @@ async def test_pause_lets_those_in_flight_finish_and_resume_goes_on(client: Clie
         assert (await ended(handle)).info["status"] == "Succeeded"
 
 
-async def says(handle, text: str) -> bool:
+async def says(handle: WorkflowHandle[Any, Any], text: str) -> bool:
     return (await view_of(handle)).progress.text.startswith(text)
 
 
