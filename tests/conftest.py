@@ -22,9 +22,9 @@ REQUIRE_ALL = os.environ.get("TOWLINE_REQUIRE_ALL") == "1"
 """In CI, where everything that tests need is installed: one that would skip fails."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: most slow tests wait half of their time."""
-    return (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many as there are cores; one more for `make test` (by file), whose slow tests wait half of their time."""
+    return (os.cpu_count() or 1) + int(config.getoption("dist") == "loadfile")
 
 
 @pytest.hookimpl(trylast=True)

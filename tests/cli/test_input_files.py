@@ -45,11 +45,11 @@ def test_a_device_without_end_is_too_large(command: list[str], capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("command", [["validate"], ["apply", "--yes", "-f"]])
-def test_hundreds_of_thousands_of_unknown_keys_are_counted(
+def test_very_many_unknown_keys_are_counted(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "many.yml"
-    keys = "".join(f"k{number:x}: 1\n" for number in range(90_000))
+    keys = "".join(f"k{number:x}: 1\n" for number in range(20_000))
     file.write_text((APPSPEC if command == ["validate"] else "owner: me\n") + keys)
     run([*command, str(file)])
     told = capsys.readouterr()

@@ -14,6 +14,8 @@ import pytest
 
 import towline
 
+pytestmark = pytest.mark.slow  # some sixty commands
+
 ROOT = Path(towline.__file__).parent.parent
 TOWLINE = f"{sys.executable} -m towline"
 

@@ -78,6 +78,7 @@ def _commands() -> dict[str, click.Command]:
     return {name: found for name in cli.list_commands(context) if (found := cli.get_command(context, name))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "schema"),
     [

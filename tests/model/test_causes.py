@@ -1,9 +1,8 @@
 """Which failures are told as one: a table of pairs that people would call the same, or not."""
 
-import time
-
 import pytest
 
+from tests.support.loop import ratio_of_times
 from towline.model.deployment.causes import Failure, by_cause, failure_of, normalized
 from towline.model.deployment.status import Outcome
 from towline.model.messages import Fault, InstanceOutcome
@@ -94,10 +93,4 @@ def test_only_the_last_lines_of_a_log_count() -> None:
 
 @pytest.mark.parametrize("text", ["a-", "1,", "/", "a:", "d-A", "0a", "tmp.", "1:", "::", "/deployment-root/", "a.sh"])
 def test_time_grows_with_the_text_and_not_with_its_square(text: str) -> None:
-    def seconds(size: int) -> float:
-        began = time.process_time()
-        normalized(text * (size // len(text)) + "!")
-        return time.process_time() - began
-
-    small, large = (min(seconds(size) for _ in range(3)) for size in (40_000, 640_000))
-    assert large / max(small, 1e-3) < 16 * 4  # 256 where it grew with the square
+    assert ratio_of_times(normalized, text, small=10_000, factor=16) < 16 * 4  # 256 where it grew with the square

@@ -78,6 +78,8 @@ async def temporal_server() -> AsyncIterator[TemporalServer]:
     env = await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_binary(),
         dev_server_log_level="error",
+        # Each namespace has workers of the server's own, for schedules and batches, which poll: of no use here.
+        dev_server_extra_args=["--dynamic-config-value", "worker.perNamespaceWorkerCount=0"],
         data_converter=DATA_CONVERTER,
         search_attributes=[SearchAttributeKey.for_keyword(name) for name in names.SEARCH_ATTRIBUTES],
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 
 from tests.support.temporal import TemporalServer, eventually
@@ -62,5 +64,5 @@ async def test_a_stop_that_cannot_be_decoded_stops(temporal: TemporalServer) -> 
             assert (await ended(handle)).info["status"] == "Stopped", what
 
 
-async def is_paused(handle) -> bool:
-    return (await view_of(handle)).progress.paused
+async def is_paused(handle: WorkflowHandle[Any, Any]) -> bool:
+    return bool((await view_of(handle)).progress.paused)
