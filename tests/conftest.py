@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 import pytest_asyncio
 
-from tests.support.temporal import TemporalServer, temporal_server
+from tests.harness.fleet.box import Fleet, missing
+from tests.harness.host.local_host import LocalHost
+from tests.harness.s3 import s3_server
+from tests.harness.temporal import TemporalServer, temporal_server
 
 # Hypothesis' plugin imports it at the very end of a session, and pytest rewrites what it imports. Python 3.11's
 # ast.parse fails now and then ("recursion depth mismatch") when another thread, the workflow sandbox, parses too.
@@ -63,3 +68,40 @@ async def temporal() -> AsyncIterator[TemporalServer]:
     """One real Temporal dev server for the session: `temporal.client`, `temporal.address`, `new_namespace()`."""
     async with temporal_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of one S3 server for the session; each test makes its own bucket (`new_bucket`)."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def can_box() -> None:
+    """Skips, or fails where everything is required, on a machine that cannot hold a fleet."""
+    reason = missing()
+    if reason and REQUIRE_ALL:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def fleet(can_box: None) -> Iterator[Fleet]:
+    """Three hosts, `web-01` to `web-03`, for tests that leave them as they were."""
+    with Fleet(3) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def new_fleet(can_box: None) -> Iterator[Callable[..., Fleet]]:
+    """Makes fleets of the test's own, with `Fleet`'s arguments; they are gone after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(Fleet(*args, **options))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> LocalHost:
+    """A host below a directory, with nothing on it."""
+    return LocalHost(tmp_path / "host")

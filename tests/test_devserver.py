@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.support.temporal import eventually
+from tests.harness.temporal import eventually
 from towline import devserver
 from towline.devserver import dev_server
 from towline.errors import InvalidInput

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.harness import ROOT
 from towline.cli.commands import cli
 from towline.model.manifest.parser import parse_manifest
 
-ROOT = Path(__file__).parent.parent
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [
     *(ROOT / name for name in TOP),

@@ -14,7 +14,9 @@ from types import ModuleType
 import pytest
 import yaml
 
-EXAMPLE = Path(__file__).parent.parent / "examples/haproxy"
+from tests.harness import ROOT
+
+EXAMPLE = ROOT / "examples/haproxy"
 HEAD = "# pxname,svname,qcur,scur,status,\n"
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.harness import ROOT
+
 CORE = "towline.model towline.errors"
 MIDDLE = f"{CORE} towline.settings towline.temporal towline.aws towline.secret_refs towline.store towline.bundles"
 MIDDLE += " towline.singleflight towline.grouping towline.creator towline.masking towline.aside"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support import hostile
-from tests.support.loop import ratio_of_times
+from tests.harness import hostile
+from tests.harness.loop import ratio_of_times
 from towline.masking import mask
 
 KEY = "\n".join(["MIIEowIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF8PbnGy0AHB7MhgwMbRvI0MBZhpI"] * 8)

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import towline
+from tests.harness import ROOT
 
-ROOT = Path(__file__).parent.parent
 SHIPPED = ("towline", "workflows", "activities", "worker.py", "pyproject.toml", "README.md", "LICENSE")
 
 

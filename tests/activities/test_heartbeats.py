@@ -12,7 +12,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
 from activities.heartbeats import Beats
-from tests.support.temporal import TemporalServer, eventually, running_worker
+from tests.harness.temporal import TemporalServer, eventually, running_worker
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.hosts import HostActivities
-from tests.support.instances import Bench, fake
+from tests.harness.activity_bench import Bench, fake
 from towline.model.bundle.listing import Listing, Member
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import LocalAccess, Target

@@ -12,8 +12,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.instances import InstanceActivities
 from activities.runner_session import LogBudget
-from tests.support.instances import Bench, fake
-from tests.support.temporal import eventually
+from tests.harness.activity_bench import Bench, fake
+from tests.harness.temporal import eventually
 from towline.errors import NotFound, OurFault
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome

@@ -16,8 +16,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from activities.inventory import InventoryActivities
-from tests.support.s3 import s3_server, use_aws
-from tests.support.temporal import TemporalServer, running_worker
+from tests.harness.s3 import s3_server, use_aws
+from tests.harness.temporal import TemporalServer, running_worker
 from towline.catalogue.client import Catalogue
 from towline.errors import InvalidInput, NotFound
 from towline.model import names

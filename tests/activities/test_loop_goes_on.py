@@ -1,6 +1,6 @@
 """Nothing that a bundle, a hook or a host sends holds a worker's event loop, with other deployments and heartbeats.
 
-Measured is the loop's own processor time from one turn to the next (tests/support/loop.py), through the activities.
+Measured is the loop's own processor time from one turn to the next (tests/harness/loop.py), through the activities.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
 from activities.revisions import RevisionActivities
 from tests.bundles.test_hostile_archives import TARS
-from tests.support.hostile import TEXTS, repeated
-from tests.support.instances import Bench
-from tests.support.liar import Liar
-from tests.support.loop import loop_goes_on
+from tests.harness.activity_bench import Bench
+from tests.harness.hostile import TEXTS, repeated
+from tests.harness.liar import Liar
+from tests.harness.loop import loop_goes_on
 from towline.bundles.cache import Cache
 from towline.bundles.local import revision_key
 from towline.model.bundle.listing import Listing, Member

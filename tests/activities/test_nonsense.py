@@ -10,12 +10,12 @@ import pytest
 
 from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
-from tests.support.hostile import event_lines, odd_lines
-from tests.support.instances import Bench
-from tests.support.liar import Liar
-from tests.support.loop import loop_goes_on
-from tests.support.site import running_site
-from tests.support.temporal import TemporalServer
+from tests.harness.activity_bench import Bench
+from tests.harness.hostile import event_lines, odd_lines
+from tests.harness.liar import Liar
+from tests.harness.loop import loop_goes_on
+from tests.harness.site import running_site
+from tests.harness.temporal import TemporalServer
 from towline.model.deployment.status import Outcome
 from towline.model.host.order import AskHosts
 from towline.model.messages import InstanceOutcome

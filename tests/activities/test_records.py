@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from activities.records import RecordActivities
-from tests.support.reports import HOSTILE, invented
+from tests.harness.reports import HOSTILE, invented
 from towline.model.deployment.report import merge
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.messages import RollbackEnd, instance_key, report_key

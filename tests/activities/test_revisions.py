@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.revisions import Archives, RevisionActivities, listing_key
-from tests.support.github import FakeGitHub, fake_github
-from tests.support.s3 import new_bucket, s3_server, use_aws
+from tests.harness.github import FakeGitHub, fake_github
+from tests.harness.s3 import new_bucket, use_aws
 from towline.bundles.cache import Cache
 from towline.bundles.local import location_of, revision_key
 from towline.bundles.pack import Packed, pack
@@ -50,12 +50,6 @@ def cache(tmp_path: Path) -> Cache:
 @pytest.fixture
 def activities(store: Store, cache: Cache) -> RevisionActivities:
     return RevisionActivities(store, cache)
-
-
-@pytest.fixture(scope="module")
-def s3_address() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
 
 
 def bundle(tmp_path: Path, appspec: str = APPSPEC, name: str = "shop") -> Packed:

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from botocore.config import Config
 
-from tests.support.s3 import aws_environ, s3_server
-from tests.support.site import Done, Site, running_site
-from tests.support.temporal import TemporalServer
+from tests.harness.s3 import aws_environ, s3_server
+from tests.harness.site import Done, Site, running_site
+from tests.harness.temporal import TemporalServer
 
 SECRET = "0123456789abcdef0123"
 

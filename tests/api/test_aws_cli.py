@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.api.conftest import Api
-from tests.support.s3 import aws_environ, new_bucket
-from tests.support.site import Done
+from tests.harness.s3 import aws_environ, new_bucket
+from tests.harness.site import Done
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 GROUP = ("--application-name", "shop", "--deployment-group-name", "cli")

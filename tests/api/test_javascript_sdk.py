@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import SECRET, Api
-from tests.support.site import Site
+from tests.harness.site import Site
 from towline.api.revisions import revision_shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -14,7 +14,7 @@ from typing import TypeVar
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from tests.support.temporal import running_worker, temporal_server
+from tests.harness.temporal import running_worker, temporal_server
 from towline.catalogue.client import Catalogue
 from towline.errors import TowlineError
 from towline.model import names

@@ -24,8 +24,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.faults.site import EVENTS, PROJECT, LocalHost, Site
-from tests.faults.temporal import Temporal
+from tests.harness import ROOT
+from tests.harness.faults.site import EVENTS, LocalHost, Site
+from tests.harness.faults.temporal import Temporal
 from towline.catalogue.client import Catalogue
 from towline.model import names
 from towline.model.catalogue.records import Change
@@ -37,7 +38,7 @@ from towline.model.messages import DeploymentView, InstanceReport, instance_key
 MEMORY = Path("/dev/shm")
 PATIENCE_SECONDS = 600.0
 STATE_BYTES = 200 * (TABLE + 10)
-RUNNER_PATH = str(PROJECT / "towline/host").encode()
+RUNNER_PATH = str(ROOT / "towline/host").encode()
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ from tests.bench.bundle import DESTINATION, HOOKS, make_bundle
 from tests.bench.plain_asyncssh import WORK, by_hand
 from tests.bench.rollout import standing, towline_deploy
 from tests.bench.s3 import put, s3_process
-from tests.fleet.box import Fleet
+from tests.harness.fleet.box import Fleet
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "towline-bench/peers"

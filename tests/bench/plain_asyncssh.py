@@ -20,7 +20,7 @@ import time
 
 from tests.bench.bundle import DESTINATION, HOOKS, make_bundle
 from tests.bench.s3 import put, s3_process
-from tests.fleet.box import Fleet
+from tests.harness.fleet.box import Fleet
 
 WORK = f"""set -e
 d=$(mktemp -d /opt/plain.XXXXXX); cd $d

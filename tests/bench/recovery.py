@@ -3,7 +3,7 @@
     python -m tests.bench.recovery [--rounds R]
 
 Everything is real: Temporal's dev server, worker processes, runners and hooks on local instances. What counts as going
-on, or as a start, is a hook on an instance, by the instance's own file (tests/faults/site.py).
+on, or as a start, is a hook on an instance, by the instance's own file (tests/harness/faults/site.py).
 
 - Recovery: under OneAtATime, the worker is killed while it follows a hook, which ends at once. Work goes on when the
   next instance's first hook begins. Measured from the kill, where another worker is there already, and else from the
@@ -25,8 +25,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.faults.site import LocalHost, Site
-from tests.support.temporal import TemporalServer, eventually, temporal_server
+from tests.harness.faults.site import LocalHost, Site
+from tests.harness.temporal import TemporalServer, eventually, temporal_server
 from towline.model.messages import StopRequest
 
 EVENT = "AfterInstall"

@@ -30,7 +30,7 @@ import yaml
 from tests.bench.bundle import make_bundle
 from tests.bench.plain_asyncssh import by_hand
 from tests.bench.s3 import BUCKET, put, s3_process
-from tests.fleet.box import Fleet
+from tests.harness.fleet.box import Fleet
 from towline.devserver import free_port
 
 # As it is installed: with its modules compiled. Some machines keep Python from that, and each start would compile them.

@@ -25,7 +25,7 @@ from activities.revisions import Archives
 from tests.bench.bundle import APPSPEC, make_bundle
 from tests.bench.plain_asyncssh import by_hand
 from tests.bench.s3 import BUCKET, put, s3_process
-from tests.fleet.box import Fleet
+from tests.harness.fleet.box import Fleet
 from towline.bundles.cache import Cache
 from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.github import FakeGitHub, fake_github
+from tests.harness.github import FakeGitHub, fake_github
 from towline.bundles.github import download, tarball_url
 from towline.errors import InvalidInput, NotFound, OurFault, TowlineError
 from towline.model.bundle.revision import GitHubLocation

@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.model.test_revision import ODD_KEYS
-from tests.support.s3 import new_bucket, use_aws
+from tests.harness.s3 import new_bucket, use_aws
+from tests.model.bundle.test_revision import ODD_KEYS
 from towline.bundles.s3 import S3
 from towline.errors import InvalidBundle, InvalidInput, NotFound, OurFault
 from towline.model.bundle.revision import RevisionLocation, S3Location, s3_label

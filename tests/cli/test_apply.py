@@ -20,8 +20,8 @@ import pytest_asyncio
 from temporalio import activity, workflow
 from temporalio.client import Client
 
-import towline
-from tests.support.temporal import TemporalServer, running_worker
+from tests.harness import ROOT
+from tests.harness.temporal import TemporalServer, running_worker
 from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.cli.apply import ApplyOptions, apply_manifest
 from towline.cli.instances import table_lines
@@ -38,7 +38,6 @@ from workflows.worker_call import CallWorker
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(towline.__file__).parent.parent
 YES = ApplyOptions(files=(), yes=True)
 
 MANIFEST = """
@@ -240,11 +239,11 @@ class Overtaken(Catalogue):
         self._other = list(other)
         self._theirs = Catalogue(client, by="other@elsewhere")
 
-    async def write(self, changes: Iterable[Change]) -> dict[str, int]:
+    async def write(self, changes: Iterable[Change], **options: Any) -> dict[str, int]:
         other, self._other = self._other, []
         if other:
             await self._theirs.write(other)
-        return await super().write(changes)
+        return await super().write(changes, **options)
 
 
 async def test_whoever_is_second_is_refused_and_told_and_overwrites_nothing(client: Client) -> None:

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from moto.codedeploy.responses import CodeDeployResponse
 
-from tests.support.s3 import s3_server, use_aws
-from towline.cli.main import cli
+from tests.harness.s3 import s3_server, use_aws
+from towline.cli.commands import cli
 from towline.model.manifest.parser import parse_manifest
 
 pytestmark = pytest.mark.slow

@@ -13,14 +13,14 @@ import click
 import pytest
 
 import towline
+from tests.harness import ROOT
 from towline import errors
 from towline.cli.commands import cli
-from towline.cli.main import run, status_of
+from towline.cli.main import run
 from towline.cli.options import BUNDLE_TYPE
 from towline.model.bundle.revision import BundleType
+from towline.model.deployment.exit_status import status_of
 from towline.model.problem import Problem
-
-ROOT = Path(towline.__file__).parent.parent
 
 
 def command_line(*words: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:

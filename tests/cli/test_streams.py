@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import towline
+from tests.harness import ROOT
 
 pytestmark = pytest.mark.slow  # some sixty commands
 
-ROOT = Path(towline.__file__).parent.parent
 TOWLINE = f"{sys.executable} -m towline"
 
 

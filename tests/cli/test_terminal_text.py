@@ -37,7 +37,7 @@ VIEW = DeploymentView(
         "errorInformation": {"code": HOSTILE, "message": HOSTILE},
     },
     progress=Progress(
-        phase="ended",  # type: ignore[arg-type]
+        phase="ended",
         text=HOSTILE,
         requested_by=HOSTILE,
         warnings=(HOSTILE,),

@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.support.s3 import new_bucket, s3_server, use_aws
+from tests.harness.s3 import new_bucket, s3_server, use_aws
 from towline.bundles.archive import read_archive
 from towline.cli.main import run
 

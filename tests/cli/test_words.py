@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-import towline
+from tests.harness import ROOT
 from towline.cli import render
 from towline.cli.commands import cli
 from towline.cli.main import run
 from towline.deployments.ids import new_deployment_id
 
-ROOT = Path(towline.__file__).parent.parent
 NOWHERE = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 
 BAD_LINES = [

@@ -14,10 +14,10 @@ import click
 import pytest
 import yaml
 
+from tests.harness import ROOT
 from towline import settings
 from towline.cli.commands import cli
 
-ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SYSTEMD = shutil.which("systemd-analyze")

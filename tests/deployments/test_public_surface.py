@@ -7,13 +7,13 @@ import inspect
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.harness import ROOT
 from towline import client
 
-PAGE = Path(__file__).parent.parent.parent / "docs/python.md"
+PAGE = ROOT / "docs/python.md"
 SERVICES = [client.Catalogue, client.DeploymentService, client.LogReader]
 
 

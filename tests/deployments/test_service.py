@@ -14,7 +14,7 @@ from temporalio import workflow
 from temporalio.client import Client
 
 from tests.deployments.requests import request
-from tests.support.temporal import TemporalServer, eventually, running_worker
+from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.client import DeploymentFilter, DeploymentService, StopRequest, Who
 from towline.errors import Conflict, InvalidInput, NotFound
 from towline.model import names
@@ -87,7 +87,7 @@ def service(client: Client, tmp_path: Path) -> DeploymentService:
 
 async def record(service: DeploymentService, deployment_id: str, **members: Any) -> None:
     """Writes the report of a deployment that Temporal has forgotten."""
-    report = {
+    report: dict[str, Any] = {
         "deploymentInfo": info(deployment_id, DeploymentStatus.SUCCEEDED, **members),
         "progress": {"touched": 1},
         "deploymentTargets": [],

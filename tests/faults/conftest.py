@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.faults.site import Site
-from tests.fleet.conftest import can_box, new_fleet
-from tests.host.conftest import host
-from tests.support.temporal import TemporalServer
-
-__all__ = ["can_box", "host", "new_fleet"]  # the fleet in a box and hosts below a directory
+from tests.harness.faults.site import Site
+from tests.harness.temporal import TemporalServer
 
 
 @pytest_asyncio.fixture

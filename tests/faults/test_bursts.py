@@ -16,8 +16,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.group import GroupActivities
-from tests.support.temporal import TemporalServer, eventually, running_worker
-from tests.workflows.stage import EmptyStore, Theatre, World, ended, view_of
+from tests.harness.fakes import EmptyStore, Theatre, World, ended, view_of
+from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.model import names
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.config import PREDEFINED

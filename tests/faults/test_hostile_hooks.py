@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.box import Fleet
-from tests.host.support import RUNNER, LocalHost, eventually, plan_of, script, tar_of
-from tests.support.instances import Bench
+from tests.harness.activity_bench import Bench
+from tests.harness.fleet.box import Fleet
+from tests.harness.host.local_host import RUNNER, LocalHost, eventually, plan_of, script, tar_of
 from towline.model.deployment.status import Outcome
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from temporalio.api.workflowservice.v1 import (
     UnpauseActivityRequest,
 )
 
-from tests.faults.site import EVENTS, Site, is_alive
-from tests.support.temporal import eventually
+from tests.harness.faults.site import EVENTS, Site, is_alive
+from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.status import Outcome
 from towline.model.messages import DeployRequest, InstanceReport, StopRequest, Undo, instance_key, report_key

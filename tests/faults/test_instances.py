@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.instances import GrowingFile
+from tests.harness.faults.instances import GrowingFile
 
 
 def test_a_line_is_read_when_it_is_whole_and_parsed_once(tmp_path: Path) -> None:

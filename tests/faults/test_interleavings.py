@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import RUNNER, Call, LocalHost, eventually, plan_of, script, tar_of
+from tests.harness.host.local_host import RUNNER, Call, LocalHost, eventually, plan_of, script, tar_of
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from tests.faults.fleet_site import FleetSite
-from tests.faults.site import EVENTS, Site
-from tests.fleet.box import Fleet, Host
-from tests.support.temporal import TemporalServer, eventually
+from tests.harness.faults.fleet_site import FleetSite
+from tests.harness.faults.site import EVENTS, Site
+from tests.harness.fleet.box import Fleet, Host
+from tests.harness.temporal import TemporalServer, eventually
 from towline.bundles.local import revision_key
 from towline.deployments.instance_status import Live, LiveFleet
 from towline.model.deployment.exit_status import ExitStatus

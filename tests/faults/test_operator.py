@@ -1,6 +1,6 @@
 """What people do to a deployment, at every phase of it: twice, in the wrong order, and two at once.
 
-Hosts are played (tests/workflows/stage.py), workflows and Temporal are real. The acts of a phase run side by side, each
+Hosts are played (tests/harness/fakes.py), workflows and Temporal are real. The acts of a phase run side by side, each
 on a group of its own.
 """
 
@@ -20,8 +20,8 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from tests.support.temporal import TemporalServer, eventually
-from tests.workflows.stage import Theatre, World
+from tests.harness.fakes import Theatre, World
+from tests.harness.temporal import TemporalServer, eventually
 from towline.deployments.service import DeploymentService
 from towline.errors import Conflict, NotFound
 from towline.model import names

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tests.faults.site import EVENTS, LocalHost, Site
-from tests.support.temporal import eventually
+from tests.harness.faults.site import EVENTS, LocalHost, Site
+from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.group.group import group_id
 from towline.model.messages import DeployRequest, GroupView, report_key

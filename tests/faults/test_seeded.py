@@ -1,4 +1,4 @@
-"""A few rounds of the fault harness, always the same ones; the long soak runs by hand (`python -m tests.faults`)."""
+"""A few rounds of the fault harness, always the same ones; `python -m tests.harness.faults` is the long soak."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import standing
-from tests.faults.harness import Aim
-from tests.faults.injections import faults_for
-from tests.faults.instants import INSTANTS
-from tests.faults.table import command
+from tests.harness.faults.__main__ import standing
+from tests.harness.faults.injections import faults_for
+from tests.harness.faults.instants import INSTANTS
+from tests.harness.faults.rounds import Aim
+from tests.harness.faults.table import command
 
 HOSTS = 4
 AIMS = [

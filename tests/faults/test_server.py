@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.faults.site import Site, is_alive
-from tests.support.temporal import eventually
+from tests.harness.faults.site import Site, is_alive
+from tests.harness.temporal import eventually
 from towline.devserver import dev_server, free_port
 from towline.temporal import DATA_CONVERTER
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
-from tests.fleet.box import Fleet
-from tests.host.support import RUNNER, LocalHost, plan_of, revision_of, tar_of
-from tests.host.support import eventually as wait_until
-from tests.support.instances import Bench
-from tests.support.temporal import eventually
+from tests.harness.activity_bench import Bench
+from tests.harness.fleet.box import Fleet
+from tests.harness.host.local_host import RUNNER, LocalHost, plan_of, revision_of, tar_of
+from tests.harness.host.local_host import eventually as wait_until
+from tests.harness.temporal import eventually
 from towline.model.deployment.status import Outcome
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.site import PROJECT, Site, WorkerProcess
-from tests.support.temporal import eventually
+from tests.harness import ROOT
+from tests.harness.faults.site import Site, WorkerProcess
+from tests.harness.temporal import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +26,8 @@ NEXT = (
 def next_version(folder: Path) -> Path:
     """A copy of the project as it may look one release later: optional fields, another number, another runner."""
     for part in ("towline", "workflows", "activities"):
-        shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(PROJECT / "worker.py", folder)
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "worker.py", folder)
     for name, place in NEXT:
         text = (folder / name).read_text()
         assert text.count(place) == 1, f"{name}: {place}"

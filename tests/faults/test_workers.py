@@ -7,9 +7,9 @@ import threading
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 
-from tests.faults.site import Site, is_alive
-from tests.support.github import fake_github
-from tests.support.temporal import eventually
+from tests.harness.faults.site import Site, is_alive
+from tests.harness.github import fake_github
+from tests.harness.temporal import eventually
 from towline.bundles.local import revision_key
 from towline.model import names
 from towline.model.bundle.revision import RevisionLocation

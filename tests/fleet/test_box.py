@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.box import MEMORY, PREFIX, Fleet, tear_down
+from tests.harness.fleet.box import MEMORY, PREFIX, Fleet, tear_down
 
 pytestmark = pytest.mark.fleet
 
@@ -61,7 +61,8 @@ def test_two_fleets_stand_side_by_side_and_leave_nothing(new_fleet: Callable[...
 
 def test_down_cleans_up_after_a_process_that_was_killed(can_box: None) -> None:
     program = (
-        "from tests.fleet.box import Fleet; f = Fleet(2).up(); print(f.number, flush=True); import time; time.sleep(99)"
+        "import time; from tests.harness.fleet.box import Fleet\n"
+        "f = Fleet(2).up(); print(f.number, flush=True); time.sleep(99)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.fleet.box import Fleet
-from tests.support.instances import Bench
-from tests.support.s3 import s3_client
-from tests.support.temporal import eventually
+from tests.harness.activity_bench import Bench
+from tests.harness.fleet.box import Fleet
+from tests.harness.s3 import s3_client
+from tests.harness.temporal import eventually
 from towline.model.deployment.status import Outcome
 from towline.model.messages import log_key
 

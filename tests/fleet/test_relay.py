@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fleet.box import Fleet, Host
 from tests.fleet.test_box import traces
-from tests.host.support import eventually
+from tests.harness.fleet.box import Fleet, Host
+from tests.harness.host.local_host import eventually
 
 pytestmark = pytest.mark.fleet
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.box import Fleet
-from tests.support.site import Site, running_site
-from tests.support.temporal import TemporalServer, eventually
+from tests.harness.fleet.box import Fleet
+from tests.harness.site import Site, running_site
+from tests.harness.temporal import TemporalServer, eventually
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(180)]
 

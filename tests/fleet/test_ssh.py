@@ -13,8 +13,9 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from tests.fleet.box import USER, Fleet
-from tests.support.standin import SOURCE
+from tests.harness import ROOT
+from tests.harness.fleet.box import USER, Fleet
+from tests.harness.standin import SOURCE
 from towline.errors import AuthenticationRefused, HostKeyRefused, HostRefused, OurFault, Unreachable
 from towline.model.fleet.instance import Target
 from towline.model.host.events import Answer, HostRefusal, LogText
@@ -24,7 +25,7 @@ from towline.transports.bootstrap import Runner
 
 pytestmark = pytest.mark.fleet
 
-LAUNCHER = Path(__file__).parents[2] / "deploy" / "towline-launcher"
+LAUNCHER = ROOT / "deploy" / "towline-launcher"
 CACHE = "/var/lib/towline/runner"
 
 

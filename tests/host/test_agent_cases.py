@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from tests.host.agent_cases import AgentCase, load, make_user, names, place
-from tests.host.agent_compare import Seen
-from tests.host.differences import DIFFERENCES
+from tests.harness.host.agent_cases import AgentCase, load, make_user, names, place
+from tests.harness.host.agent_compare import Seen
+from tests.harness.host.differences import DIFFERENCES
 
 TOOLS = {"228-hooks-sudo": "sudo", "138": "setfacl", "139": "setfacl", "141": "setfacl", "147": "setfacl"}
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.host.agent_cases import place
-from tests.host.support import RUNNER, Call, LocalHost, plan_of, script, tar_of
+from tests.harness.host.agent_cases import place
+from tests.harness.host.local_host import RUNNER, Call, LocalHost, plan_of, script, tar_of
 
 ONE = tar_of({"app/same.txt": "same", "app/old.txt": "old", "app/other.txt": "1", "stop.sh": "#!/bin/sh\n"})
 TWO_FILES = {"app/same.txt": "same", "app/new.txt": "new", "app/other.txt": "2", "start.sh": "#!/bin/sh\n"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import LocalHost, plan_of, revision_of, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, revision_of, tar_of
 
 Member = tuple[str, dict[str, Any], bytes]
 

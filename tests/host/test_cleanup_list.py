@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import LocalHost, plan_of, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, tar_of
 
 PLAN = plan_of({"site": "/srv/app"})
 

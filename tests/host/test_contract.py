@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.host.support import RUNNER, Event, LocalHost, plan_of, script, tar_of
+from tests.harness import ROOT
+from tests.harness.host.local_host import RUNNER, Event, LocalHost, plan_of, script, tar_of
 
-PAGE = (Path(__file__).parents[2] / "docs" / "host-protocol.md").read_text()
+PAGE = (ROOT / "docs" / "host-protocol.md").read_text()
 # What the connected end adds to an order for the detached runner; no caller sends these.
 INTERNAL = {"undo_kind", "undo_from", "nothing"}
 
@@ -46,7 +46,7 @@ def test_every_limit_that_the_runner_reads_is_on_the_page() -> None:
 
 
 def test_what_the_control_side_sends_is_on_the_page() -> None:
-    source = (Path(__file__).parents[2] / "towline/model/host/order.py").read_text()
+    source = (ROOT / "towline/model/host/order.py").read_text()
     body = source[source.index("def work_order(") :]
     sent = set(re.findall(r"^        \"(\w+)\":", body, re.MULTILINE)) - {
         "label",

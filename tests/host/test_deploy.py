@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import RUNNER, LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import RUNNER, LocalHost, plan_of, script, tar_of
 
 
 def pythons() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.host.support import LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, script, tar_of
 from towline.host.runner.constants import LOG_TAIL
 from towline.host.runner.script_log import ScriptLog
 from towline.model.host.events import LOG_TEXT_CHARACTERS, PROSE_CHARACTERS, EventEnded

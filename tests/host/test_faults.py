@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import RUNNER, Call, Event, LocalHost, eventually, plan_of, script, tar_of
+from tests.harness.host.local_host import RUNNER, Call, Event, LocalHost, eventually, plan_of, script, tar_of
 
 WAITS = """#!/bin/sh
 echo run >> "$TOWLINE_ROOT/runs"

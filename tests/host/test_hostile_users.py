@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, script, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 USER = 1000

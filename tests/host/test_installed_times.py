@@ -21,7 +21,7 @@ from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from tests.host.support import LocalHost, plan_of, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, tar_of
 from towline.bundles.pack import pack
 
 VERSIONS = ("one", "two", "six", "one", "two")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import RUNNER, LocalHost
+from tests.harness import ROOT
+from tests.harness.host.local_host import RUNNER, LocalHost
 from towline.host.join import CannotJoin, join_modules, runner_source
 
 PACKAGE = "towline.host.runner"
@@ -50,7 +51,7 @@ def test_a_traceback_names_the_module_and_its_line(tmp_path: Path) -> None:
         "try:\n    joined.Records(None)\nexcept Exception:\n    print(joined.traceback_text())"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    source = (Path(__file__).parents[2] / "towline/host/runner/journal.py").read_text().split("\n")
+    source = (ROOT / "towline/host/runner/journal.py").read_text().split("\n")
     line = next(number for number, text in enumerate(source, 1) if "open(self.path" in text)
     assert f"  journal.py, line {line}, in read_more\n    with open(self.path" in shown, shown
 

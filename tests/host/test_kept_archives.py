@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import Call, Event, LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, script, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 USER = 1000

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.host.support import LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import LocalHost, plan_of, script, tar_of
 
 COUNT = '#!/bin/sh\necho "$DEPLOYMENT_ID $LIFECYCLE_EVENT" >> "$TOWLINE_ROOT/runs"\n'
 HOOKS = {

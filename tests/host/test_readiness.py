@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import LocalHost, eventually, plan_of, script, tar_of
+from tests.harness.host.local_host import LocalHost, eventually, plan_of, script, tar_of
 from towline.host.runner.processes import process
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

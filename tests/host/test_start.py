@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.host.support import RUNNER
+from tests.harness.host.local_host import RUNNER
 from towline.host.runner.files import remove_tree
 from towline.host.runner.json_binding import quick_json
 from towline.host.runner.wire import Wire

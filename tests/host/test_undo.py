@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import Call, Event, LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, script, tar_of
 
 SAY = '#!/bin/sh\necho "$LIFECYCLE_EVENT {name}" >> "$TOWLINE_ROOT/said"\n'
 HOOKS = {

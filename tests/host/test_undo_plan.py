@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import Event, LocalHost, script
+from tests.harness.host.local_host import Event, LocalHost, script
 from tests.host.test_undo import bundle, end, undo
 
 

@@ -1,6 +1,6 @@
 """Records the histories that `test_replay.py` replays: `python -m tests.replay.record [STORY…]`.
 
-Plays stories with the theatre of `tests/workflows/stage.py` on a real dev server and stores every workflow's history
+Plays stories with the theatre of `tests/harness/fakes.py` on a real dev server and stores every workflow's history
 below `histories/<version of towline>/`, in the place of what that version had there before.
 
 When recording is allowed: for the version that `towline.__version__` names, as long as it is not released. Histories
@@ -25,8 +25,8 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 import towline
-from tests.support.temporal import TemporalServer, eventually, running_worker, temporal_server
-from tests.workflows.stage import Theatre, World, ended, view_of
+from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.test_worker_call import check_paths
 from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
 from towline.model import names

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.s3 import new_bucket, use_aws
+from tests.harness.s3 import new_bucket, use_aws
 from towline.errors import InvalidInput, NotFound, OurFault
 from towline.store import Store, open_store
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import ROOT
 from towline.errors import HostRefused
 from towline.transports.base import ended_early
 from towline.transports.bootstrap import BOOTSTRAP, Runner, start_command
 
-LAUNCHER = Path(__file__).parents[2] / "deploy" / "towline-launcher"
+LAUNCHER = ROOT / "deploy" / "towline-launcher"
 
 
 def test_launcher_holds_the_same_bootstrap() -> None:

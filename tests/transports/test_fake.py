@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model.test_host_order import WEB, deployment
+from tests.model.host.test_order import WEB, deployment
 from towline.errors import Unreachable
 from towline.model.deployment.lifecycle import events_for
 from towline.model.fleet.instance import FakeAccess, FakeSettings, Target

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.standin import SOURCE
+from tests.harness.standin import SOURCE
 from towline.errors import HostRefused, Unreachable
 from towline.model.fleet.instance import LocalAccess, Target
 from towline.model.host.events import HostEvent, LogText
@@ -30,7 +30,7 @@ async def follow(transport: Transport, script: list[str]) -> list[HostEvent]:
 
 
 def told(events: list[HostEvent]) -> Any:
-    """What the stand-in tells of itself (tests/support/standin.py)."""
+    """What the stand-in tells of itself (tests/harness/standin.py)."""
     return json.loads(next(event.text for event in events if isinstance(event, LogText)))
 
 

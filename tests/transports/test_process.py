@@ -11,7 +11,7 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.loop import loop_goes_on
+from tests.harness.loop import loop_goes_on
 from towline.errors import Unreachable
 from towline.transports import base
 from towline.transports.base import CHUNK_BYTES, encode_line

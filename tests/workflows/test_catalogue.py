@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from tests.support.temporal import TemporalServer, eventually, running_worker
+from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.catalogue import table_workflow
 from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
 from towline.errors import TemporalUnavailable

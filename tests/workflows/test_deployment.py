@@ -10,8 +10,8 @@ import pytest_asyncio
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.support.temporal import TemporalServer, eventually
-from tests.workflows.stage import Theatre, World, ended, view_of
+from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.temporal import TemporalServer, eventually
 from towline.deployments.group_history import release_queue
 from towline.model import names
 from towline.model.deployment.status import Outcome, Phase

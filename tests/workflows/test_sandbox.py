@@ -6,14 +6,12 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+from tests.harness import ROOT
 from workflows import sandbox
-
-ROOT = Path(__file__).parents[2]
 
 LATER_SDK = """
 import abc, temporalio.converter

@@ -4,7 +4,7 @@ import pytest
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from tests.support.temporal import TemporalServer, running_worker
+from tests.harness.temporal import TemporalServer, running_worker
 from towline.model import names
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 
-from tests.support.temporal import TemporalServer, eventually
-from tests.workflows.stage import Theatre, World, ended, view_of
+from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.temporal import TemporalServer, eventually
 from towline.model import names
 from towline.model.messages import DeploymentView
 

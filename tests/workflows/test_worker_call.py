@@ -5,7 +5,7 @@ from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from tests.support.temporal import TemporalServer, running_worker
+from tests.harness.temporal import TemporalServer, running_worker
 from towline.model import names
 from towline.model.worker_call import WorkerCall
 from workflows.worker_call import CallWorker
