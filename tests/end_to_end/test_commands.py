@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
@@ -522,6 +523,29 @@ def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(sit
     assert taken.status == 2
     assert f"port {port} is in use" in taken.err
     shutil.rmtree(tmp_path / "other")
+
+
+def test_up_serves_the_api_on_request_and_ends_it_too(site: Site, tmp_path: Path) -> None:
+    port, api_port = free_port(), free_port()
+    environ = {**site.environ, "TEMPORAL_ADDRESS": f"127.0.0.1:{port}", "TOWLINE_DATA_DIR": str(tmp_path / "data")}
+    other = Site(tmp_path, environ)
+    up = other.start("up", "--port", str(port), "--ui-port", str(free_port()), "--api-port", str(api_port))
+    assert up.stdout
+    lines = [up.stdout.readline() for _ in range(3)]
+    assert f"API       http://127.0.0.1:{api_port} " in lines[2]
+    client = boto3.client(
+        "codedeploy",
+        endpoint_url=f"http://127.0.0.1:{api_port}",
+        region_name="eu-west-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
+    client.create_application(applicationName="shop")
+    assert client.list_applications()["applications"] == ["shop"]
+    up.send_signal(signal.SIGTERM)
+    up.communicate(timeout=60)
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", api_port), timeout=5):
+        pass
 
 
 def test_temporal_that_goes_away_is_told_in_words_alone(site: Site, tmp_path: Path) -> None:

@@ -41,7 +41,10 @@ def cli(ctx: click.Context, debug: bool) -> None:
 @click.option("--ip", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Temporal's port; default 7233, or a free one.")
 @click.option("--ui-port", type=click.IntRange(1, 65535), help="The Web UI's port; default 8233, or a free one.")
-def up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None) -> int:
+@click.option(
+    "--api-port", type=click.IntRange(0, 65535), help="Also serve CodeDeploy's API, on this port of loopback."
+)
+def up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None, api_port: int | None) -> int:
     """Runs Temporal's dev server and a worker in the foreground, until Ctrl-C or SIGTERM; keeps its data.
 
     Meant for one machine. Nothing listens beyond it unless --ip says so: Temporal's dev server asks nobody for a
@@ -51,7 +54,7 @@ def up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None) ->
 
     from towline.cli.dev_stack import stand_up
 
-    return asyncio.run(stand_up(data_dir and data_dir.absolute(), ip, port, ui_port))
+    return asyncio.run(stand_up(data_dir and data_dir.absolute(), ip, port, ui_port, api_port))
 
 
 @cli.command(short_help="A worker, for the Temporal that the environment names.")

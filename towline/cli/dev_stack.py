@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from towline import errors
+from towline.cli.api_process import api_process
 from towline.cli.output import info, result
 from towline.devserver import DevServer, dev_server
 from towline.model.deployment.web_ui import deployments_link
@@ -22,8 +23,10 @@ from towline.settings import Settings, read_settings
 LOOK_SECONDS = 1.0
 
 
-async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None) -> int:
-    """Runs both until a signal ends the worker; then the server is ended, and waited for."""
+async def stand_up(
+    data_dir: Path | None, ip: str, port: int | None, ui_port: int | None, api_port: int | None = None
+) -> int:
+    """Runs both, and the API with `api_port`, until a signal ends the worker; then ends the server and waits for it."""
     os.umask(0o077)  # Temporal's database, the logs and the store hold what deployments print: for this user alone
     settings = read_settings()
     if data_dir:
@@ -35,9 +38,14 @@ async def stand_up(data_dir: Path | None, ip: str, port: int | None, ui_port: in
         async with dev_server(
             db=folder / "temporal.db", ip=ip, port=port, ui_port=ui_port, log=folder / "temporal.log"
         ) as server:
-            _introduce(server, folder)
             settings = dataclasses.replace(settings, environ={**settings.environ, **server.environment()})
-            await _work(settings, server)
+            async with contextlib.AsyncExitStack() as stack:
+                api = ""
+                if api_port is not None:
+                    environ = {**settings.environ, "TOWLINE_STORE": settings.worker_store}
+                    api = await stack.enter_async_context(api_process(api_port, environ, folder / "api.log"))
+                _introduce(server, folder, api)
+                await _work(settings, server)
             info("Ending; Temporal needs some seconds.")
     return 0
 
@@ -70,11 +78,13 @@ def _make_store(settings: Settings) -> None:
         Path(settings.worker_store).mkdir(parents=True, exist_ok=True)
 
 
-def _introduce(server: DevServer, folder: Path) -> None:
+def _introduce(server: DevServer, folder: Path, api: str) -> None:
     result(f"Temporal  {server.address}   (for other terminals: export TEMPORAL_ADDRESS={server.address})")
     result(f"Web UI    {deployments_link(server.ui, 'default')}")
+    if api:
+        result(f"API       {api}   (for the AWS CLI: export AWS_ENDPOINT_URL_CODEDEPLOY={api})")
     result(f"Data      {folder}   (logs: worker.log, temporal.log)")
-    info("Ctrl-C ends both. Next, in another terminal: towline apply -f towline.yaml")
+    info("Ctrl-C ends all of it. Next, in another terminal: towline apply -f towline.yaml")
 
 
 @contextlib.contextmanager
