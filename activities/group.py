@@ -121,11 +121,11 @@ class GroupActivities:
         view = await DeploymentHandle(self._client, holder.id).view()
         if view is None:
             return
-        times = {"createTime": holder.start_time, "completeTime": holder.close_time}
+        times = {"create_time": holder.start_time, "complete_time": holder.close_time}
         interrupted = (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)
         results = {**end.results, Outcome.INTERRUPTED: interrupted} if interrupted else end.results
         record = DeploymentRecord(
-            info=view.info | {key: time.isoformat() for key, time in times.items() if time},
+            info=view.info.model_copy(update={key: time.isoformat() for key, time in times.items() if time}),
             progress=view.progress,
             run_id=run_id,
             members=tuple(name for names_ in results.values() for name in names_),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from towline.catalogue.client import Catalogue
 from towline.deployments.group_history import read_memory
 from towline.errors import InvalidInput, NotFound, TowlineError
 from towline.model import names
+from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import ErrorCode, Outcome
 from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
 from towline.model.fleet.frozen import freeze
@@ -187,11 +187,10 @@ class InventoryActivities:
     def _never_begun(self, deployment_id: str) -> frozenset[str] | None:
         """The instances that a deployment's report knows as never begun; None where there is no report."""
         try:
-            report = json.loads(self._store.get(report_key(deployment_id)))
+            report = DeploymentReport.read(self._store.get(report_key(deployment_id)))
         except NotFound:
             return None
-        outcomes = {name: extra.get("outcome") for name, extra in report["progress"].get("instances", {}).items()}
-        return frozenset(name for name, outcome in outcomes.items() if outcome in (None, *NEVER_BEGUN))
+        return frozenset(name for name, known in report.details.items() if known.outcome in (None, *NEVER_BEGUN))
 
     # ── a client's question ──────────────────────────────────────────────────────────────────────────────────────
 

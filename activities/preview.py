@@ -141,7 +141,7 @@ class PreviewActivities:
             report = await asyncio.to_thread(Records(self._store).report, last)
         except (NotFound, TowlineError):
             return None  # an estimate is not worth failing for
-        return estimate(report, hosts, slots)
+        return estimate(report.details.values() if report else (), hosts, slots)
 
 
 def _refusal(answers: Mapping[str, HostAnswer]) -> str:

@@ -13,7 +13,7 @@ from temporalio import activity
 from activities.errors import translated
 from activities.snapshot import check_is_new
 from towline.errors import NotFound
-from towline.model.deployment.report import entry, index_key, merge
+from towline.model.deployment.report import index_entry, index_key, merge
 from towline.model.deployment.status import Outcome
 from towline.model.messages import (
     DeploymentRecord,
@@ -75,16 +75,16 @@ class RecordActivities:
         """The same without Temporal."""
         from towline.report import render  # jinja2: only where a page is written
 
-        deployment_id = str(record.info["deploymentId"])
+        deployment_id = record.info.deployment_id
         check_is_new(self._store, deployment_id, record.run_id)
         names = dict.fromkeys([*record.members, *(name for every in record.results.values() for name in every)])
         key = report_key(deployment_id)
         page = key.removesuffix(".json") + ".html"
         address = f"{self._store.address}/{page}"
         report = merge(record, self._read(deployment_id, names), address)
-        self._store.put(key, _json(report))
+        self._store.put(key, _json(report.as_json()))
         self._store.put(page, render(report).encode())
-        self._store.put(index_key(str(record.info.get("createTime", "")), deployment_id), _json(entry(report)))
+        self._store.put(index_key(record.info.create_time, deployment_id), _json(index_entry(report.view).as_json()))
         return ReportWritten(key=key, address=address)
 
     def _read(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:

@@ -6,14 +6,13 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from activities.records import RecordActivities
 from tests.harness.reports import HOSTILE, invented
-from towline.model.deployment.report import merge
-from towline.model.deployment.status import DeploymentStatus, Outcome
+from towline.model.deployment.report import DeploymentReport, merge
+from towline.model.deployment.status import Creator, DeploymentStatus, Outcome
 from towline.model.messages import RollbackEnd, instance_key, report_key
 from towline.report import render
 from towline.store import open_store
@@ -41,7 +40,9 @@ async def test_the_report_is_written_as_json_page_and_index(tmp_path: Path) -> N
     written = await RecordActivities(store).write_report(record)
     assert written.key == report_key("d-75I7MBT7C")
     assert Path(written.address).read_text().startswith("<!doctype html>")
-    assert json.loads(store.get(written.key)) == merge(record, reports, written.address)
+    merged = merge(record, reports, written.address)
+    assert json.loads(store.get(written.key)) == merged.as_json()
+    assert DeploymentReport.read(store.get(written.key)) == merged
     (line,) = store.keys("index/")
     assert json.loads(store.get(line))["status"] == "Failed"
 
@@ -57,7 +58,7 @@ async def test_a_torn_or_missing_record_does_not_stop_the_report(tmp_path: Path)
 
 def test_what_a_log_says_is_only_text() -> None:
     record, reports = invented(6, failed=2)
-    hostile = {**record.info, "description": HOSTILE, "applicationName": HOSTILE}
+    hostile = record.info.model_copy(update={"description": HOSTILE, "application_name": HOSTILE})
     page = render(merge(record.model_copy(update={"info": hostile}), reports))
     seen = Tags(page)
     assert not {"script", "img", "iframe", "link", "form", "object", "base"} & set(seen.tags)
@@ -91,7 +92,7 @@ def test_each_cause_is_told_once_and_the_commonest_first() -> None:
     assert page.index("web-011, web-012") < page.index("<strong>web-010</strong>")
 
 
-def after_its_rollback(owed: tuple[str, ...] = ()) -> dict[str, Any]:
+def after_its_rollback(owed: tuple[str, ...] = ()) -> DeploymentReport:
     """The report of a failed rollout of nine, of which three failed, once its rollback has ended."""
     record, reports = invented(12, failed=3, skipped=3)
     back = tuple(name for name in reports if name not in owed)
@@ -109,7 +110,7 @@ def after_its_rollback(owed: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def test_the_page_tells_what_failed_and_what_the_rollback_came_to() -> None:
     report = after_its_rollback()
-    assert [one["outcome"] for one in report["progress"]["causes"]] == ["failed"]
+    assert [cause.outcome for cause in report.causes] == ["failed"]
     page = render(report)
     shown = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page[page.index("<main") :]))
     assert "3 failed 3 skipped then 9 rolled back" in shown
@@ -155,7 +156,8 @@ def test_many_causes_do_not_hide_the_timeline() -> None:
     ],
 )
 def test_the_page_names_who_asked(creator: str, asked: str, run: str, shown: str) -> None:
-    report = merge(*invented(2, failed=0))
-    report["deploymentInfo"]["creator"] = creator
-    report["progress"] |= {"requestedBy": asked, "requestedFrom": run}
+    record, reports = invented(2, failed=0)
+    info = record.info.model_copy(update={"creator": Creator(creator)})
+    progress = record.progress.model_copy(update={"requested_by": asked, "requested_from": run})
+    report = merge(record.model_copy(update={"info": info, "progress": progress}), reports)
     assert shown in render(report)

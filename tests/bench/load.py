@@ -127,7 +127,7 @@ async def many(groups: int, hosts: int) -> list[str]:
             await asyncio.gather(*(site.start(f"d-{group}", group, revision=revision) for group in fleets))
             views = await asyncio.gather(*(site.ended(f"d-{group}", PATIENCE_SECONDS) for group in fleets))
         seconds = time.monotonic() - began
-        wrong += [f"{view.info['deploymentId']}: {view.info}" for view in views if view.info["status"] != "Succeeded"]
+        wrong += [f"{view.info.deployment_id}: {view.info}" for view in views if view.info.status != "Succeeded"]
         for group, fleet in fleets.items():
             wrong += [f"{host.name}: {host.runs}" for host in fleet if not ran_once(host, f"d-{group}")]
         say(f"| deployments at once × hosts of each | {groups} × {hosts} |")
@@ -167,9 +167,9 @@ async def failing(instances: int, seed: int) -> list[str]:
             reports = reports_of(site, f"d-{group}", everybody)
             most, failed = most_out_of_service(reports), [r for r in reports if r.outcome.outcome is Outcome.FAILED]
             wrong += judge(view, expected, most, len(failed), instances - floor, bad)
-            say(f"| {instances} instances, {len(bad)} bad, floor {floor}: status | {view.info['status']} |")
+            say(f"| {instances} instances, {len(bad)} bad, floor {floor}: status | {view.info.status} |")
             say(f"| most out of service at once, allowed | {most}, {instances - floor} |")
-            say(f"| {view.info['deploymentOverview']} | {took:.1f} s |")
+            say(f"| {view.info.deployment_overview} | {took:.1f} s |")
         say(f"| worker, most MiB | {worker.memory('VmHWM'):.0f} |")
     return wrong
 
@@ -218,12 +218,12 @@ def most_out_of_service(reports: Sequence[InstanceReport]) -> int:
 
 def judge(view: DeploymentView, expected: str, most: int, failed: int, slots: int, bad: set[str]) -> list[str]:
     wrong = []
-    if view.info["status"] != expected:
-        wrong.append(f"{view.info['status']}, not {expected}: {view.info}")
+    if view.info.status != expected:
+        wrong.append(f"{view.info.status}, not {expected}: {view.info}")
     if most > slots:
         wrong.append(f"{most} out of service, {slots} allowed")
-    if view.info["deploymentOverview"]["Failed"] != failed or (expected == "Succeeded" and failed != len(bad)):
-        wrong.append(f"{failed} failed, {len(bad)} are bad: {view.info['deploymentOverview']}")
+    if view.info.overview.failed != failed or (expected == "Succeeded" and failed != len(bad)):
+        wrong.append(f"{failed} failed, {len(bad)} are bad: {view.info.deployment_overview}")
     return wrong
 
 
@@ -246,7 +246,7 @@ async def day(deployments: int) -> list[str]:
                 host.fail(version)
             view = await site.deploy(f"d-{number}", version=version)
             expected = "Failed" if number % 10 == 0 else "Succeeded"
-            if view.info["status"] != expected or not view.progress.is_whole:
+            if view.info.status != expected or not view.progress.is_whole:
                 wrong.append(f"d-{number}: {view.info}")
             if number % step == 0:
                 rows.append(await traces(site, host))

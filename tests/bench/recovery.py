@@ -91,7 +91,7 @@ async def next_begins(site: Site, hosts: list[LocalHost]) -> float:
     """The hook ends, and the second instance's first one begins. Sees to it that all ends well."""
     hosts[0].let_go(EVENT)
     at = await moment(lambda: hosts[1].runs)
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)
     return at
 
@@ -134,7 +134,7 @@ async def nothing_begins(site: Site, hosts: list[LocalHost]) -> None:
     begun = {host.name for host in hosts if host.runs}
     for host in hosts:
         host.let_go(EVENT)
-    assert (await site.ended("d-1")).info["status"] == "Stopped"
+    assert (await site.ended("d-1")).info.status == "Stopped"
     late = {host.name for host in hosts if host.runs} - begun
     assert not late, f"begun after the stop had succeeded: {late}"
 

@@ -93,7 +93,7 @@ async def measure(count: int, config: str) -> str:
                 view = await handle.result()
                 seconds = time.perf_counter() - start
                 used = [processor_seconds(pid) - before for pid, before in zip(pids, used_before, strict=True)]
-                assert view.info["deploymentOverview"]["Succeeded"] == count
+                assert view.info.overview.succeeded == count
                 histories = await history_sizes(client)
                 return (
                     f"{count:>7} {seconds:>9.1f} {count / seconds:>10.0f} {told(largest(histories)):>22}"

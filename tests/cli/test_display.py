@@ -16,7 +16,8 @@ from towline.cli.screen import Screen
 from towline.deployments.instance_status import Live, in_rollout_order, refined
 from towline.deployments.listing import ListedDeployment
 from towline.model.deployment.describe_end import why_it_ended
-from towline.model.deployment.status import Outcome, TargetStatus
+from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
+from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
 
 NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
@@ -24,17 +25,20 @@ START = "2025-01-01T10:00:00+00:00"
 
 
 def view(status: str = "InProgress", deployment_id: str = "d-1", **progress: Any) -> DeploymentView:
-    info = {
-        "applicationName": "shop",
-        "deploymentGroupName": "web",
-        "deploymentId": deployment_id,
-        "status": status,
-        "deploymentConfigName": "CodeDeployDefault.OneAtATime",
-        "startTime": START,
-        "deploymentOverview": {"Pending": 1, "InProgress": 1, "Succeeded": 1, "Failed": 1, "Skipped": 0, "Ready": 0},
-        "rollbackInfo": {},
-    }
+    info = DeploymentInfo(
+        application_name="shop",
+        deployment_group_name="web",
+        deployment_id=deployment_id,
+        status=DeploymentStatus(status),
+        deployment_config_name="CodeDeployDefault.OneAtATime",
+        start_time=START,
+        deployment_overview=DeploymentOverview(pending=1, in_progress=1, succeeded=1, failed=1),
+    )
     return DeploymentView(info=info, progress=Progress(**{"phase": "roll out", "total": 4, "slots": 2, **progress}))
+
+
+def with_info(told: DeploymentView, **fields: object) -> DeploymentView:
+    return told.model_copy(update={"info": told.info.model_copy(update=fields)})
 
 
 def flying(name: str, phase: str, script: str = "", note: str = "") -> Live:
@@ -83,9 +87,11 @@ def test_the_end_tells_those_that_ended_between_two_looks_and_then_what_it_comes
     # Of a shard that has ended, Temporal keeps no times of single instances.
     last = fleet(*(Live(n, TargetStatus.SUCCEEDED, Outcome.SUCCEEDED) for n in ("web-01", "web-03", "web-04")))
     told.lines.show(view("Succeeded", phase="record"), {})
-    ending = view("Succeeded", phase="ended")
-    ending.info["completeTime"] = "2025-01-01T10:00:09+00:00"
-    ending.info["deploymentOverview"] = {"Succeeded": 4}
+    ending = with_info(
+        view("Succeeded", phase="ended"),
+        complete_time="2025-01-01T10:00:09+00:00",
+        deployment_overview=DeploymentOverview(succeeded=4),
+    )
     told.lines.close(ending, last)
     assert told.said == ["web-03  succeeded", "web-04  succeeded", "Succeeded: 4 of 4 succeeded; took 9.0 s"]
 
@@ -93,8 +99,7 @@ def test_the_end_tells_those_that_ended_between_two_looks_and_then_what_it_comes
 def test_counts_are_told_on_the_way_and_not_at_each_instance() -> None:
     told = Lines()
     for done in range(101):
-        going = view(total=100)
-        going.info["deploymentOverview"] = {"Succeeded": done, "Pending": 100 - done}
+        going = with_info(view(total=100), deployment_overview=DeploymentOverview(succeeded=done, pending=100 - done))
         told.lines.show(going, {})
     assert [line for line in told.said if "30 of 100" in line] == ["InProgress: 30 of 100 succeeded, 70 waiting"]
     assert len(told.said) == 11
@@ -102,8 +107,8 @@ def test_counts_are_told_on_the_way_and_not_at_each_instance() -> None:
 
 def test_a_rollback_comes_after_what_failed_and_its_lines_are_marked() -> None:
     told = Lines()
-    ending = view("Failed", phase="compensate")
-    ending.info["errorInformation"] = {"code": "HEALTH_CONSTRAINTS", "message": "too many"}
+    error = ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many")
+    ending = with_info(view("Failed", phase="compensate"), error_information=error)
     told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED), ended("web-02", Outcome.FAILED)))
     child = view(deployment_id="d-2")
     told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED)), child)
@@ -217,7 +222,8 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
         instance="web-02", outcome=Outcome.FAILED, failed_event="AfterInstall", script="a.sh", log_tail="x\ndisk full\n"
     )
     ending = view("Failed", phase="ended", failures=(failure,), owed=("web-02",), report="/s/report.html")
-    ending.info["rollbackInfo"] = {"rollbackDeploymentId": "d-2", "rollbackMessage": "CodeDeploy's sentence"}
+    rollback = RollbackInfo(rollback_deployment_id="d-2", rollback_message="CodeDeploy's sentence")
+    ending = with_info(ending, rollback_info=rollback)
     text = "\n".join(render.ending_lines(ending))
     for words in (
         "web-02: AfterInstall failed in a.sh",
@@ -233,7 +239,7 @@ def test_the_shards_know_better_than_the_deployment() -> None:
     newer = refined(view(in_flight=("web-01",), slots_in_use=1), FLEET)
     assert newer.progress.in_flight == ("web-03",)
     assert newer.progress.text == "in flight: web-03; 2 of 2 slots in use, 1 kept by failed instances"
-    assert newer.info["deploymentOverview"]["Pending"] == 1
+    assert newer.info.overview.pending == 1
 
 
 def test_instances_stand_in_rollout_order_and_those_to_come_are_told() -> None:

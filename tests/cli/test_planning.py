@@ -11,6 +11,8 @@ from activities.errors import as_application_error
 from towline import errors
 from towline.cli.preview import lines
 from towline.model.deployment.preview import Preview, estimate, hosts_of, verdict
+from towline.model.deployment.status import Outcome
+from towline.model.deployment.target import TargetDetails
 from towline.model.host.events import HostPlan, HostRefusal
 from towline.model.host.order import HostAnswer
 from towline.model.messages import Fault, FleetMember
@@ -119,8 +121,8 @@ def test_a_plan_fails_where_too_many_instances_would(floor: int, is_undo: bool, 
 
 
 def test_no_estimate_without_a_report() -> None:
-    assert estimate(None, 3, 1) is None
-    assert estimate({"progress": {"instances": {"a": {"outcome": "failed"}}}}, 3, 1) is None
+    assert estimate((), 3, 1) is None
+    assert estimate([TargetDetails(outcome=Outcome.FAILED)], 3, 1) is None
 
 
 ERRORS = [

@@ -8,14 +8,16 @@ import pytest
 
 from towline.cli.stop_lines import advice_lines, still_running, stop_lines
 from towline.deployments.instance_status import Live
-from towline.model.deployment.status import TargetStatus
+from towline.model.deployment.info import DeploymentInfo
+from towline.model.deployment.status import DeploymentStatus, Phase, TargetStatus
 from towline.model.messages import DeploymentView, GroupView, Heartbeat, Progress
 
 NOW = datetime(2025, 1, 1, 10, 0, 30, tzinfo=UTC)
 
 
 def view(phase: str = "roll out", status: str = "InProgress") -> DeploymentView:
-    return DeploymentView(info={"deploymentId": "d-1", "status": status}, progress=Progress(phase=phase))
+    info = DeploymentInfo(deployment_id="d-1", status=DeploymentStatus(status))
+    return DeploymentView(info=info, progress=Progress(phase=Phase(phase)))
 
 
 def at_work(name: str, seconds: int = 30) -> Live:

@@ -18,7 +18,8 @@ from towline.cli import output, render
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
 from towline.deployments.instance_status import Live
-from towline.model.deployment.status import Outcome, TargetStatus
+from towline.model.deployment.info import DeploymentInfo, ErrorInformation
+from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
 from towline.model.visible import STEERING, for_terminal
 
@@ -26,18 +27,18 @@ HOSTILE = "web\x1b]0;title\x07\x1b[2J\x1b[8m\x9b31m\u202e\u2066\u200b\u061c\ufef
 STEERS = re.compile(f"[{STEERING}]")
 
 VIEW = DeploymentView(
-    info={
-        "applicationName": HOSTILE,
-        "deploymentGroupName": HOSTILE,
-        "deploymentId": HOSTILE,
-        "status": "Failed",
-        "description": HOSTILE,
-        "deploymentConfigName": HOSTILE,
-        "startTime": "2025-01-01T10:00:00+00:00",
-        "errorInformation": {"code": HOSTILE, "message": HOSTILE},
-    },
+    info=DeploymentInfo(
+        application_name=HOSTILE,
+        deployment_group_name=HOSTILE,
+        deployment_id=HOSTILE,
+        status=DeploymentStatus.FAILED,
+        description=HOSTILE,
+        deployment_config_name=HOSTILE,
+        start_time="2025-01-01T10:00:00+00:00",
+        error_information=ErrorInformation(code=HOSTILE, message=HOSTILE),
+    ),
     progress=Progress(
-        phase="ended",
+        phase=Phase.ENDED,
         text=HOSTILE,
         requested_by=HOSTILE,
         warnings=(HOSTILE,),

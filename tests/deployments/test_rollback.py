@@ -10,15 +10,16 @@ from tests.deployments.requests import request
 from towline.creator import Who
 from towline.deployments.rollback import check_can_roll_back, check_still_runs, rollback_request
 from towline.errors import Conflict, InvalidInput
-from towline.model.deployment.status import Creator, DeploymentStatus
+from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages import DeploymentView, Progress, Undo
 
 
 def view(deployment_id: str = "d-1", began: str = "2025-01-01T00:00:00Z", **members: Any) -> DeploymentView:
     progress = {name: members.pop(name) for name in ("touched", "is_whole", "slots") if name in members}
+    undone = members.pop("undoes", "")
     info = deployment_info(
-        request(),
+        request(revision=None, undo=Undo(deployment_id=undone)) if undone else request(),
         deployment_id=deployment_id,
         status=DeploymentStatus.SUCCEEDED,
         create_time=began,
@@ -29,7 +30,7 @@ def view(deployment_id: str = "d-1", began: str = "2025-01-01T00:00:00Z", **memb
 
 REFUSED = [
     ("an open one", view(), True, Conflict, "has not ended yet"),
-    ("a rollback", view(creator=Creator.ROLLBACK), False, InvalidInput, "is a rollback itself"),
+    ("a rollback", view(undoes="d-0"), False, InvalidInput, "is a rollback itself"),
     ("one that touched nothing", view(touched=0), False, Conflict, "touched no instance"),
 ]
 
@@ -49,7 +50,7 @@ def test_one_that_may_have_touched_instances_can_be_rolled_back() -> None:
 
 LATER = view("d-2", "2025-01-02T00:00:00Z")
 EARLIER = view("d-0", "2024-12-31T00:00:00Z")
-TRIED = view("d-3", "2025-01-03T00:00:00Z", creator=Creator.ROLLBACK, triggering_deployment_id="d-1")
+TRIED = view("d-3", "2025-01-03T00:00:00Z", undoes="d-1")
 
 
 def test_what_others_followed_on_every_instance_is_refused() -> None:

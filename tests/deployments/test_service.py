@@ -18,10 +18,11 @@ from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.client import DeploymentFilter, DeploymentService, StopRequest, Who
 from towline.errors import Conflict, InvalidInput, NotFound
 from towline.model import names
-from towline.model.deployment.report import entry, index_key
-from towline.model.deployment.status import Creator, DeploymentStatus
+from towline.model.deployment.info import DeploymentInfo
+from towline.model.deployment.report import DeploymentReport, index_entry, index_key
+from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, Progress, StopAnswer, report_key
+from towline.model.messages import DeploymentView, Progress, StopAnswer, Undo, report_key
 
 pytestmark = pytest.mark.slow
 
@@ -54,17 +55,14 @@ class StoppableDeployment:
         self._stops = 2
 
 
-def info(deployment_id: str, status: DeploymentStatus, **members: Any) -> dict[str, Any]:
-    given = request()
-    return dict(
-        deployment_info(
-            given,
-            deployment_id=deployment_id,
-            status=status,
-            create_time="2025-01-01T00:00:00.000+00:00",
-            revision=given.revision,
-            **members,
-        )
+def info(deployment_id: str, status: DeploymentStatus, undoes: str = "") -> DeploymentInfo:
+    given = request(revision=None, undo=Undo(deployment_id=undoes)) if undoes else request()
+    return deployment_info(
+        given,
+        deployment_id=deployment_id,
+        status=status,
+        create_time="2025-01-01T00:00:00.000+00:00",
+        revision=given.revision,
     )
 
 
@@ -85,17 +83,14 @@ def service(client: Client, tmp_path: Path) -> DeploymentService:
     return DeploymentService(client, store=str(tmp_path / "store"))
 
 
-async def record(service: DeploymentService, deployment_id: str, **members: Any) -> None:
+async def record(service: DeploymentService, deployment_id: str, undoes: str = "") -> None:
     """Writes the report of a deployment that Temporal has forgotten."""
-    report: dict[str, Any] = {
-        "deploymentInfo": info(deployment_id, DeploymentStatus.SUCCEEDED, **members),
-        "progress": {"touched": 1},
-        "deploymentTargets": [],
-        "runId": "run-1",
-    }
+    view = DeploymentView(info=info(deployment_id, DeploymentStatus.SUCCEEDED, undoes), progress=Progress(touched=1))
+    report = DeploymentReport(view, run_id="run-1")
     store = await service.storage.store()
-    store.put(report_key(deployment_id), json.dumps(report).encode())
-    store.put(index_key(report["deploymentInfo"]["createTime"], deployment_id), json.dumps(entry(report)).encode())
+    store.put(report_key(deployment_id), json.dumps(report.as_json()).encode())
+    key = index_key(view.info.create_time, deployment_id)
+    store.put(key, json.dumps(index_entry(view).as_json()).encode())
 
 
 @pytest.mark.usefixtures("worker")
@@ -129,7 +124,7 @@ async def test_a_deployment_is_found_by_id_beginning_and_group(service: Deployme
 
 async def test_what_temporal_has_forgotten_is_read_from_the_store(service: DeploymentService) -> None:
     await record(service, "d-OLD")
-    assert (await service.view("d-OLD")).info["status"] == "Succeeded"
+    assert (await service.view("d-OLD")).info.status == "Succeeded"
     assert await service.run_id("d-OLD") == "run-1"
     assert await service.find("shop/web") == "d-OLD"
     assert await service.active("shop/web") == ""
@@ -148,7 +143,7 @@ async def test_a_stop_is_confirmed_by_asking_again(service: DeploymentService) -
     assert answer and answer.status == "Pending"
     answer = await service.stop("d-1", StopRequest(), confirm_seconds=30)
     assert answer and answer.status == "Succeeded"
-    assert (await service.wait("d-1")).info["status"] == "Stopped"
+    assert (await service.wait("d-1")).info.status == "Stopped"
     assert not await service.is_open("d-1")
     with pytest.raises(NotFound):
         await service.stop("d-1", StopRequest())
@@ -158,7 +153,7 @@ async def test_without_a_worker_a_stop_waits_in_temporal(service: DeploymentServ
     await service.start(request(), "d-1")
     assert await service.stop("d-1", StopRequest()) is None
     async with running_worker(client, workflows=[StoppableDeployment], task_queue=names.TASK_QUEUE):
-        assert (await asyncio.wait_for(service.wait("d-1"), 30)).info["status"] == "Stopped"
+        assert (await asyncio.wait_for(service.wait("d-1"), 30)).info.status == "Stopped"
 
 
 @pytest.mark.usefixtures("worker")
@@ -166,7 +161,7 @@ async def test_only_an_ended_deployment_that_is_no_rollback_can_be_rolled_back(s
     await service.start(request(), "d-OPEN")
     with pytest.raises(Conflict, match="has not ended"):
         await service.rollback_request("d-OPEN", Who("ada"))
-    await record(service, "d-BACK", creator=Creator.ROLLBACK)
+    await record(service, "d-BACK", undoes="d-0")
     with pytest.raises(InvalidInput, match="is a rollback itself"):
         await service.rollback_request("d-BACK", Who("ada"))
     await record(service, "d-OLD")
@@ -181,7 +176,7 @@ async def test_a_watch_ends_with_the_final_view(service: DeploymentService) -> N
     statuses = []
     async for snapshot in service.watch("d-1", pace=0.05):
         assert snapshot.view
-        statuses.append(snapshot.view.info["status"])
+        statuses.append(snapshot.view.info.status)
         if not snapshot.has_ended:
             await service.stop("d-1", StopRequest())
     assert (statuses[0], statuses[-1]) == ("InProgress", "Stopped")

@@ -153,7 +153,7 @@ async def test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_
         # The worker comes late: all that it gets to do is to ask whether something was begun after all.
         async with running_worker(client, activities=[world.deploy_instance], task_queue=world.app):
             view = await ended(handle)
-    assert view.info["status"] == "Stopped"
+    assert view.info.status == "Stopped"
     assert world.deployed == [] and world.ended_only == ["web-01"]
 
 
@@ -167,7 +167,7 @@ async def test_five_hundred_instances_end_in_a_burst(client: Client) -> None:
         world.held.clear()
         view = await ended(handle)
         history = await handle.fetch_history()
-    assert view.info["status"] == "Succeeded"  # AllAtOnce: one that succeeds is enough
+    assert view.info.status == "Succeeded"  # AllAtOnce: one that succeeds is enough
     assert {outcome: len(every) for outcome, every in world.records[-1].results.items()} == {
         Outcome.SUCCEEDED: 450,
         Outcome.FAILED: 50,

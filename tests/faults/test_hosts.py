@@ -44,7 +44,7 @@ async def test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_ho
     await eventually(lambda: not is_alive(run.pid))
     hosts[1].let_go("AfterInstall")
     view = await site.ended("d-2")
-    assert view.info["status"] == "Failed"
+    assert view.info.status == "Failed"
     assert outcome_of(site, "d-2", "web-2") is Outcome.INTERRUPTED
     assert "d-2 AfterInstall ended" not in hosts[1].ends
     assert hosts[2].run_of("d-2", "AfterInstall") is None, "past the budget nothing new starts"
@@ -61,7 +61,7 @@ async def test_stop_now_ends_a_hook_that_runs(site: Site) -> None:
     answer = await site.deployments.stop("d-1", StopRequest(now=True, rollback=False))
     assert answer
     view = await site.ended("d-1")
-    assert view.info["status"] == "Stopped"
+    assert view.info.status == "Stopped"
     assert not is_alive(run.pid)
     assert outcome_of(site, "d-1", "web-1") in (Outcome.STOPPED, Outcome.INTERRUPTED)
     assert hosts[0].ends == ["d-1 BeforeInstall ended"] and hosts[1].runs == []
@@ -77,7 +77,7 @@ async def test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins(site: Site
     await eventually(lambda: hosts[0].halt_word("d-1"))
     hosts[0].let_go("AfterInstall")
     view = await site.ended("d-1")
-    assert view.info["status"] == "Stopped"
+    assert view.info.status == "Stopped"
     assert hosts[0].ends == ["d-1 BeforeInstall ended", "d-1 AfterInstall ended"]
     assert hosts[0].run_of("d-1", "ApplicationStart") is None and hosts[1].runs == []
 
@@ -114,7 +114,7 @@ async def test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_repor
     request = DeployRequest(application_name="shop", deployment_group_name="web", undo=undo)
     await site.deployments.start(request, "d-3")  # it has the turn before the group notices that nobody holds it
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-3")).info["status"] == "Succeeded"
+    assert (await site.ended("d-3")).info.status == "Succeeded"
     assert hosts[0].installed == "v1"
     await eventually(lambda: site.store.exists(report_key("d-2")), seconds=10)
 
@@ -130,7 +130,7 @@ async def test_after_a_terminate_the_next_deployment_goes_on(site: Site) -> None
     await eventually(lambda: hosts[0].halt_word("d-1"))
     assert is_alive(run.pid) and hosts[0].run_of("d-2", "BeforeInstall") is None, "the host's lock holds d-2 back"
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-2")).info["status"] == "Succeeded"
+    assert (await site.ended("d-2")).info.status == "Succeeded"
     site.check_counts("d-1", hosts, EVENTS[1:3])
     assert hosts[0].installed == "v2"
 
@@ -146,7 +146,7 @@ async def test_two_groups_on_one_host_take_turns(site: Site) -> None:
     first = await eventually(lambda: web.run_of("d-1", "AfterInstall") or web.run_of("d-2", "AfterInstall"))
     web.let_go("AfterInstall")
     views = [await site.ended("d-1"), await site.ended("d-2")]
-    assert [view.info["status"] for view in views] == ["Succeeded", "Succeeded"]
+    assert [view.info.status for view in views] == ["Succeeded", "Succeeded"]
     order = [run.deployment for run in web.runs]
     other = {"d-1": "d-2", "d-2": "d-1"}[first.deployment]
     assert order == [first.deployment] * 4 + [other] * 4, "never two at once"
@@ -187,7 +187,7 @@ async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the
     await eventually(waits)
     for host in hosts:
         host.let_go("AfterInstall")
-    assert [(await site.ended(one)).info["status"] for one in (first, second)] == ["Succeeded", "Succeeded"]
+    assert [(await site.ended(one)).info.status for one in (first, second)] == ["Succeeded", "Succeeded"]
     last_end = max(host.journal(first)[-1]["time"] for host in hosts)
     assert min(host.journal(second)[0]["time"] for host in hosts) > last_end
 
@@ -212,7 +212,7 @@ async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Sit
     await service.unpause_activity(UnpauseActivityRequest(**where, identity="test", type="deploy_instance"))
     await service.reset_activity(ResetActivityRequest(**where, identity="test", type="deploy_instance"))
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)
 
 
@@ -235,5 +235,5 @@ async def test_native_reset_of_the_deployment_runs_nothing_twice(site: Site, to:
         )
     )
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)

@@ -141,7 +141,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     hosts = await site.declare_fleet(fleet, config="HalfAtATime", rollback=True, every=every)
     one, *half = (hosts[name] for name in ("web-01", "web-02", "web-03", "web-04"))
     rest = [hosts["web-05"], hosts["web-06"]]
-    assert (await site.deploy("d-0", version="v0")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-0", version="v0")).info.status == "Succeeded"
     for host in hosts.values():
         host.hold("AfterInstall")
     await site.start("d-1")
@@ -151,7 +151,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
         host.box.relay.set(stalled=True)
     one.let_go("AfterInstall")
     view = await site.ended("d-1")
-    assert view.info["status"] == "Failed"
+    assert view.info.status == "Failed"
     assert sorted(view.progress.owed) == ["web-02", "web-03"], "what was never begun is not owed"
     failures = {failure.instance: (failure.outcome, failure.was_touched) for failure in view.progress.failures}
     assert failures == {
@@ -170,7 +170,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     status, said = await site.run("release", "shop/web")
     assert status == 0 and all(name in said for name in ("web-02", "web-03")), said
     view = await site.deploy("d-2", version="v2")
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
     assert [host.installed for host in hosts.values()] == ["v2"] * 6
     began = {host.name: host.journal("d-2")[0]["time"] for host in hosts.values()}
     assert max(began["web-02"], began["web-03"]) < min(began["web-05"], began["web-06"]), "owed hosts come first"
@@ -204,7 +204,7 @@ async def test_an_archive_replaced_during_a_rollout_holds_it_until_the_right_one
         assert "its SHA-256 is" in said and "replaced" in said, said
         assert second.runs == [] and second.journal("d-1") == [] and not list(second.root.rglob("d-1"))
         site.store.put(key, right)
-        assert (await site.ended("d-1")).info["status"] == "Succeeded"
+        assert (await site.ended("d-1")).info.status == "Succeeded"
         site.check_counts("d-1", [first, second])
     finally:
         site.close()

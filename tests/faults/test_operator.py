@@ -97,7 +97,7 @@ class Play(World):
 
     @activity.defn
     async def write_report(self, record: DeploymentRecord) -> ReportWritten:
-        await self._pass(str(record.info["deploymentId"]), "record")
+        await self._pass(str(record.info.deployment_id), "record")
         return await super().write_report(record)
 
 
@@ -221,7 +221,7 @@ async def held_at(phase: Phase, case: Case) -> None:
             return (id_, phase.step) in play.reached
         view = await case.deployments.view(id_)
         assert view
-        return view.progress.behind != () if phase.name == "queue" else view.info["status"] == "Baking"
+        return view.progress.behind != () if phase.name == "queue" else view.info.status == "Baking"
 
     await eventually(is_there)
 
@@ -336,7 +336,7 @@ async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(theatre
     await eventually(is_decided)
     case.release()
     views = [await case.deployments.wait(id_) for id_ in (case.deployment_id, "d-undo")]
-    assert [view.info["status"] for view in views] == ["Succeeded", "Succeeded"]
+    assert [view.info.status for view in views] == ["Succeeded", "Succeeded"]
     order = [deployment for deployment, _ in case.play.begun if deployment in (case.deployment_id, "d-undo")]
     assert order == [case.deployment_id] * 3 + ["d-undo"] * 3
 
@@ -373,12 +373,12 @@ def check_end(case: Case, phase: Phase, act: Act, view: DeploymentView, before: 
     expected = "Stopped" if act in STOPS and not phase.is_decided else phase.undisturbed
     if act in ENDS and phase.name != "end":
         expected = "Stopped"
-    if view.info["status"] != expected:
-        wrong.append(f"{view.info['status']}, not {expected}: {view.info}")
+    if view.info.status != expected:
+        wrong.append(f"{view.info.status}, not {expected}: {view.info}")
     if act in STOPS and case.begun != before:
         wrong.append(f"begun after the stop: {case.begun}, before it {before}")
     if act in STOPS and phase.name == "compensate":
-        child = view.info["rollbackInfo"]["rollbackDeploymentId"]
+        child = view.info.rollback_info.rollback_deployment_id
         told = {answer.rollback_deployment_id for answer in case.answers if isinstance(answer, StopAnswer)}
         if told - {child}:
             wrong.append(f"the rollback is {child}, told was {told}")
@@ -395,9 +395,9 @@ def check_end(case: Case, phase: Phase, act: Act, view: DeploymentView, before: 
         wrong.append(f"begun twice: {twice}")
     if expected == "Succeeded" and len(set(case.begun)) != 3:
         wrong.append(f"begun: {case.begun}")
-    records = [record for record in case.play.records if record.info["deploymentId"] == case.deployment_id]
-    if act not in ENDS and (not records or records[-1].info["status"] != expected):
-        wrong.append(f"recorded as {[record.info['status'] for record in records]}")
+    records = [record for record in case.play.records if record.info.deployment_id == case.deployment_id]
+    if act not in ENDS and (not records or records[-1].info.status != expected):
+        wrong.append(f"recorded as {[record.info.status for record in records]}")
     return wrong
 
 
@@ -409,7 +409,7 @@ async def check_group(case: Case, act: Act) -> list[str]:
         await case.theatre.start(id_, deploymentGroupName=case.group)
         async with asyncio.timeout(60):
             view = await case.deployments.wait(id_)
-        wrong += [] if view.info["status"] == "Succeeded" else [f"the next one: {view.info}"]
+        wrong += [] if view.info.status == "Succeeded" else [f"the next one: {view.info}"]
     id_ = names.group_workflow_id(group_id(case.theatre.world.app, case.group))
 
     async def is_free() -> bool:

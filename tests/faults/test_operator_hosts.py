@@ -41,10 +41,10 @@ async def test_a_compensation_goes_on_though_its_deployment_is_terminated(site: 
     await site.client.get_workflow_handle("d-2").terminate("by hand")
     hosts[1].let_go("ApplicationStart")
     view = await site.ended(undo)
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     site.check_counts(undo, hosts[:2], EVENTS)
-    assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
 async def test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again(site: Site) -> None:
@@ -54,7 +54,7 @@ async def test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_
     await eventually(lambda: hosts[1].halt_word(undo))
     hosts[1].let_go("ApplicationStart")
     view = await site.ended("d-2")
-    assert view.info["status"] == "Failed" and set(view.progress.owed) == {"web-1", "web-2"}
+    assert view.info.status == "Failed" and set(view.progress.owed) == {"web-1", "web-2"}
 
     async def is_dropped() -> bool:
         return not (await group_of(site)).holder
@@ -104,12 +104,12 @@ async def test_a_deployment_that_is_terminated_in_the_queue_has_a_report(site: S
     await eventually(waits)
     await site.client.get_workflow_handle("d-2").terminate("by hand")
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     report = json.loads(
         await eventually(lambda: site.store.exists(report_key("d-2")) and site.store.get(report_key("d-2")))
     )
     assert report["deploymentInfo"]["status"] == "Stopped"
-    assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
 async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(site: Site) -> None:
@@ -123,11 +123,11 @@ async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(
     await eventually(lambda: hosts[1].halt_word("d-2"))
     hosts[1].let_go("AfterInstall")
     view = await site.ended("d-2")
-    assert view.info["status"] == "Failed" and view.progress.is_whole
-    assert view.info["deploymentOverview"]["Succeeded"] == 1, "web-1 had ended well before"
+    assert view.info.status == "Failed" and view.progress.is_whole
+    assert view.info.overview.succeeded == 1, "web-1 had ended well before"
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     assert not [run for run in hosts[2].runs if run.deployment != "d-1"], "never begun, never taken back"
-    assert (await site.deploy("d-3", version="v3")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
 async def test_an_id_that_plain_temporal_uses_again_touches_nothing(site: Site) -> None:
@@ -144,7 +144,7 @@ async def test_an_id_that_plain_temporal_uses_again_touches_nothing(site: Site) 
         task_queue=names.TASK_QUEUE,
     )
     view = await site.ended("d-1")
-    assert view.info["status"] == "Failed", view
+    assert view.info.status == "Failed", view
     assert [host.runs for host in hosts] == before and [host.installed for host in hosts] == ["v1", "v1"]
     assert site.store.get(report_key("d-1")) == report, "the first one's record is kept"
-    assert (await site.deploy("d-2", version="v2")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-2", version="v2")).info.status == "Succeeded"

@@ -34,7 +34,7 @@ async def test_temporal_killed_in_the_middle_of_a_hook_and_started_again(tmp_pat
             await eventually(lambda: hosts[0].journal("d-1")[-1]["kind"] == "finished")
             async with dev_server(db=db, port=port, ui_port=ui_port):
                 view = await site.ended("d-1")
-                assert view.info["status"] == "Succeeded"
+                assert view.info.status == "Succeeded"
                 site.check_counts("d-1", hosts)
                 assert not worker.has_ended, "the worker outlives the server"
         finally:

@@ -64,9 +64,9 @@ async def test_a_worker_of_another_version_takes_a_rollout_over(site: Site, firs
     await site.begun(hosts[2], "d-1")
     hosts[2].let_go("AfterInstall")
     view = await site.ended("d-1")
-    assert view.info["status"] == "Succeeded", view
+    assert view.info.status == "Succeeded", view
     site.check_counts("d-1", hosts)
-    assert (await site.deploy("d-2", version="v2")).info["status"] == "Succeeded"
+    assert (await site.deploy("d-2", version="v2")).info.status == "Succeeded"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(si
     assert is_alive(run.pid) and is_alive(hosts[0].runner_pid("d-1"))
     hosts[0].let_go("AfterInstall")
     view = await site.ended("d-1")
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
     site.check_counts("d-1", hosts)
     assert [host.installed for host in hosts] == ["v1", "v1"]
     assert not second.has_ended
@@ -59,7 +59,7 @@ async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
     await eventually(lambda: all(host.journal("d-1")[-1]["kind"] == "finished" for host in hosts))
     await site.worker()
     view = await site.ended("d-1")
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
     site.check_counts("d-1", hosts)
 
 
@@ -74,7 +74,7 @@ async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: Site) 
     assert is_alive(run.pid), "the hook goes on"
     await site.worker()
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)
     assert first.process.returncode == 0, first.log.read_text()
 
@@ -99,7 +99,7 @@ async def test_a_worker_that_was_frozen_does_not_end_what_another_has_taken_over
     await eventually(lambda: "detaches" in first.log.read_text())
     assert hosts[0].halt_word("d-1") == ""
     hosts[0].let_go("AfterInstall")
-    assert (await site.ended("d-1")).info["status"] == "Succeeded"
+    assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)
 
 
@@ -131,7 +131,7 @@ async def test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up(site: S
             await eventually(stalling.is_asked.is_set)
             first.kill()
             await site.worker()
-            assert (await site.ended("d-1")).info["status"] == "Succeeded"
+            assert (await site.ended("d-1")).info.status == "Succeeded"
         finally:
             stalling.is_over.set()
     site.check_counts("d-1", hosts)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.ending import HEALTH_CONSTRAINTS_MESSAGE
+from towline.model.deployment.info import DeploymentOverview, ErrorInformation
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import deployment_info, rollback_messages
@@ -49,9 +50,8 @@ def invented(
         start_time=_iso(0),
         complete_time=_iso(3.0 * (hosts // at_once + 1)),
         config_name="CodeDeployDefault.HalfAtATime",
-        overview={"Succeeded": len(begun) - len(bad), "Failed": len(bad), "Skipped": skipped},
-        error_code="HEALTH_CONSTRAINTS" if failed else "",
-        error_message=HEALTH_CONSTRAINTS_MESSAGE if failed else "",
+        overview=DeploymentOverview(succeeded=len(begun) - len(bad), failed=len(bad), skipped=skipped),
+        error=ErrorInformation(code="HEALTH_CONSTRAINTS", message=HEALTH_CONSTRAINTS_MESSAGE) if failed else None,
         rollback_deployment_id="d-ROLLBACK1" if failed else "",
         rollback_message=rollback_messages("d-75I7MBT7C", "d-ROLLBACK1")[0] if failed else "",
         previous_revision="s3://releases/shop-1.7.tgz?versionId=6",

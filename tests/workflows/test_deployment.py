@@ -14,6 +14,7 @@ from tests.harness.fakes import Theatre, World, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually
 from towline.deployments.group_history import release_queue
 from towline.model import names
+from towline.model.deployment.info import DeploymentOverview
 from towline.model.deployment.status import Outcome, Phase
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import DeploymentGroup, group_id
@@ -34,8 +35,8 @@ async def test_one_at_a_time_goes_through_in_order(client: Client) -> None:
     world = World(hosts=4)
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
-    assert view.info["status"] == "Succeeded"
-    assert view.info["deploymentOverview"]["Succeeded"] == 4
+    assert view.info.status == "Succeeded"
+    assert view.info.overview.succeeded == 4
     assert world.deployed == ["web-01", "web-02", "web-03", "web-04"]
     assert world.most_in_flight == 1
     assert view.progress.is_whole and view.progress.phase is Phase.ENDED
@@ -46,11 +47,9 @@ async def test_a_failure_past_the_budget_ends_it_and_names_the_script(client: Cl
     world = World(hosts=4, fail={"web-02": "AfterInstall"})
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
-    assert view.info["errorInformation"]["code"] == "HEALTH_CONSTRAINTS"
+    assert view.info.error_code == "HEALTH_CONSTRAINTS"
     assert world.deployed == ["web-01", "web-02"]
-    assert view.info["deploymentOverview"] == {
-        "Pending": 0, "InProgress": 0, "Succeeded": 1, "Failed": 1, "Skipped": 2, "Ready": 0,
-    }  # fmt: skip
+    assert view.info.deployment_overview == DeploymentOverview(succeeded=1, failed=1, skipped=2)
     assert not view.progress.is_whole
     assert view.progress.failures[0].script == "scripts/start.sh"
 
@@ -60,12 +59,12 @@ async def test_a_failure_is_compensated_on_touched_hosts_only_failed_first(clien
     async with Theatre(client, world) as theatre:
         handle = await theatre.start()
         view = await ended(handle)
-        child = view.info["rollbackInfo"]["rollbackDeploymentId"]
+        child = view.info.rollback_info.rollback_deployment_id
         undone = await ended(client.get_workflow_handle(child))
     assert world.deployed == ["web-01", "web-02", "web-03", "undo web-03", "undo web-01", "undo web-02"]
-    assert view.info["status"] == "Failed" and view.progress.is_whole
-    assert undone.info["creator"] == "codeDeployRollback" and undone.info["status"] == "Succeeded"
-    assert undone.info["rollbackInfo"]["rollbackTriggeringDeploymentId"] == handle.id
+    assert view.info.status == "Failed" and view.progress.is_whole
+    assert undone.info.creator == "codeDeployRollback" and undone.info.status == "Succeeded"
+    assert undone.info.undoes == handle.id
 
 
 async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queue(client: Client) -> None:
@@ -87,9 +86,9 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         third = await theatre.start()  # whoever comes
         await eventually(lambda: says(third, f"waits: the queue is held: {state.held}"))
         await second.execute_update(names.RESUME)  # of a pause, which is another thing
-        assert not (await view_of(second)).info.get("startTime")
+        assert not (await view_of(second)).info.start_time
         await release_queue(client, DeploymentGroup(application_name=world.app, deployment_group_name="production"))
-        assert [(await ended(one)).info["status"] for one in (second, third)] == ["Succeeded"] * 2
+        assert [(await ended(one)).info.status for one in (second, third)] == ["Succeeded"] * 2
         state = await group.query("status", result_type=GroupView)
         assert state.owed == () and state.last_succeeded == third.id
 
@@ -110,7 +109,7 @@ async def test_pause_lets_those_in_flight_finish_and_resume_goes_on(client: Clie
         await eventually(lambda: says(handle, "paused"))
         assert world.deployed == ["web-01", "web-02"]
         await handle.signal(names.RESUME)
-        assert (await ended(handle)).info["status"] == "Succeeded"
+        assert (await ended(handle)).info.status == "Succeeded"
 
 
 async def says(handle: WorkflowHandle[Any, Any], text: str) -> bool:
@@ -125,9 +124,9 @@ async def test_stop_answers_pending_then_succeeded_and_skips_the_rest(client: Cl
         answer = await handle.execute_update(names.CANCEL, {"now": True}, result_type=StopAnswer)
         assert answer.status == "Pending"
         view = await ended(handle)
-    assert view.info["status"] == "Stopped" and view.info["errorInformation"]["code"] == "MANUAL_STOP"
+    assert view.info.status == "Stopped" and view.info.error_code == "MANUAL_STOP"
     assert world.deployed == ["web-01"] and world.halted == ["web-01"]
-    assert view.info["deploymentOverview"]["Skipped"] == 3
+    assert view.info.overview.skipped == 3
 
 
 async def test_temporals_own_cancel_only_sets_the_stop_flag(client: Client) -> None:
@@ -137,15 +136,15 @@ async def test_temporals_own_cancel_only_sets_the_stop_flag(client: Client) -> N
         await eventually(lambda: "web-01" in world.in_flight)
         await handle.cancel()
         view = await ended(handle)
-    assert view.info["status"] == "Stopped"
+    assert view.info.status == "Stopped"
     assert world.deployed == ["web-01", "undo web-01"]
 
 
 async def test_a_request_with_a_misspelt_key_ends_with_its_name(client: Client) -> None:
     async with Theatre(client, World()) as theatre:
         view = await theatre.deploy(revison={})
-    assert view.info["errorInformation"]["code"] == "InvalidRequest"
-    assert "revison: no such key. Did you mean revision?" in view.info["errorInformation"]["message"]
+    assert view.info.error_code == "InvalidRequest"
+    assert "revison: no such key. Did you mean revision?" in view.info.error_message
 
 
 NO_GROUP = ApplicationError("there is no such group", type="NotFound", non_retryable=True)
@@ -171,8 +170,8 @@ async def test_group_and_revision_are_read_side_by_side_and_the_groups_error_cou
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
         world.revision_is_held = False
-    assert message in view.info["errorInformation"]["message"]
-    assert ("deploymentConfigName" in view.info) is (group_error is None)
+    assert message in view.info.error_message
+    assert bool(view.info.deployment_config_name) is (group_error is None)
     assert not world.deployed
 
 
@@ -182,7 +181,7 @@ async def test_a_stop_ends_the_reading_of_a_revision(client: Client) -> None:
         handle = await theatre.start()
         await eventually(lambda: world.reads_revision)
         await handle.signal("cancel")
-        assert (await ended(handle)).info["status"] == "Stopped"
+        assert (await ended(handle)).info.status == "Stopped"
         world.revision_is_held = False
     assert not world.deployed
 
@@ -191,7 +190,7 @@ async def test_an_error_before_the_rollout_touches_nothing(client: Client) -> No
     world = World(read_error=ApplicationError("no application shop", type="APPLICATION_MISSING", non_retryable=True))
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
-    assert view.info["errorInformation"] == {"code": "APPLICATION_MISSING", "message": "no application shop"}
+    assert (view.info.error_code, view.info.error_message) == ("APPLICATION_MISSING", "no application shop")
     assert world.deployed == []
 
 
@@ -206,16 +205,16 @@ async def test_a_busy_group(client: Client, policy: str) -> None:
         third = await theatre.start(ifBusy=policy)
         if policy == "fail":
             view = await ended(third)
-            assert f"already has an active Deployment '{first.id}'" in view.info["errorInformation"]["message"]
+            assert f"already has an active Deployment '{first.id}'" in view.info.error_message
         if policy == "supersede":
             view = await ended(second)
-            assert view.info["errorInformation"]["message"] == f"superseded by {third.id}"
+            assert view.info.error_message == f"superseded by {third.id}"
         world.held.clear()
-        assert (await ended(first)).info["status"] == "Succeeded"
+        assert (await ended(first)).info.status == "Succeeded"
         if policy != "supersede":
-            assert (await ended(second)).info["status"] == "Succeeded"
+            assert (await ended(second)).info.status == "Succeeded"
         if policy != "fail":
-            assert (await ended(third)).info["status"] == "Succeeded"
+            assert (await ended(third)).info.status == "Succeeded"
 
 
 async def test_a_terminated_holder_does_not_block_the_group(client: Client) -> None:
@@ -227,7 +226,7 @@ async def test_a_terminated_holder_does_not_block_the_group(client: Client) -> N
         await eventually(lambda: waits_behind(second, first.id))
         await first.terminate("by hand")
         world.held.clear()
-        assert (await ended(second)).info["status"] == "Succeeded"
+        assert (await ended(second)).info.status == "Succeeded"
 
 
 async def test_a_fault_of_ours_pauses_and_goes_on_when_mended(client: Client) -> None:
@@ -238,7 +237,7 @@ async def test_a_fault_of_ours_pauses_and_goes_on_when_mended(client: Client) ->
         await eventually(lambda: says(handle, "held by a fault on our side: S3 says 403"))
         world.blocked.clear()
         view = await ended(handle)
-    assert view.info["status"] == "Succeeded" and view.info["deploymentOverview"]["Succeeded"] == 3
+    assert view.info.status == "Succeeded" and view.info.overview.succeeded == 3
 
 
 async def test_zones_go_one_after_the_other(client: Client) -> None:
@@ -253,7 +252,7 @@ async def test_zones_go_one_after_the_other(client: Client) -> None:
     world = World(hosts=8, zones=("b", "a"), config=config)
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
     assert sorted(world.deployed[:4]) == ["web-01", "web-03", "web-05", "web-07"]
     assert world.most_in_flight <= 2
 
@@ -262,7 +261,7 @@ async def test_the_deployments_limit_ends_it_as_timeout(client: Client) -> None:
     world = World(hosts=2, held={"web-01"}, timeout_seconds=1)
     async with Theatre(client, world) as theatre:
         view = await theatre.deploy()
-    assert view.info["errorInformation"]["code"] == "TIMEOUT"
+    assert view.info.error_code == "TIMEOUT"
     assert world.deployed == ["web-01"]
 
 
@@ -276,7 +275,7 @@ async def test_impossible_health_rule_and_empty_group_touch_nothing(client: Clie
     ):
         async with Theatre(client, world) as theatre:
             view = await theatre.deploy()
-        assert view.info["errorInformation"]["code"] == code
+        assert view.info.error_code == code
         assert world.deployed == []
 
 
@@ -285,7 +284,7 @@ async def test_six_hundred_instances_in_shards_all_at_once(client: Client) -> No
     async with Theatre(client, world) as theatre:
         handle = await theatre.start()
         view = await ended(handle)
-    assert view.info["deploymentOverview"]["Succeeded"] == 600
+    assert view.info.overview.succeeded == 600
     assert len(world.deployed) == 600 and world.most_in_flight <= 300
 
 
@@ -306,7 +305,7 @@ async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client
     async with Theatre(client, world) as theatre:
         handle = await theatre.start()
         await ended(handle)
-    (first, *_, last) = [record for record in world.records if record.info["deploymentId"] == handle.id]
+    (first, *_, last) = [record for record in world.records if record.info.deployment_id == handle.id]
     assert first.results[Outcome.FAILED] == ("web-03",)
     assert last.results == {
         Outcome.SKIPPED: ("web-04",),
@@ -322,5 +321,5 @@ async def test_a_stop_whose_worker_ends_is_carried_on_by_the_next_one(client: Cl
         await eventually(lambda: "web-01" in world.in_flight)
         await handle.execute_update(names.CANCEL)
         view = await ended(handle)
-    assert view.info["status"] == "Stopped" and world.ended_only == ["web-01"]
+    assert view.info.status == "Stopped" and world.ended_only == ["web-01"]
     assert world.records[-1].results[Outcome.STOPPED] == ("web-01",)

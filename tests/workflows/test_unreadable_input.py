@@ -44,9 +44,9 @@ async def test_an_input_that_cannot_be_decoded_is_an_invalid_request(temporal: T
                 task_queue=names.TASK_QUEUE,
                 result_type=DeploymentView,
             )
-            told = (await ended(handle)).info["errorInformation"]
-            assert told["code"] == "InvalidRequest", what
-            assert "input: it cannot be read: " in told["message"], what
+            told = (await ended(handle)).info.error_information
+            assert told and told.code == "InvalidRequest", what
+            assert "input: it cannot be read: " in told.message, what
 
 
 async def test_a_stop_that_cannot_be_decoded_stops(temporal: TemporalServer) -> None:
@@ -61,7 +61,7 @@ async def test_a_stop_that_cannot_be_decoded_stops(temporal: TemporalServer) -> 
             await handle.signal(names.SHARD_PROGRESS, value)
             await handle.signal(names.CANCEL, value)
             world.held.clear()
-            assert (await ended(handle)).info["status"] == "Stopped", what
+            assert (await ended(handle)).info.status == "Stopped", what
 
 
 async def is_paused(handle: WorkflowHandle[Any, Any]) -> bool:

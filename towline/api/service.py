@@ -18,14 +18,15 @@ from towline.api.service_model import operations
 from towline.catalogue.client import Catalogue
 from towline.catalogue.revisions import Revisions
 from towline.deployments.service import DeploymentService
+from towline.model.deployment.report import DeploymentReport
 from towline.singleflight import KeptReads
 
 ACCOUNT = "000000000000"
 """towline has no accounts; ARNs need one."""
 
 
-DOCUMENTS_KEPT = 100
-DOCUMENT_SECONDS = 1.0
+REPORTS_KEPT = 100
+REPORT_SECONDS = 1.0
 """How old an answer about a deployment's targets may be."""
 
 
@@ -34,7 +35,7 @@ class Backend:
 
     def __init__(self, deployments: DeploymentService) -> None:
         self.deployments = deployments
-        self.documents: KeptReads[dict[str, Any]] = KeptReads(DOCUMENTS_KEPT, DOCUMENT_SECONDS)
+        self.reports: KeptReads[DeploymentReport] = KeptReads(REPORTS_KEPT, REPORT_SECONDS)
         self._revisions: Revisions | None = None
 
     async def revisions(self) -> Revisions:

@@ -11,6 +11,7 @@ from towline.cli.render import joined
 from towline.cli.stop_lines import advice_lines, still_running, stop_lines
 from towline.deployments.service import DeploymentService
 from towline.model.deployment.exit_status import ExitStatus
+from towline.model.deployment.status import Phase
 from towline.model.messages import DeploymentView, GroupView, StopRequest
 
 CONFIRM_SECONDS = 10.0
@@ -89,7 +90,7 @@ def release(text: str) -> int:
 async def _tell_what_still_runs(service: DeploymentService, deployment_id: str, request: StopRequest) -> None:
     """Prints what a stop, now that it is confirmed, leaves at work, and what begins next."""
     view = await service.view(deployment_id)
-    has_ended = view.progress.phase == "ended"
+    has_ended = view.progress.phase is Phase.ENDED
     live = {} if has_ended else await service.live(deployment_id, view, service.fleet(deployment_id))
     running = still_running(list(live.values()))
     result(joined(stop_lines(view, running)))
@@ -99,9 +100,8 @@ async def _tell_what_still_runs(service: DeploymentService, deployment_id: str, 
 
 async def _queue_of(service: DeploymentService, view: DeploymentView) -> GroupView | None:
     """The group's queue; None where it cannot be read, which must not fail a stop that was honoured."""
-    name = f"{view.info.get('applicationName', '')}/{view.info.get('deploymentGroupName', '')}"
     try:
-        return await service.queue(await service.group(name))
+        return await service.queue(await service.group(view.info.full_name))
     except (errors.NotFound, errors.TemporalUnavailable):
         return None
 

@@ -136,5 +136,5 @@ async def _upload(service: DeploymentService, path: Path, bundle_type: BundleTyp
 async def _show_recorded(service: DeploymentService, deployment_id: str, view: DeploymentView, *, as_json: bool) -> int:
     info(f"{deployment_id} has ended already; this is its result.")
     if as_json:
-        result_json(await service.document(deployment_id))
+        result_json((await service.full_report(deployment_id)).as_json())
     return int(exit_status(view))

@@ -33,7 +33,7 @@ class ProgressLines:
         if child is None:
             self._show(view, live, "")
             return
-        whose = child.info.get("deploymentId", "")
+        whose = child.info.deployment_id
         if (whose, "begun") not in self._told:
             self._stand(view, "")
             self._told[(whose, "begun")] = "told"
@@ -52,17 +52,17 @@ class ProgressLines:
         """Tells what has changed with the end, and what it comes to."""
         self._instances(view, live, "", with_events=False)
         info = view.info
-        code = (info.get("errorInformation") or {}).get("code", "")
-        took = render.duration(render.elapsed(info.get("startTime", ""), info.get("completeTime", "")))
+        code = info.error_code
+        took = render.duration(render.elapsed(info.start_time, info.complete_time))
         facts = [counts(info, view.progress), f"took {took}" if took else "", rollback_sentence(view).rstrip(".")]
-        head = f"{info.get('status', '')} ({code})" if code else info.get("status", "")
+        head = f"{info.status} ({code})" if code else info.status.value
         self._line(f"{head}: {'; '.join(fact for fact in facts if fact)}".rstrip(": "))
 
     def stop(self) -> None:
         """Nothing to give back."""
 
     def _show(self, view: DeploymentView, live: Mapping[str, Live], mark: str) -> None:
-        is_over = view.info.get("status") in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED) or mark
+        is_over = view.info.status in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED) or mark
         if not is_over:
             self._stand(view, mark)
         self._instances(view, live, mark, with_events=len(live) <= EVENTS_UP_TO)
@@ -70,7 +70,7 @@ class ProgressLines:
             self._stand(view, mark)
 
     def _instances(self, view: DeploymentView, live: Mapping[str, Live], mark: str, *, with_events: bool) -> None:
-        whose = view.info.get("deploymentId", "")
+        whose = view.info.deployment_id
         for name, one in live.items():
             text = _state(one, with_events=with_events)
             told = self._told.get((whose, name), "")
@@ -81,14 +81,14 @@ class ProgressLines:
     def _stand(self, view: DeploymentView, mark: str) -> None:
         """How the deployment stands: why it waits, or its counts, from time to time; its end is told by `close`."""
         info, progress = view.info, view.progress
-        status = info.get("status", "")
-        key = (info.get("deploymentId", ""), "")
-        if status == DeploymentStatus.SUCCEEDED and not mark:
+        status = info.status
+        key = (info.deployment_id, "")
+        if status is DeploymentStatus.SUCCEEDED and not mark:
             return
         text = f"{mark}{status}: {_reason(view)}"
         if _rolls_out(view):
-            overview = info.get("deploymentOverview") or {}
-            ended = overview.get("Succeeded", 0) + overview.get("Failed", 0)
+            overview = info.overview
+            ended = overview.succeeded + overview.failed
             self._news(key, f"{status} {ended * STEPS // max(1, progress.total)}", text)
         else:
             self._news(key, text, text)
@@ -120,7 +120,7 @@ def _rolls_out(view: DeploymentView) -> bool:
 
 def _reason(view: DeploymentView) -> str:
     """Why it is where it is; while it rolls out its counts, since the lines of the instances tell the rest."""
-    if error := view.info.get("errorInformation"):
-        return f"{error.get('code', '')}: {why_it_ended(view)}"
-    is_told_by_counts = _rolls_out(view) or view.info.get("status") == DeploymentStatus.SUCCEEDED
+    if view.info.error_information:
+        return f"{view.info.error_code}: {why_it_ended(view)}"
+    is_told_by_counts = _rolls_out(view) or view.info.status is DeploymentStatus.SUCCEEDED
     return counts(view.info, view.progress) if is_told_by_counts else render.reason(view)

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -15,8 +14,8 @@ from towline.cli.output import has_colour
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, failure_lines, printable, why
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import ErrorCode, Outcome, Phase, TargetStatus
-from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView, Progress
 
 COLOURS = {
@@ -42,9 +41,8 @@ LEAST_SHOWN = 5
 def headline(view: DeploymentView) -> str:
     """`d-1  shop/production  InProgress  s3://releases/shop.tgz`."""
     info = view.info
-    where = f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}"
-    parts = [info.get("deploymentId", ""), where, coloured(info.get("status", ""))]
-    return "  ".join(part for part in (*parts, subject_of(info)) if part)
+    parts = [info.deployment_id, info.full_name, coloured(info.status), info.subject]
+    return "  ".join(part for part in parts if part)
 
 
 def reason(view: DeploymentView) -> str:
@@ -63,7 +61,7 @@ def status_lines(
     """The whole of `towline status`: what it comes to, then the instances, as many as the screen has room for."""
     info, progress = view.info, view.progress
     lines = [headline(view)]
-    facts = [info.get("deploymentConfigName", ""), _times(info), info.get("description", "")]
+    facts = [info.deployment_config_name, _times(info), info.description]
     lines.append("  ".join(fact for fact in facts if fact))
     if asked := asked_by(progress):
         lines.append(asked)
@@ -78,7 +76,7 @@ def status_lines(
     if len(shown) < len(live):
         names = {one.name for one in shown}
         rest = tally([one for name, one in live.items() if name not in names])
-        lines += [f"not shown: {rest}", f"every instance: towline status {info['deploymentId']} --json"]
+        lines += [f"not shown: {rest}", f"every instance: towline status {info.deployment_id} --json"]
     return lines
 
 
@@ -105,11 +103,11 @@ def ending_lines(view: DeploymentView) -> list[str]:
     """How a deployment ended, for people: cause, failures with their last lines, rollback, owed hosts, report."""
     info, progress = view.info, view.progress
     lines = []
-    if error := info.get("errorInformation"):
-        lines.append(f"{error.get('code', '')}: {why_it_ended(view)}  {hint(view)}".rstrip())
+    if info.error_information:
+        lines.append(f"{info.error_code}: {why_it_ended(view)}  {hint(view)}".rstrip())
     lines += failure_lines(progress.failures)
     if any(failure.was_touched or failure.log_tail for failure in progress.failures):  # else there is no log
-        lines.append(f"all of what they wrote: towline logs {info.get('deploymentId', '')} --failed")
+        lines.append(f"all of what they wrote: towline logs {info.deployment_id} --failed")
     lines += ways_out(view)
     if sentence := rollback_sentence(view):
         lines.append(sentence)
@@ -123,20 +121,19 @@ def ending_lines(view: DeploymentView) -> list[str]:
 
 def next_steps(view: DeploymentView) -> list[str]:
     """What a person has to do so that a deployment that stands goes on."""
-    deployment_id = view.info.get("deploymentId", "")
-    return [f"Go on with: towline resume {deployment_id}"] if view.progress.paused else []
+    return [f"Go on with: towline resume {view.info.deployment_id}"] if view.progress.paused else []
 
 
 def hint(view: DeploymentView) -> str:
     """The next command after some of CodeDeploy's error codes, whose own words name none."""
     info = view.info
-    group = f"{info.get('applicationName', 'APP')}/{info.get('deploymentGroupName', 'GROUP')}"
-    hints = {
+    group = f"{info.application_name or 'APP'}/{info.deployment_group_name or 'GROUP'}"
+    hints: dict[str, str] = {
         ErrorCode.NO_INSTANCES: f"Who is in it: towline instances {group}",
         ErrorCode.HEALTH_CONSTRAINTS_INVALID: "Deploy with another configuration: --config NAME",
         ErrorCode.DEPLOYMENT_LIMIT: "Wait in order with: --if-busy wait",
     }
-    return hints.get((info.get("errorInformation") or {}).get("code", ""), "")
+    return hints.get(info.error_code, "")
 
 
 def row(one: Live, now: datetime | None = None) -> tuple[str, str, str, str, str]:
@@ -223,8 +220,8 @@ def _seconds(one: Live, now: datetime | None) -> str:
     return ""
 
 
-def _times(info: Mapping[str, Any]) -> str:
-    began, ended = info.get("startTime") or info.get("createTime", ""), info.get("completeTime", "")
+def _times(info: DeploymentInfo) -> str:
+    began, ended = info.start_time or info.create_time, info.complete_time
     if not began:
         return ""
     words = f"began {day_and_clock(began)}"

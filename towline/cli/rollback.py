@@ -14,7 +14,6 @@ from towline.cli.watch import Begun, Watched, let_go_on_interrupt
 from towline.creator import who
 from towline.deployments.ids import new_deployment_id
 from towline.deployments.service import DeploymentService
-from towline.model.deployment.view import label_of
 from towline.model.messages import DeploymentView
 
 
@@ -41,8 +40,7 @@ def rollback(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bo
 
 def _confirm(view: DeploymentView) -> None:
     of = view.info
-    where = f"{of['applicationName']}/{of['deploymentGroupName']}"
-    info(f"{of['deploymentId']} brought {label_of(of.get('revision')) or 'a revision'} to {where}.")
+    info(f"{of.deployment_id} brought {of.revision_label or 'a revision'} to {of.full_name}.")
     touched = view.progress.touched
     if not confirm(f"Take {touched or 'its'} instance{'s' if touched != 1 else ''} back to what they ran before?"):
         raise click.Abort

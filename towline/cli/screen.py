@@ -15,7 +15,6 @@ from towline.cli.columns import GAP
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts
 from towline.model.deployment.status import TargetStatus
-from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
 from towline.model.visible import for_terminal
 
@@ -69,27 +68,29 @@ class Screen:
 
 def _header(view: DeploymentView) -> Text:
     info = view.info
-    status = info.get("status", "")
     return _one_line(
-        (f"{info.get('applicationName', '?')}/{info.get('deploymentGroupName', '?')}", "bold"),
-        (f"  {status}", render.COLOURS.get(status, "bold")),
-        (f"  {subject_of(info)}", ""),
-        (f"  {info.get('deploymentConfigName', '')}  {info.get('deploymentId', '')}", "dim"),
+        (info.full_name, "bold"),
+        (f"  {info.status}", render.COLOURS.get(info.status, "bold")),
+        (f"  {info.subject}", ""),
+        (f"  {info.deployment_config_name}  {info.deployment_id}", "dim"),
     )
 
 
 def _bar(view: DeploymentView, width: int) -> RenderableType:
-    overview = view.info.get("deploymentOverview") or {}
-    total = view.progress.total or sum(overview.values()) or 1
-    done = overview.get("Succeeded", 0) + overview.get("Failed", 0) + overview.get("Skipped", 0)
-    colour = "red" if overview.get("Failed") else "green"
+    overview = view.info.overview
+    total = view.progress.total or overview.total or 1
+    colour = "red" if overview.failed else "green"
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
         ProgressBar(
-            total=total, completed=done, width=min(40, width // 4), complete_style=colour, finished_style=colour
+            total=total,
+            completed=overview.ended,
+            width=min(40, width // 4),
+            complete_style=colour,
+            finished_style=colour,
         ),
         _one_line((counts(view.info, view.progress), "")),
-        Text(render.duration(render.elapsed(view.info.get("startTime", ""), view.info.get("completeTime", ""))), "dim"),
+        Text(render.duration(render.elapsed(view.info.start_time, view.info.complete_time)), "dim"),
     )
     return grid
 

@@ -23,7 +23,7 @@ def status(deployment: str, *, is_watched: bool, as_json: bool) -> int:
         if is_watched and await service.is_open(deployment_id):
             return deployment_id, None
         if as_json:
-            result_json(await service.document(deployment_id, view))
+            result_json((await service.full_report(deployment_id, view)).as_json())
         else:
             live = await service.live_or_recorded(deployment_id, view)
             width, height = width_of(sys.stdout), height_of(sys.stdout)

@@ -9,7 +9,7 @@ from towline.cli.columns import fitted
 from towline.cli.render import clock, duration, elapsed
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import held_text, printable
-from towline.model.deployment.status import TargetStatus
+from towline.model.deployment.status import Phase, TargetStatus
 from towline.model.messages import DeploymentView, GroupView
 
 SHOWN = 20
@@ -23,9 +23,9 @@ def still_running(live: Sequence[Live]) -> list[Live]:
 
 def stop_lines(view: DeploymentView, running: Sequence[Live], now: datetime | None = None) -> list[str]:
     """How a deployment stands that was stopped: nothing new starts, and what is still at work."""
-    deployment_id = view.info["deploymentId"]
-    if view.progress.phase == "ended":
-        return [f"{deployment_id} has ended: {view.info.get('status', '')}."]
+    deployment_id = view.info.deployment_id
+    if view.progress.phase is Phase.ENDED:
+        return [f"{deployment_id} has ended: {view.info.status}."]
     if not running:
         return [f"{deployment_id} is stopping. No instance is in flight, and none will start."]
     count = "1 instance is" if len(running) == 1 else f"{len(running)} instances are"
@@ -39,7 +39,7 @@ def advice_lines(
     view: DeploymentView, running: Sequence[Live], queue: GroupView | None, *, ends_hooks: bool
 ) -> list[str]:
     """The commands that help from here: `--now` while hooks run, and what begins next in the group's queue."""
-    deployment_id = view.info["deploymentId"]
+    deployment_id = view.info.deployment_id
     lines = []
     if running and ends_hooks:
         lines.append("Their hooks are being ended.")

@@ -64,7 +64,7 @@ async def watch_through(
         info(f"Lost sight of {deployment_id}: the rollout may go on. See: towline status {deployment_id} --watch")
         raise
     if as_json:
-        result_json(await service.document(deployment_id, view))
+        result_json((await service.full_report(deployment_id, view)).as_json())
     else:
         tally = [line for line in [counts(view.info, view.progress)] if line]
         result(render.joined([render.headline(view), *tally, *render.ending_lines(view)]))
@@ -168,10 +168,10 @@ async def follow(
 
 
 async def _show(service: DeploymentService, view: DeploymentView, shown: Display, fleets: dict[str, LiveFleet]) -> None:
-    deployment_id = view.info.get("deploymentId", "")
+    deployment_id = view.info.deployment_id
     child = await _rollback_of(service, view)
     if child:
-        child_id = child.info["deploymentId"]
+        child_id = child.info.deployment_id
         if child_id not in fleets:  # how the instances ended before they are taken back
             shown.show(view, await _live_or_nothing(service, deployment_id, view, fleets))
         live = await _live_or_nothing(service, child_id, child, fleets)
@@ -187,16 +187,16 @@ async def _show_end_of_rollback(
     """A rollback ends in the same moment as the deployment that waits for it: what it came to is shown once more."""
     child = await _rollback_of(service, view)
     if child:
-        if child.info["deploymentId"] not in fleets:
-            shown.show(view, await _live_or_nothing(service, view.info["deploymentId"], view, fleets))
-        live = await _live_or_nothing(service, child.info["deploymentId"], child, fleets)
+        if child.info.deployment_id not in fleets:
+            shown.show(view, await _live_or_nothing(service, view.info.deployment_id, view, fleets))
+        live = await _live_or_nothing(service, child.info.deployment_id, child, fleets)
         shown.show(view, live, child)
 
 
 async def _rollback_of(service: DeploymentService, view: DeploymentView) -> DeploymentView | None:
     if view.progress.phase not in (Phase.COMPENSATE, Phase.ENDED):
         return None
-    rollback = (view.info.get("rollbackInfo") or {}).get("rollbackDeploymentId", "")
+    rollback = view.info.rollback_info.rollback_deployment_id
     try:
         return await service.view_if_any(rollback) if rollback else None
     except TemporalUnavailable:

@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
 
-from towline.deployments.instance_status import Live
+from towline.deployments.instance_status import Live, refined
 from towline.deployments.records import Records
-from towline.model.deployment.status import Outcome, TargetStatus
-from towline.model.deployment.view import ended_target, live_target, plain_target
+from towline.model.deployment.report import DeploymentReport
+from towline.model.deployment.status import TargetStatus
+from towline.model.deployment.target import InstanceTarget, TargetDetails, ended_target, live_target, plain_target
+from towline.model.messages import DeploymentView, InstanceReport
 
 
-async def targets_of(
-    records: Records | None, deployment_id: str, live: dict[str, Live]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return CodeDeploy's targets of the live instances, and what CodeDeploy's shape has no member for, by name."""
+async def report_of_live(records: Records | None, view: DeploymentView, live: dict[str, Live]) -> DeploymentReport:
+    """Return the report of a deployment that may go on: of instances that have ended their record tells most."""
+    deployment_id = view.info.deployment_id
     ended = [name for name, one in live.items() if one.outcome is not None]
     written = await asyncio.to_thread(records.instances, deployment_id, ended) if records and ended else {}
-    targets, extras = [], {}
-    for name, one in live.items():
-        if name in written:
-            targets.append(ended_target(deployment_id, written[name]))
-        elif one.status is TargetStatus.IN_PROGRESS:
-            targets.append(live_target(deployment_id, name, one.heartbeat))
-        else:
-            targets.append(plain_target(deployment_id, name, one.status.value, one.end_time))
-        extras[name] = _extra(one)
-    return targets, extras
+    return DeploymentReport(
+        view=refined(view, live),
+        targets=tuple(_target(deployment_id, one, written) for one in live.values()),
+        details={name: _details(one) for name, one in live.items()},
+    )
 
 
-def live_of_report(report: dict[str, Any]) -> dict[str, Live]:
+def live_of_report(report: DeploymentReport) -> dict[str, Live]:
     """The instances of a report, as far as a table shows them."""
-    extras = report["progress"].get("instances", {})
-    found = {}
-    for one in report["deploymentTargets"]:
-        target = one["instanceTarget"]
-        extra = extras.get(target["targetId"], {})
-        found[target["targetId"]] = Live(
-            name=target["targetId"],
-            status=TargetStatus(target["status"]),
-            outcome=Outcome(extra["outcome"]) if extra.get("outcome") else None,
-            start_time=extra.get("startTime", ""),
-            end_time=extra.get("endTime", ""),
-            message=extra.get("message", ""),
-        )
-    return found
+    return {target.target_id: _live(target, report.details_of(target)) for target in report.targets}
 
 
-def _extra(one: Live) -> dict[str, Any]:
+def _target(deployment_id: str, one: Live, written: Mapping[str, InstanceReport]) -> InstanceTarget:
+    if one.name in written:
+        return ended_target(deployment_id, written[one.name])
+    if one.status is TargetStatus.IN_PROGRESS:
+        return live_target(deployment_id, one.name, one.heartbeat)
+    return plain_target(deployment_id, one.name, one.status, one.end_time)
+
+
+def _details(one: Live) -> TargetDetails:
     beat = one.heartbeat
-    extra = {
-        "outcome": one.outcome.value if one.outcome else "",
-        "startTime": one.start_time,
-        "endTime": one.end_time,
-        "message": one.message,
-        "phase": beat.phase if beat else "",
-        "script": beat.script if beat else "",
-        "note": beat.note if beat else "",
-    }
-    return {key: value for key, value in extra.items() if value}
+    return TargetDetails(
+        outcome=one.outcome,
+        start_time=one.start_time,
+        end_time=one.end_time,
+        message=one.message,
+        phase=beat.phase if beat else "",
+        script=beat.script if beat else "",
+        note=beat.note if beat else "",
+    )
+
+
+def _live(target: InstanceTarget, details: TargetDetails) -> Live:
+    return Live(
+        name=target.target_id,
+        status=target.status,
+        outcome=details.outcome,
+        start_time=details.start_time,
+        end_time=details.end_time,
+        message=details.message,
+    )

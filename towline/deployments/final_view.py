@@ -6,7 +6,8 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from towline.model.deployment.status import Creator, DeploymentStatus, ErrorCode, Phase, deployment_error
+from towline.model.deployment.info import DeploymentInfo, ErrorInformation
+from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase, deployment_error
 from towline.model.deployment.view import deployment_info
 from towline.model.messages import DeploymentView, DeployRequest, Progress
 
@@ -23,11 +24,8 @@ def view_of_failure(deployment_id: str, cause: ApplicationError) -> DeploymentVi
             return checked_view(cause.details[0])
         except ValueError:
             pass
-    info = {
-        "deploymentId": deployment_id,
-        "status": DeploymentStatus.FAILED.value,
-        "errorInformation": {"code": deployment_error(cause.type or "").value, "message": cause.message},
-    }
+    error = ErrorInformation(code=deployment_error(cause.type or ""), message=cause.message)
+    info = DeploymentInfo(deployment_id=deployment_id, status=DeploymentStatus.FAILED, error_information=error)
     return DeploymentView(info=info, progress=Progress(phase=Phase.ENDED, is_whole=True))
 
 
@@ -41,10 +39,8 @@ def view_from_outside(deployment_id: str, cause: BaseException | None, request: 
         request,
         deployment_id=deployment_id,
         status=DeploymentStatus.STOPPED,
-        create_time="",
-        creator=Creator.ROLLBACK if request and request.undo else Creator.USER,
-        triggering_deployment_id=request.undo.deployment_id if request and request.undo else "",
-        error_code=ErrorCode.INTERNAL_ERROR.value,
-        error_message=f"ended from outside: {getattr(cause, 'message', '') or cause}",
+        error=ErrorInformation(
+            code=ErrorCode.INTERNAL_ERROR, message=f"ended from outside: {getattr(cause, 'message', '') or cause}"
+        ),
     )
     return DeploymentView(info=info, progress=Progress(phase=Phase.ENDED, is_whole=False))

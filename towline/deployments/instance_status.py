@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from towline import errors
 from towline.model import names
 from towline.model.deployment.describe import why
+from towline.model.deployment.info import DeploymentOverview
 from towline.model.deployment.status import Creator, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
 from towline.model.rollout.leases import slots_in_use
@@ -151,29 +152,28 @@ def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
         return view
     flying = tuple(name for name, one in live.items() if one.status is TargetStatus.IN_PROGRESS)
     ended = [one for one in live.values() if one.outcome is not None]
-    overview = {
-        "Succeeded": sum(one.outcome is Outcome.SUCCEEDED for one in ended),
-        "Failed": sum(one.status is TargetStatus.FAILED for one in ended),
-        "Skipped": sum(one.status is TargetStatus.SKIPPED for one in live.values()),
-        "InProgress": len(flying),
-        "Ready": 0,
-    }
-    overview["Pending"] = max(0, progress.total - sum(overview.values()))
+    told = DeploymentOverview(
+        in_progress=len(flying),
+        succeeded=sum(one.outcome is Outcome.SUCCEEDED for one in ended),
+        failed=sum(one.status is TargetStatus.FAILED for one in ended),
+        skipped=sum(one.status is TargetStatus.SKIPPED for one in live.values()),
+    )
+    overview = told.model_copy(update={"pending": max(0, progress.total - told.total)})
     newer = progress.model_copy(
         update={
             "in_flight": flying[:10],
             "in_flight_count": len(flying),
-            "waiting": overview["Pending"],
+            "waiting": overview.pending,
             "slots_in_use": slots_in_use(
                 progress.slots,
                 len(flying),
-                overview["Failed"],
-                tolerates_failures=view.info.get("creator") == Creator.ROLLBACK,
+                overview.failed,
+                tolerates_failures=view.info.creator is Creator.ROLLBACK,
             ),
         }
     )
     newer = newer.model_copy(update={"text": why(newer)})
-    return DeploymentView(info={**view.info, "deploymentOverview": overview}, progress=newer)
+    return DeploymentView(info=view.info.model_copy(update={"deployment_overview": overview}), progress=newer)
 
 
 def _live(name: str, told: InstanceLive, heartbeat: Heartbeat | None) -> Live:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -16,6 +15,7 @@ from towline.deployments.records import Records
 from towline.model import names
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.catalogue.revisions import Use
+from towline.model.deployment.report import IndexEntry
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 from towline.temporal import asking
 
@@ -111,21 +111,21 @@ async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int 
 
 def list_in_store(records: Records, wanted: DeploymentFilter, limit: int | None) -> list[ListedDeployment]:
     """Return the deployments that have a report, the newest first. Blocks."""
-    every = ((_recorded(line), line.get("errorCode", "")) for line in records.index())
+    every = ((_recorded(entry), entry.error_code) for entry in records.index())
     return list(islice((one for one, error_code in every if wanted.has(one, error_code)), limit))
 
 
-def _recorded(line: Mapping[str, Any]) -> ListedDeployment:
+def _recorded(entry: IndexEntry) -> ListedDeployment:
     return ListedDeployment(
-        deployment_id=line["deploymentId"],
-        application=line["applicationName"],
-        group=line["deploymentGroupName"],
-        status=line["status"],
-        revision=line["revision"],
-        rollback_of=line.get("rollbackOf", ""),
-        start_time=line["createTime"],
-        close_time=line["completeTime"],
-        requested_by=line.get("requestedBy", ""),
+        deployment_id=entry.deployment_id,
+        application=entry.application_name,
+        group=entry.deployment_group_name,
+        status=entry.status,
+        revision=entry.revision,
+        rollback_of=entry.rollback_of,
+        start_time=entry.create_time,
+        close_time=entry.complete_time,
+        requested_by=entry.requested_by,
     )
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 from temporalio.client import Client
 
 from towline import errors
 from towline.catalogue.client import Catalogue
 from towline.deployments import watch
-from towline.deployments.documents import live_of_report, targets_of
+from towline.deployments.documents import live_of_report, report_of_live
 from towline.deployments.handle import DeploymentHandle
-from towline.deployments.instance_status import Live, LiveFleet, refined
+from towline.deployments.instance_status import Live, LiveFleet
 from towline.deployments.store_access import StoreAccess
 from towline.deployments.watch import Snapshot
 from towline.model import names
-from towline.model.deployment.report import view_of_report
+from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
-from towline.model.deployment.view import document
 from towline.model.messages import DeploymentView
 
 
@@ -58,7 +56,7 @@ class DeploymentReader:
         """Return the view, or None where there is no such deployment."""
         view = await self.handle(deployment_id).view()
         if view is None and (report := await self.report(deployment_id)):
-            return view_of_report(report)
+            return report.view
         return view
 
     async def wait(self, deployment_id: str) -> DeploymentView:
@@ -80,12 +78,12 @@ class DeploymentReader:
         """Return the first execution run id of a deployment, by which hosts know it. Raises `NotFound`."""
         known = await self.handle(deployment_id).run_id()
         if not known and (report := await self.report(deployment_id)):
-            known = report.get("runId", "")
+            known = report.run_id
         if not known:
             raise errors.NotFound(f"the run of {deployment_id} is no longer known.", "See: towline list")
         return known
 
-    async def report(self, deployment_id: str) -> dict[str, Any] | None:
+    async def report(self, deployment_id: str) -> DeploymentReport | None:
         """Return a deployment's report; None where none was written, or the store is out of reach."""
         records = await self.storage.records_if_any()
         return await asyncio.to_thread(records.report, deployment_id) if records else None
@@ -112,13 +110,11 @@ class DeploymentReader:
             return live_of_report(report)
         return await self.live(deployment_id, view, self.fleet(deployment_id))
 
-    async def document(self, deployment_id: str, view: DeploymentView | None = None) -> dict[str, Any]:
+    async def full_report(self, deployment_id: str, view: DeploymentView | None = None) -> DeploymentReport:
         """Return what `--json` prints: the view and each instance, from where it is known best. Raises `NotFound`."""
         view = view or await self.view(deployment_id)
         report = await self.report(deployment_id)
-        if report is not None and view.info.get("status") == report["deploymentInfo"].get("status"):
-            targets = [one["instanceTarget"] for one in report["deploymentTargets"]]
-            return document(view, targets, report["progress"].get("instances", {}))
+        if report is not None and view.info.status is report.view.info.status:
+            return DeploymentReport(view, report.targets, report.details)
         live = await self.live(deployment_id, view, self.fleet(deployment_id))
-        targets, extras = await targets_of(await self.storage.records_if_any(), deployment_id, live)
-        return document(refined(view, live), targets, extras)
+        return await report_of_live(await self.storage.records_if_any(), view, live)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from towline import errors
+from towline.model.deployment.report import DeploymentReport, IndexEntry
 from towline.model.messages import (
     DeploymentOrder,
     InstanceReport,
@@ -32,10 +33,13 @@ class Records:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def report(self, deployment_id: str) -> dict[str, Any] | None:
-        """A deployment's report, or None where none was written."""
-        found: dict[str, Any] | None = self._json(report_key(deployment_id))
-        return found
+    def report(self, deployment_id: str) -> DeploymentReport | None:
+        """A deployment's report, or None where none was written, or it cannot be read."""
+        data = self._get(report_key(deployment_id))
+        try:
+            return DeploymentReport.read(data) if data else None
+        except ValueError:
+            return None
 
     def instances(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
         """The records of those instances that have one."""
@@ -67,20 +71,18 @@ class Records:
         """The script log of an instance, or None."""
         return self._get(log_key(deployment_id, instance))
 
-    def index(self) -> Iterator[dict[str, str]]:
+    def index(self) -> Iterator[IndexEntry]:
         """The lines of all reports, the newest first; read in blocks, so that who needs few reads few."""
         keys = sorted(self.store.keys("index/"), reverse=True)
         for start in range(0, len(keys), READERS):
-            for line in in_parallel(self._json, keys[start : start + READERS]):
-                if line:
-                    yield line
+            yield from filter(None, in_parallel(self._index_entry, keys[start : start + READERS]))
 
     def ids_of_group(self, where: str, most: int) -> list[str]:
         """The ids of the newest reports of a group (`APP/GROUP`), the newest first."""
         of_group = (
-            line["deploymentId"]
+            line.deployment_id
             for line in self.index()
-            if f"{line['applicationName']}/{line['deploymentGroupName']}" == where
+            if f"{line.application_name}/{line.deployment_group_name}" == where
         )
         return list(islice(of_group, most))
 
@@ -88,6 +90,13 @@ class Records:
         """The ids of reports that begin so."""
         ids = (key.partition("_")[2].removesuffix(".json") for key in self.store.keys("index/"))
         return sorted(one for one in ids if one.startswith(text))
+
+    def _index_entry(self, key: str) -> IndexEntry | None:
+        data = self._get(key)
+        try:
+            return IndexEntry.model_validate_json(data) if data else None
+        except ValueError:
+            return None
 
     def _json(self, key: str) -> Any:
         data = self._get(key)

@@ -14,12 +14,12 @@ from towline.model.names import rollback_label
 
 def check_can_roll_back(view: DeploymentView, *, is_open: bool) -> None:
     """Raise `Conflict` for a deployment that is open or touched nothing, `InvalidInput` for one that is a rollback."""
-    deployment_id = view.info["deploymentId"]
+    deployment_id = view.info.deployment_id
     if is_open:
         raise errors.Conflict(
             f"{deployment_id} has not ended yet.", f"End it with: towline stop {deployment_id} --rollback"
         )
-    if view.info.get("creator") == Creator.ROLLBACK:
+    if view.info.creator is Creator.ROLLBACK:
         raise errors.InvalidInput(
             f"{deployment_id} is a rollback itself.",
             "Deploy the revision that is wanted: towline deploy APP GROUP --revision …",
@@ -39,10 +39,10 @@ def check_still_runs(view: DeploymentView, followers: Sequence[DeploymentView | 
     if not followers or not all(_is_later(one, view) for one in followers):
         return
     info = view.info
-    group = f"{info['applicationName']}/{info['deploymentGroupName']}"
-    ids = [one.info["deploymentId"] for one in followers if one]
+    group = info.full_name
+    ids = [one.info.deployment_id for one in followers if one]
     raise errors.Conflict(
-        f"{info['deploymentId']} is not what runs in {group} any more: {names(ids)} followed it on every instance.",
+        f"{info.deployment_id} is not what runs in {group} any more: {names(ids)} followed it on every instance.",
         f"Take that back first, or deploy the revision that is wanted: towline deploy {group.replace('/', ' ')} "
         "--revision …",
     )
@@ -51,7 +51,7 @@ def check_still_runs(view: DeploymentView, followers: Sequence[DeploymentView | 
 def rollback_request(view: DeploymentView, run_id: str, by: Who) -> DeployRequest:
     """Return the request that rolls a deployment back, failed instances first, as many at once as it had itself."""
     info = view.info
-    deployment_id = info["deploymentId"]
+    deployment_id = info.deployment_id
     undo = Undo(
         deployment_id=deployment_id,
         run_id=run_id,
@@ -59,9 +59,9 @@ def rollback_request(view: DeploymentView, run_id: str, by: Who) -> DeployReques
         slots=view.progress.slots,
     )
     return DeployRequest(
-        application_name=info["applicationName"],
-        deployment_group_name=info["deploymentGroupName"],
-        deployment_config_name=info.get("deploymentConfigName"),
+        application_name=info.application_name,
+        deployment_group_name=info.deployment_group_name,
+        deployment_config_name=info.deployment_config_name or None,
         description=rollback_label(deployment_id).capitalize(),
         undo=undo,
         requested_by=by.name,
@@ -74,8 +74,7 @@ def _is_later(other: DeploymentView | None, view: DeploymentView) -> bool:
 
     A group learns of a deployment that was terminated a moment later, and until then remembers those before it.
     """
-    began = view.info.get("createTime", "")
-    if other is None or not began or other.info.get("createTime", "") <= began:
+    began = view.info.create_time
+    if other is None or not began or other.info.create_time <= began:
         return False
-    undone = (other.info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
-    return bool(undone != view.info["deploymentId"])
+    return other.info.undoes != view.info.deployment_id

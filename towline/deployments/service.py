@@ -23,7 +23,6 @@ from towline.model import names
 from towline.model.bundle.revision import BundleType, RevisionLocation
 from towline.model.catalogue.revisions import Use
 from towline.model.deployment.preview import AskPreview, Preview
-from towline.model.deployment.report import view_of_report
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentView, DeployRequest, GroupView, PauseAnswer, StopAnswer, StopRequest
 from towline.model.problem import did_you_mean
@@ -72,9 +71,9 @@ class DeploymentService(DeploymentReader):
         report = await self.report(deployment_id)
         if report is None:
             return None
-        if not starting.is_same_request(report["deploymentInfo"], request):
+        if not starting.is_same_request(report.view.info, request):
             raise starting.conflict(deployment_id, "report")
-        return view_of_report(report)
+        return report.view
 
     async def upload_revision(self, path: Path, bundle_type: BundleType | None = None) -> UploadedRevision:
         """Pack a revision on this machine and send it to the store, unless it is there already.
@@ -112,10 +111,10 @@ class DeploymentService(DeploymentReader):
     async def _followers(self, view: DeploymentView) -> list[DeploymentView | None]:
         """The last deployments of the instances of a view's group; none where it is one of them."""
         info = view.info
-        group = await self.catalogue.group(info["applicationName"], info["deploymentGroupName"])
+        group = await self.catalogue.group(info.application_name, info.deployment_group_name)
         states = (await read_memory(self.temporal, group))[1] if group else {}
         last = {state.deployment_id for state in states.values()}
-        if info["deploymentId"] in last:
+        if info.deployment_id in last:
             return []
         return [await self.view_if_any(one) for one in sorted(last)]
 

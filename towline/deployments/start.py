@@ -22,6 +22,7 @@ from towline import errors
 from towline.deployments.handle import DeploymentHandle
 from towline.model import names
 from towline.model.bundle.revision import RevisionLocation, shortened
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.web_ui import steering_page
 from towline.model.messages import DeployRequest
@@ -76,17 +77,16 @@ def conflict(deployment_id: str, see: str) -> errors.Conflict:
     )
 
 
-def is_same_request(info: dict[str, Any], request: DeployRequest) -> bool:
+def is_same_request(info: DeploymentInfo, request: DeployRequest) -> bool:
     """Return whether a report's deploymentInfo is of this request, as far as a report tells.
 
     A report has the revision as it was pinned: a version, an ETag or a type that the request leaves open may be there.
     """
-    recorded = RevisionLocation.model_validate(info["revision"]) if info.get("revision") else None
-    return recorded == _pinned_like(request.revision, recorded) and (
-        info.get("applicationName"),
-        info.get("deploymentGroupName"),
-        info.get("description", ""),
-        info.get("ignoreApplicationStopFailures", False),
+    return info.revision == _pinned_like(request.revision, info.revision) and (
+        info.application_name,
+        info.deployment_group_name,
+        info.description,
+        info.ignore_application_stop_failures,
     ) == (
         request.application_name,
         request.deployment_group_name,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict
+from pydantic import AliasGenerator, BaseModel, ConfigDict, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 
@@ -39,6 +39,32 @@ class ApiShape(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, defer_build=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON with CodeDeploy's names."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class CompactShape:
+    """The base of frozen dataclasses that are shapes of the API of which a large fleet has tens of thousands.
+
+    They are read, and written as JSON, as an `ApiShape` is; a model would take three times the memory and time.
+    """
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON with CodeDeploy's names."""
+        kind: Any = type(self)
+        shown: dict[str, Any] = adapter(kind).dump_python(self, mode="json", by_alias=True)
+        return shown
+
+
+@functools.cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Reads and writes values of a type; built at first use."""
+    return TypeAdapter(kind)
 
 
 def _in_camel_case(value: Any) -> Any:

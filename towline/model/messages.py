@@ -7,13 +7,14 @@ reference, so that a history holds them once and not per instance.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from towline.model.appspec.plan import FileExistsBehavior
 from towline.model.base import ApiShape, Message, ReportedMessage
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Creator, DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.fleet.instance import Target
@@ -525,7 +526,7 @@ class Progress(ReportedMessage):
 class DeploymentView(Message):
     """The answer of a Deployment's `status` query: CodeDeploy's deploymentInfo, and our progress."""
 
-    info: dict[str, Any]
+    info: DeploymentInfo
     progress: Progress
 
 
@@ -535,7 +536,7 @@ class DeploymentView(Message):
 class DeploymentRecord(Message):
     """What `write_report` merges with the instances' records into the report: the deployment's own part."""
 
-    info: dict[str, Any]  # CodeDeploy's deploymentInfo
+    info: DeploymentInfo
     progress: Progress
     run_id: str = ""
     members: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from towline.model.deployment.describe import printable
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
-from towline.model.deployment.report import Timeline, timeline, view_of_report
+from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import Creator
-from towline.model.deployment.view import label_of, subject_of
+from towline.model.deployment.timeline import Timeline, timeline
+from towline.model.messages import DeploymentView
 
 _FOLDER = Path(__file__).parent
 CAUSES_SHOWN = 3
@@ -32,22 +33,20 @@ DETAILED = 400
 """Fleets up to this size show each instance's events in full; larger ones only those of instances that need a look."""
 
 
-def render(report: Mapping[str, Any]) -> str:
-    """The page of a report as `towline.model.report.merge` makes it."""
+def render(report: DeploymentReport) -> str:
+    """The page of a report."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
-    causes = report.get("progress", {}).get("causes", [])
-    view = view_of_report(report)
+    causes = report.causes
+    view = report.view
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            info=report["deploymentInfo"],
-            progress=report.get("progress", {}),
-            revision=subject_of(report["deploymentInfo"]),
-            previous=label_of(report["deploymentInfo"].get("previousRevision")),
-            started_by=_started_by(report),
-            run=_run(report),
+            info=view.info,
+            progress=view.progress,
+            started_by=_started_by(view),
+            run=_run(view),
             style=style,
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             timeline=lines,
@@ -116,16 +115,16 @@ def _clean(value: Any) -> Any:
     return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
 
 
-def _started_by(report: Mapping[str, Any]) -> str:
+def _started_by(view: DeploymentView) -> str:
     """Who asked for the deployment; towline itself for a rollback that it began."""
-    if report["deploymentInfo"].get("creator") == Creator.ROLLBACK:
+    if view.info.creator is Creator.ROLLBACK:
         return "towline, as a rollback"
-    return str(report.get("progress", {}).get("requestedBy") or report["deploymentInfo"].get("creator", "user"))
+    return view.progress.requested_by or view.info.creator
 
 
-def _run(report: Mapping[str, Any]) -> str:
+def _run(view: DeploymentView) -> str:
     """The address of the CI run that asked; empty where there was none, or where it is no web address."""
-    address = str(report.get("progress", {}).get("requestedFrom") or "")
+    address = view.progress.requested_from
     return address if re.match("https?://", address) else ""
 
 

@@ -49,12 +49,12 @@ def shape_of(scene: Scene, host: Instance) -> Shape:
 
 def undisturbed(scene: Scene, view: DeploymentView) -> Undisturbed:
     """What a rollout that nobody disturbed has shown."""
-    return Undisturbed(view.info["status"], collections.Counter(shape_of(scene, host) for host in scene.hosts))
+    return Undisturbed(view.info.status, collections.Counter(shape_of(scene, host) for host in scene.hosts))
 
 
 def check_end(scene: Scene, view: DeploymentView, model: Undisturbed, slots: int, found: Findings) -> None:
     """The end is that of the undisturbed run, as far as the faults allow; and so is what ran on each instance."""
-    exempt, status = scene.hurt | scene.lost, view.info["status"]
+    exempt, status = scene.hurt | scene.lost, view.info.status
     failing = {host.name for host in scene.kind.fails_on(scene.hosts)}
     is_lost = len(exempt | failing) >= slots  # so many failed instances end any rollout
     allowed = (

@@ -112,7 +112,7 @@ class Harness:
     async def _learn(self) -> None:
         """Undisturbed rollouts, of a good revision and of a bad one: how they end, what runs, how long they take."""
         view = await self.site.deploy("d-first", version=self._good)
-        assert view.info["status"] == "Succeeded", view
+        assert view.info.status == "Succeeded", view
         for kind in (Kind.PARTLY_BAD, Kind.GOOD, Kind.BAD):
             scene, found = self._scene(Aim(0), kind), Findings()
             self._arm(scene)
@@ -122,7 +122,7 @@ class Harness:
             self._models[kind] = checks.undisturbed(scene, view)
             self._good = self._good if kind is Kind.BAD else scene.version
             self._check(scene, view, found)
-            assert view.info["status"] == ("Failed" if kind is Kind.BAD else "Succeeded"), view
+            assert view.info.status == ("Failed" if kind is Kind.BAD else "Succeeded"), view
             assert not found.wrong, found.wrong
             self._disarm(scene)
 
@@ -138,7 +138,7 @@ class Harness:
         result = Result(aim=aim)
         try:
             view = await self._roll_out(scene, aim)
-            result.status, result.injected = view.info["status"], scene.injected
+            result.status, result.injected = view.info.status, scene.injected
             await self._settle(scene, result, view)
         except (TimeoutError, AssertionError) as error:
             result.add(f"{type(error).__name__}: {error}")
@@ -214,12 +214,12 @@ class Harness:
     async def _settle(self, scene: Scene, result: Result, view: DeploymentView) -> None:
         """Checks, and sees to it that the next round finds a whole fleet."""
         await eventually(lambda: not self._runners(scene), seconds=60)
-        message = view.info.get("errorInformation", {}).get("message", "")
+        message = view.info.error_message
         if Effect.ENDS in scene.effect and "ended from outside" in message:
             checks.check_floor(scene, self._slots, result)
             await self._roll_back(scene, result)
         else:
-            if view.info["status"] == "Succeeded":
+            if view.info.status == "Succeeded":
                 self._good = scene.version
             self._check(scene, view, result)
         checks.check_twice(scene, result)
@@ -234,7 +234,7 @@ class Harness:
         checks.check_end(scene, view, self._models[scene.kind], self._slots, found)
         checks.check_hooks_ended(scene, found)
         checks.check_floor(scene, self._slots, found)
-        if view.info["status"] == "Succeeded" or view.progress.is_whole:
+        if view.info.status == "Succeeded" or view.progress.is_whole:
             checks.check_installed(scene, self._good, found)
 
     async def _roll_back(self, scene: Scene, result: Result) -> None:
@@ -259,7 +259,7 @@ class Harness:
         result.deployments += 1
         await self.site.start(deployment_id, version=self._good)
         view = await self._with_a_go(self._ended(deployment_id))
-        if view.info["status"] != "Succeeded":
+        if view.info.status != "Succeeded":
             result.add(f"the next deployment: {view.info}")
         if other := {host.name: host.installed for host in self.hosts if host.installed != self._good}:
             result.add(f"after the next deployment {self._good} was to be everywhere, but {other}")

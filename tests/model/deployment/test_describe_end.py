@@ -3,6 +3,7 @@
 import pytest
 
 from towline.model.deployment.describe_end import rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
 
@@ -12,6 +13,7 @@ def failed(
 ) -> DeploymentView:
     overview = {"Succeeded": succeeded, "Failed": len(failures), "Skipped": total - succeeded - len(failures)}
     every = {
+        "deploymentId": "d-0",
         "applicationName": "shop",
         "deploymentGroupName": "production",
         "deploymentConfigName": "CodeDeployDefault.OneAtATime",
@@ -23,7 +25,7 @@ def failed(
     progress = Progress(
         phase=Phase.ENDED, total=total, slots=slots, minimum_healthy=total - slots, failures=tuple(failures)
     )
-    return DeploymentView(info=every, progress=progress)
+    return DeploymentView(info=DeploymentInfo.model_validate(every), progress=progress)
 
 
 def dead(name: str) -> InstanceOutcome:
@@ -65,7 +67,8 @@ def test_why_it_ended_has_numbers(view: DeploymentView, says: str) -> None:
 
 
 def test_an_empty_group_says_which_filter_matched_nothing() -> None:
-    info = {"errorInformation": {"code": "NO_INSTANCES", "message": "CodeDeploy's sentence."}}
+    error = ErrorInformation(code="NO_INSTANCES", message="CodeDeploy's sentence.")
+    info = DeploymentInfo(deployment_id="d-0", status=DeploymentStatus.FAILED, error_information=error)
     view = DeploymentView(info=info, progress=Progress(selects="declared instances with role=web"))
     assert why_it_ended(view) == "No instance is in the group: it selects declared instances with role=web."
 

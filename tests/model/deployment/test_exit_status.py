@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from towline.model.deployment.exit_status import ExitStatus, exit_status
+from towline.model.deployment.info import DeploymentInfo, ErrorInformation
+from towline.model.deployment.status import DeploymentStatus
 from towline.model.messages import DeploymentView, Progress
 
 
@@ -39,7 +41,8 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.says)
 def test_exit_status(case: Case) -> None:
-    info = {"status": case.status} | ({"errorInformation": {"code": case.code}} if case.code else {})
+    error = ErrorInformation(code=case.code) if case.code else None
+    info = DeploymentInfo(deployment_id="d-1", status=DeploymentStatus(case.status), error_information=error)
     assert exit_status(DeploymentView(info=info, progress=case.progress)) == case.exits
 
 

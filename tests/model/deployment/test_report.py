@@ -3,13 +3,15 @@
 import pytest
 
 from tests.harness.reports import invented
-from towline.model.deployment.report import WIDTH, entry, index_key, merge, timeline
+from towline.model.deployment.info import DeploymentInfo
+from towline.model.deployment.report import index_entry, index_key, merge
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.timeline import WIDTH, timeline
 from towline.model.messages import DeploymentRecord, Progress
 
 
 def test_the_report_reads_like_status_json() -> None:
-    report = merge(*invented(12, failed=2, skipped=3))
+    report = merge(*invented(12, failed=2, skipped=3)).as_json()
     assert list(report) == ["deploymentInfo", "deploymentTargets", "progress", "runId"]
     targets = {one["instanceTarget"]["targetId"]: one["instanceTarget"] for one in report["deploymentTargets"]}
     assert [targets[name]["status"] for name in ("web-001", "web-009", "web-012")] == ["Succeeded", "Failed", "Skipped"]
@@ -20,7 +22,7 @@ def test_what_the_deployment_counted_weighs_more_than_an_instances_own_record() 
     record, reports = invented(4, failed=1)
     results = {Outcome.ROLLED_BACK: ("web-001", "web-002"), Outcome.OWED: ("web-004",), Outcome.SUCCEEDED: ("web-003",)}
     report = merge(record.model_copy(update={"results": results}), reports)
-    outcomes = {name: extra["outcome"] for name, extra in report["progress"]["instances"].items()}
+    outcomes = {name: known.outcome for name, known in report.details.items()}
     assert outcomes == {
         "web-001": "rolled back",
         "web-002": "rolled back",
@@ -28,19 +30,19 @@ def test_what_the_deployment_counted_weighs_more_than_an_instances_own_record() 
         "web-004": "owed",
     }
     # CodeDeploy's status stays how this deployment ended on it: a rollback is another deployment.
-    assert report["deploymentTargets"][3]["instanceTarget"]["status"] == "Failed"
+    assert report.targets[3].status == "Failed"
 
 
 def test_a_lost_record_leaves_the_status() -> None:
     record, reports = invented(3, failed=0)
     del reports["web-002"]
-    target = merge(record, reports)["deploymentTargets"][1]["instanceTarget"]
-    assert target["status"] == "Succeeded"
-    assert {event["status"] for event in target["lifecycleEvents"]} == {"Unknown"}
+    target = merge(record, reports).targets[1]
+    assert target.status == "Succeeded"
+    assert {event.status for event in target.lifecycle_events} == {"Unknown"}
 
 
 def test_nobody_was_deployed_to() -> None:
-    record = DeploymentRecord(info={"deploymentId": "d-1", "status": "Failed"}, progress=Progress())
+    record = DeploymentRecord(info=DeploymentInfo(deployment_id="d-1", status="Failed"), progress=Progress())
     assert timeline(merge(record, {})).rows == ()
 
 
@@ -59,7 +61,7 @@ def test_the_index_sorts_by_time() -> None:
     keys = [index_key(f"2025-0{month}-03T00:00:00Z", "d-1") for month in (1, 2, 9)]
     assert keys == sorted(keys)
     report = merge(*invented(2, failed=0))
-    assert entry(report)["revision"] == "s3://releases/shop-1.8.tgz?versionId=7"
+    assert index_entry(report.view).revision == "s3://releases/shop-1.8.tgz?versionId=7"
 
 
 @pytest.mark.parametrize("time", ["", "yesterday"])

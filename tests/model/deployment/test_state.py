@@ -19,7 +19,6 @@ from towline.model.messages import (
     Fleet,
     FleetMember,
     GroupFacts,
-    Progress,
     ShardOutcome,
     StopRequest,
     TurnAnswer,
@@ -157,12 +156,17 @@ def test_the_automatic_rollback_is_for_touched_instances_failed_ones_first() -> 
     assert undo and undo.instances == ("a", "b") and undo.failed == ("b",) and undo.slots == 3
 
 
+def rollback_view(status: str, **progress: object) -> DeploymentView:
+    info = {"deploymentId": "d-2", "status": status}
+    return DeploymentView.model_validate({"info": info, "progress": progress})
+
+
 @pytest.mark.parametrize(
     ("view", "not_restored", "is_whole"),
     [
-        (DeploymentView(info={"status": "Succeeded"}, progress=Progress(total=2)), (), True),
-        (DeploymentView(info={"status": "Failed"}, progress=Progress(owed=("b",))), ("b",), False),
-        (DeploymentView(info={"status": "Failed"}, progress=Progress()), (), False),  # it could not even begin
+        (rollback_view("Succeeded", total=2), (), True),
+        (rollback_view("Failed", owed=("b",)), ("b",), False),
+        (rollback_view("Failed"), (), False),  # it could not even begin
         (None, ("a", "b"), False),  # it was terminated
     ],
     ids=["succeeded", "one is left", "not begun", "terminated"],

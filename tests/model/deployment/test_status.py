@@ -39,7 +39,7 @@ def test_a_code_is_codedeploys_or_documented(code: ErrorCode) -> None:
 def test_whatever_ends_a_deployment_has_such_a_code(kind: str, of_revision: bool) -> None:
     assert isinstance(deployment_error(kind, of_revision=of_revision), ErrorCode)
     info = view_of_failure("d-1", ApplicationError("m", type=kind)).info
-    assert info["errorInformation"]["code"] in KNOWN | OURS
+    assert info.error_code in KNOWN | OURS
 
 
 CASES = [

@@ -1,20 +1,20 @@
 """What people and programs see of a deployment: CodeDeploy's shapes, the reason, the summary, the end."""
 
-from typing import Any
+import json
 
+import pydantic_core
 import pytest
 from pydantic.alias_generators import to_camel
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.describe import counts, failure_lines, why
 from towline.model.deployment.describe_end import end_message, fate_of_fleet
-from towline.model.deployment.status import Creator, DeploymentStatus, Outcome, Phase
+from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
+from towline.model.deployment.report import DeploymentReport
+from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
+from towline.model.deployment.target import TargetDetails, ended_target, live_target, plain_target
 from towline.model.deployment.view import (
     deployment_info,
-    document,
-    ended_target,
-    live_target,
-    plain_target,
     rollback_messages,
 )
 from towline.model.deployment.web_ui import steering_page, summary
@@ -28,6 +28,7 @@ from towline.model.messages import (
     LifecycleEventRecord,
     Progress,
     RollbackEnd,
+    Undo,
 )
 
 REQUEST = DeployRequest(
@@ -90,7 +91,7 @@ def test_the_reason_is_one_sentence(progress: Progress, says: str) -> None:
     assert why(progress) == says
 
 
-def info_of_a_failure() -> dict[str, Any]:
+def info_of_a_failure() -> DeploymentInfo:
     return deployment_info(
         REQUEST,
         deployment_id="d-1",
@@ -99,9 +100,8 @@ def info_of_a_failure() -> dict[str, Any]:
         start_time="2025-01-01T00:00:01Z",
         complete_time="2025-01-01T00:00:09Z",
         config_name="CodeDeployDefault.HalfAtATime",
-        overview={"Succeeded": 3, "Failed": 2, "Skipped": 7},
-        error_code="HEALTH_CONSTRAINTS",
-        error_message="too many",
+        overview=DeploymentOverview(succeeded=3, failed=2, skipped=7),
+        error=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
         rollback_deployment_id="d-2",
         rollback_message=rollback_messages("d-1", "d-2")[0],
         previous_revision="s3://b/shop.tgz?versionId=6",
@@ -109,7 +109,7 @@ def info_of_a_failure() -> dict[str, Any]:
 
 
 def test_deployment_info_has_the_shape_of_codedeploy() -> None:
-    info = info_of_a_failure()
+    info = info_of_a_failure().as_json()
     assert info["deploymentOverview"] == {
         "Pending": 0,
         "InProgress": 0,
@@ -138,14 +138,14 @@ def test_every_name_of_deployment_info_is_one_that_codedeploy_has() -> None:
     client = boto3.client("codedeploy", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     try:
         shapes = client.meta.service_model
-        assert set(info_of_a_failure()) <= set(shapes.shape_for("DeploymentInfo").members)
+        assert set(info_of_a_failure().as_json()) <= set(shapes.shape_for("DeploymentInfo").members)
         target = shapes.shape_for("InstanceTarget").members
         report = InstanceReport(
             outcome=FAILURE,
             end_time="2025-01-01T00:00:05Z",
             events=(LifecycleEventRecord(name="AfterInstall", status="Failed", error_code=4),),
         )
-        shown = ended_target("d-1", report)
+        shown = ended_target("d-1", report).as_json()
         assert set(shown) <= set(target)
         events = shapes.shape_for("LifecycleEvent").members
         assert set(shown["lifecycleEvents"][0]) <= set(events)
@@ -155,36 +155,30 @@ def test_every_name_of_deployment_info_is_one_that_codedeploy_has() -> None:
 
 
 def test_what_is_not_known_yet_is_absent() -> None:
-    info = deployment_info(None, deployment_id="d-1", status=DeploymentStatus.CREATED, create_time="t")
+    info = deployment_info(None, deployment_id="d-1", status=DeploymentStatus.CREATED, create_time="t").as_json()
     assert not {"deploymentOverview", "startTime", "errorInformation", "previousRevision", "revision"} & set(info)
     assert info["rollbackInfo"] == {}
 
 
 def test_a_rollback_names_what_it_takes_back() -> None:
-    info = deployment_info(
-        REQUEST,
-        deployment_id="d-2",
-        status=DeploymentStatus.IN_PROGRESS,
-        create_time="t",
-        creator=Creator.ROLLBACK,
-        triggering_deployment_id="d-1",
-    )
+    undo = REQUEST.model_copy(update={"revision": None, "undo": Undo(deployment_id="d-1")})
+    info = deployment_info(undo, deployment_id="d-2", status=DeploymentStatus.IN_PROGRESS).as_json()
     assert info["creator"] == "codeDeployRollback"
     assert info["rollbackInfo"] == {"rollbackTriggeringDeploymentId": "d-1"}
 
 
 def test_a_target_in_flight_shows_where_it_is() -> None:
     heartbeat = Heartbeat(instance="web-01", phase="Install", since="2025-01-01T00:00:03Z")
-    events = live_target("d-1", "web-01", heartbeat)["lifecycleEvents"]
-    assert [event["status"] for event in events] == ["Succeeded"] * 3 + ["InProgress"] + ["Pending"] * 3
+    events = live_target("d-1", "web-01", heartbeat).lifecycle_events
+    assert [event.status for event in events] == ["Succeeded"] * 3 + ["InProgress"] + ["Pending"] * 3
     connecting = live_target("d-1", "web-01", Heartbeat(instance="web-01", phase="connecting"))
-    assert {event["status"] for event in connecting["lifecycleEvents"]} == {"Pending"}
+    assert {event.status for event in connecting.lifecycle_events} == {"Pending"}
 
 
 def test_a_skipped_target_has_skipped_events() -> None:
-    shown = plain_target("d-1", "web-09", "Skipped")
-    assert shown["status"] == "Skipped"
-    assert {event["status"] for event in shown["lifecycleEvents"]} == {"Skipped"}
+    shown = plain_target("d-1", "web-09", TargetStatus.SKIPPED)
+    assert shown.status == "Skipped"
+    assert {event.status for event in shown.lifecycle_events} == {"Skipped"}
 
 
 def test_a_failed_event_has_its_diagnostics_and_a_good_one_empty_ones() -> None:
@@ -198,7 +192,7 @@ def test_a_failed_event_has_its_diagnostics_and_a_good_one_empty_ones() -> None:
             LifecycleEventRecord(name="ApplicationStart", status="Skipped", end_time="2025-01-01T00:00:05Z"),
         ),
     )
-    good, bad, skipped = ended_target("d-1", report)["lifecycleEvents"]
+    good, bad, skipped = ended_target("d-1", report).as_json()["lifecycleEvents"]
     assert good["diagnostics"] == {"errorCode": "Success", "scriptName": "", "message": "Succeeded", "logTail": ""}
     assert bad["diagnostics"] == {"errorCode": "ScriptFailed", "scriptName": "a.sh", "message": "m", "logTail": "t"}
     assert "diagnostics" not in skipped
@@ -241,7 +235,8 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
 
 
 def test_the_summary_of_a_rollback_names_what_it_takes_back() -> None:
-    info = {"status": "InProgress", "rollbackInfo": {"rollbackTriggeringDeploymentId": "d-1"}}
+    rollback = RollbackInfo(rollback_triggering_deployment_id="d-1")
+    info = DeploymentInfo(deployment_id="d-2", status=DeploymentStatus.IN_PROGRESS, rollback_info=rollback)
     assert "· InProgress · `rollback of d-1`" in summary(DeploymentView(info=info, progress=Progress()))
 
 
@@ -252,16 +247,22 @@ def test_the_page_that_does_not_change_says_how_to_steer() -> None:
 
 
 def test_counts_before_the_fleet_is_known() -> None:
-    assert counts({}, Progress()) == "the instances are not known yet"
+    assert (
+        counts(DeploymentInfo(deployment_id="d-1", status=DeploymentStatus.QUEUED), Progress())
+        == "the instances are not known yet"
+    )
 
 
 def test_the_document_is_what_json_prints() -> None:
-    shown = document(view_of_a_failure(), [plain_target("d-1", "web-03", "Failed")], {"web-03": {"note": "x"}})
+    failed = plain_target("d-1", "web-03", TargetStatus.FAILED)
+    report = DeploymentReport(view_of_a_failure(), (failed,), {"web-03": TargetDetails(note="x")})
+    shown = report.as_json()
     assert list(shown) == ["deploymentInfo", "deploymentTargets", "progress"]
     assert shown["deploymentTargets"][0]["deploymentTargetType"] == "InstanceTarget"
     assert shown["progress"]["slotsInUse"] == 0
     assert shown["progress"]["failures"][0]["failedEvent"] == "AfterInstall"
     assert shown["progress"]["instances"] == {"web-03": {"note": "x"}}
+    assert DeploymentReport.read(json.dumps(shown)) == report
 
 
 FATES = [
@@ -280,7 +281,8 @@ FATES = [
 
 @pytest.mark.parametrize(("status", "progress", "says"), FATES)
 def test_what_became_of_the_fleet(status: str, progress: Progress, says: str) -> None:
-    assert fate_of_fleet(DeploymentView(info={"status": status, "deploymentId": "d-1"}, progress=progress)) == says
+    info = DeploymentInfo(deployment_id="d-1", status=DeploymentStatus(status))
+    assert fate_of_fleet(DeploymentView(info=info, progress=progress)) == says
 
 
 def test_failures_of_one_cause_are_told_together() -> None:
@@ -301,3 +303,19 @@ def test_progress_is_read_back_from_what_users_see() -> None:
     assert shown["rollback"]["deploymentId"] == "d-2"
     assert Progress.model_validate(shown) == progress
     assert Progress.model_validate(progress.model_dump(mode="json")) == progress, "as Temporal carries it"
+
+
+def test_deployment_info_travels_in_the_shape_that_it_has_for_users() -> None:
+    """Temporal's payloads and records have always had it so; workers of other versions read them."""
+    view = view_of_a_failure()
+    carried = json.loads(pydantic_core.to_json(view))
+    assert carried["info"] == view.info.as_json()
+    assert carried["progress"]["is_whole"] is False
+    assert list(carried["info"])[:4] == [
+        "applicationName",
+        "deploymentGroupName",
+        "deploymentConfigName",
+        "deploymentId",
+    ]
+    assert DeploymentView.model_validate(carried) == view
+    assert not [value for value in carried["info"].values() if value in (None, "")]

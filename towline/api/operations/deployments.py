@@ -18,10 +18,10 @@ from towline.api.rules import asks_for_something
 from towline.api.service import Context, Handler, no_such_deployment
 from towline.deployments.ids import new_deployment_id
 from towline.deployments.listing import DeploymentFilter
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.messages import DeploymentView, DeployRequest, StopRequest
 
-ENDED = tuple(status.value for status in DeploymentStatus if status.is_final)
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STATUSES = frozenset(DeploymentStatus)
 NOT_BUILT = ("targetInstances", "overrideAlarmConfiguration", "deploymentMode")
@@ -184,7 +184,7 @@ async def stop_deployment(context: Context) -> Mapping[str, Any]:
     deployment_id = context.input["deploymentId"]
     view = await view_of(context, deployment_id)
     authorize_deployment(context, view)
-    if view.info.get("status") in ENDED:
+    if view.info.status.is_final:
         raise ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")
     rollback = context.input.get("autoRollbackEnabled")
     try:
@@ -206,13 +206,13 @@ async def view_of(context: Context, deployment_id: str) -> DeploymentView:
 
 def authorize_deployment(context: Context, view: DeploymentView) -> None:
     """Raises ApiError unless the caller may do this on the deployment's group."""
-    application, group = view.info.get("applicationName", "*"), view.info.get("deploymentGroupName", "*")
+    application, group = view.info.application_name or "*", view.info.deployment_group_name or "*"
     context.authorize(context.arns.group(application, group))
 
 
-def shown(info: Mapping[str, Any]) -> dict[str, Any]:
+def shown(info: DeploymentInfo) -> dict[str, Any]:
     """CodeDeploy's DeploymentInfo of a view's: its revisions as AWS's clients know them."""
-    found = dict(info)
+    found = info.as_json()
     for member in ("revision", "previousRevision"):
         if member in found:
             found[member] = revision_shown(found[member])

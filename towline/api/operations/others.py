@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from towline.api.errors import ApiError
-from towline.api.operations.deployments import ENDED, authorize_deployment, view_of
+from towline.api.operations.deployments import authorize_deployment, view_of
 from towline.api.service import Context, Handler
 
 WAITS = ("READY_WAIT", "TERMINATION_WAIT")
@@ -57,7 +57,7 @@ async def _only_for(context: Context, what: str) -> ApiError:
         raise ApiError("DeploymentIdRequiredException", "The deployment ID is required.")
     view = await view_of(context, deployment_id)
     authorize_deployment(context, view)
-    if view.info.get("status") in ENDED:
+    if view.info.status.is_final:
         return ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")
     text = f"{context.call.operation} is only valid for {what}; {deployment_id} is an in-place deployment."
     return ApiError("UnsupportedActionForDeploymentTypeException", text)

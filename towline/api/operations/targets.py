@@ -11,11 +11,10 @@ from towline.api.paging import page
 from towline.api.rules import MAX_BATCH_TARGETS
 from towline.api.service import Context, Handler
 from towline.model.deployment.status import TargetStatus
+from towline.model.deployment.target import InstanceTarget
 
 STATUSES = frozenset(status.value for status in TargetStatus)
 FILTERS = ("TargetStatus", "ServerInstanceLabel")
-
-Target = Mapping[str, Any]
 
 
 async def list_deployment_targets(context: Context) -> Mapping[str, Any]:
@@ -74,7 +73,7 @@ async def batch_get_deployment_instances(context: Context) -> Mapping[str, Any]:
     return {"instancesSummary": summaries, "errorMessage": text}
 
 
-async def targets_of(context: Context) -> dict[str, Target]:
+async def targets_of(context: Context) -> dict[str, InstanceTarget]:
     """The InstanceTargets of the call's deployment, by id.
 
     Raises ApiError where the deployment does not exist, or its instances are not known yet.
@@ -82,19 +81,19 @@ async def targets_of(context: Context) -> dict[str, Target]:
     deployment_id = context.input["deploymentId"]
     view = await view_of(context, deployment_id)
     authorize_deployment(context, view)
-    if "deploymentOverview" not in view.info:
+    if view.info.deployment_overview is None:
         raise ApiError("DeploymentNotStartedException", f"The deployment {deployment_id} has not started.")
-    document = await context.backend.documents.read(
-        deployment_id, lambda: context.deployments.document(deployment_id, view)
+    report = await context.backend.reports.read(
+        deployment_id, lambda: context.deployments.full_report(deployment_id, view)
     )
-    return {one["instanceTarget"]["targetId"]: one["instanceTarget"] for one in document["deploymentTargets"]}
+    return {target.target_id: target for target in report.targets}
 
 
 async def _page_of_ids(context: Context, statuses: Sequence[str]) -> tuple[list[str], str | None]:
     if wrong := [status for status in statuses if status not in STATUSES]:
         raise ApiError("InvalidInstanceStatusException", f"The instance status {wrong[0]!r} is not valid.")
     targets = await targets_of(context)
-    ids = sorted(name for name, one in targets.items() if not statuses or one["status"] in statuses)
+    ids = sorted(name for name, one in targets.items() if not statuses or one.status in statuses)
     of = ["targets", context.input["deploymentId"], sorted(statuses)]
     return page(ids, context.input.get("nextToken"), lambda name: name, of)
 
@@ -108,7 +107,7 @@ def _refuse_labels(labels: Sequence[str] | None) -> None:
         raise ApiError("InvalidDeploymentInstanceTypeException", text)
 
 
-def _chosen(targets: Mapping[str, Target], ids: Sequence[str]) -> list[Target]:
+def _chosen(targets: Mapping[str, InstanceTarget], ids: Sequence[str]) -> list[InstanceTarget]:
     for name in ids:
         if _name_in(name) not in targets:
             text = f"The target {name} does not exist in the deployment."
@@ -121,14 +120,15 @@ def _name_in(text: str) -> str:
     return text.rpartition("/")[2] if text.startswith("arn:") else text
 
 
-def _as_target(context: Context, target: Target) -> dict[str, Any]:
-    shown = {**target, "targetArn": context.arns.target(target["targetId"])}
+def _as_target(context: Context, target: InstanceTarget) -> dict[str, Any]:
+    shown = target.as_json() | {"targetArn": context.arns.target(target.target_id)}
     return {"deploymentTargetType": "InstanceTarget", "instanceTarget": shown}
 
 
-def _as_summary(context: Context, target: Target) -> dict[str, Any]:
-    shown = {name: value for name, value in target.items() if name not in ("targetId", "targetArn")}
-    return shown | {"instanceId": context.arns.target(target["targetId"])}
+def _as_summary(context: Context, target: InstanceTarget) -> dict[str, Any]:
+    shown = target.as_json()
+    del shown["targetId"]
+    return shown | {"instanceId": context.arns.target(target.target_id)}
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -9,11 +9,13 @@ statuses, line numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from towline.model.base import ApiShape
 from towline.model.deployment.status import Outcome, TargetStatus
+from towline.model.deployment.target import InstanceTarget, TargetDetails
 from towline.model.messages import InstanceOutcome
 
 LAST_LINES = 5
@@ -39,6 +41,17 @@ class Failure:
         end = "\n".join(self.log.rstrip().splitlines()[-LAST_LINES:])
         said = normalized(self.message, self.own_names), normalized(end, self.own_names)
         return (self.outcome, self.event, normalized(self.script, self.own_names), *said)
+
+
+class Cause(ApiShape):
+    """One cause, in `--json` and reports, with the words of the first instance that it hit."""
+
+    instances: tuple[str, ...]
+    outcome: str
+    event: str
+    script: str
+    message: str
+    log_tail: str
 
 
 def failure_of(outcome: InstanceOutcome) -> Failure:
@@ -68,41 +81,42 @@ def by_cause(items: Iterable[Item], failure: Callable[[Item], Failure]) -> list[
     return list(alike.values())
 
 
-def causes_of(targets: Iterable[Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Why instances failed, as JSON, what hit most of them first: InstanceTargets, with what is known besides by name.
+def causes_of(targets: Iterable[InstanceTarget], details: Mapping[str, TargetDetails]) -> list[Cause]:
+    """Why instances failed, what hit most of them first; `details` are by name.
 
     Of an instance that a rollback took back since, this tells how the deployment itself ended on it.
     """
     failed = [
-        (target["targetId"], _failure_of_target(target, extras.get(target["targetId"], {})))
+        (target.target_id, _failure_of_target(target, details.get(target.target_id, TargetDetails())))
         for target in targets
-        if target.get("status") == TargetStatus.FAILED
+        if target.status is TargetStatus.FAILED
     ]
     together = by_cause(failed, lambda item: item[1])
-    return [
-        {
-            "instances": [name for name, _ in alike],
-            "outcome": alike[0][1].outcome,
-            "event": alike[0][1].event,
-            "script": alike[0][1].script,
-            "message": alike[0][1].message,
-            "logTail": alike[0][1].log,
-        }
-        for alike in sorted(together, key=len, reverse=True)
-    ]
+    return [_cause(alike) for alike in sorted(together, key=len, reverse=True)]
 
 
-def _failure_of_target(target: Mapping[str, Any], extra: Mapping[str, Any]) -> Failure:
-    events: Iterable[Mapping[str, Any]] = target.get("lifecycleEvents", ())
-    event = next((event for event in events if event.get("status") == TargetStatus.FAILED), {})
-    told = event.get("diagnostics", {})
+def _cause(alike: Sequence[tuple[str, Failure]]) -> Cause:
+    _, first = alike[0]
+    return Cause(
+        instances=tuple(name for name, _ in alike),
+        outcome=first.outcome,
+        event=first.event,
+        script=first.script,
+        message=first.message,
+        log_tail=first.log,
+    )
+
+
+def _failure_of_target(target: InstanceTarget, details: TargetDetails) -> Failure:
+    event = target.failed_event
+    told = event.diagnostics if event else None
     return Failure(
-        outcome=extra.get("outcomeBeforeRollback") or extra.get("outcome") or str(target.get("status", "")).lower(),
-        event=event.get("lifecycleEventName", ""),
-        script=told.get("scriptName", ""),
-        message=extra.get("fault") or told.get("message") or extra.get("message", ""),
-        log=told.get("logTail", ""),
-        own_names=(str(target["targetId"]), str(extra.get("address", "")).partition(":")[0]),
+        outcome=details.own_outcome or target.status.lower(),
+        event=event.lifecycle_event_name if event else "",
+        script=told.script_name if told else "",
+        message=details.fault or (told.message if told else "") or details.message,
+        log=told.log_tail if told else "",
+        own_names=(target.target_id, details.address.partition(":")[0]),
     )
 
 

@@ -7,10 +7,10 @@ control characters: a log must not steer a terminal.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from towline.model.deployment.causes import by_cause, failure_of
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import Phase
 from towline.model.messages import InstanceOutcome, Progress
 from towline.model.visible import STEERING
@@ -92,19 +92,19 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
     return lines
 
 
-def counts(info: Mapping[str, Any], progress: Progress) -> str:
+def counts(info: DeploymentInfo, progress: Progress) -> str:
     """`7 of 12 succeeded, 1 failed, 2 in flight, 2 waiting`; empty where it ended before anybody knew the instances."""
-    overview = info.get("deploymentOverview")
+    overview = info.deployment_overview
     if not overview:
         return "" if progress.phase is Phase.ENDED else "the instances are not known yet"
-    total = progress.total or sum(overview.values())
-    parts = [f"{overview.get('Succeeded', 0)} of {total} succeeded"]
-    for bucket, word in (("Failed", "failed"), ("InProgress", "in flight"), ("Pending", "waiting")):
-        if overview.get(bucket):
-            parts.append(f"{overview[bucket]} {word}")
-    if overview.get("Skipped"):
-        parts.append(f"{overview['Skipped']} skipped")
-    return ", ".join(parts)
+    others = {
+        "failed": overview.failed,
+        "in flight": overview.in_progress,
+        "waiting": overview.pending,
+        "skipped": overview.skipped,
+    }
+    first = f"{overview.succeeded} of {progress.total or overview.total} succeeded"
+    return ", ".join([first, *(f"{count} {word}" for word, count in others.items() if count)])
 
 
 def names(every: Sequence[str], count: int = 0, named: int = NAMED) -> str:

@@ -6,6 +6,7 @@ CodeDeploy's own sentences stay in `errorInformation` and `rollbackInfo`, since 
 from __future__ import annotations
 
 from towline.model.deployment.describe import failure_lines, names, printable
+from towline.model.deployment.info import ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome
 from towline.model.messages import DeploymentView, Progress
 
@@ -13,11 +14,9 @@ from towline.model.messages import DeploymentView, Progress
 def end_message(view: DeploymentView) -> str:
     """How it ended, in words: what failed, on which instance, with its last lines, and what became of the fleet."""
     info, progress = view.info, view.progress
-    error = info.get("errorInformation") or {}
-    head = f"{info.get('status', '')}: {info.get('applicationName', '')}/{info.get('deploymentGroupName', '')}"
-    lines = [f"{head} {info.get('deploymentId', '')}"]
-    if error:
-        lines[0] += f" ({error.get('code', '')}): {why_it_ended(view)}"
+    lines = [f"{info.status}: {info.full_name} {info.deployment_id}"]
+    if info.error_information:
+        lines[0] += f" ({info.error_code}): {why_it_ended(view)}"
     lines += failure_lines(progress.failures)
     if sentence := rollback_sentence(view):
         lines.append(sentence)
@@ -29,18 +28,20 @@ def end_message(view: DeploymentView) -> str:
 def fate_of_fleet(view: DeploymentView) -> str:
     """What became of the hosts of a deployment that did not succeed; empty for one that did, or has not ended.
 
-    >>> fate_of_fleet(DeploymentView(info={"status": "Failed"}, progress=Progress(owed=("web-01",))))
+    >>> from towline.model.deployment.info import DeploymentInfo
+    >>> failed = DeploymentInfo(deployment_id="d-1", status="Failed")
+    >>> fate_of_fleet(DeploymentView(info=failed, progress=Progress(owed=("web-01",))))
     'Owed, to be seen to by a person: web-01.'
-    >>> terminated = {"status": "Stopped", "deploymentId": "d-1"}
+    >>> terminated = DeploymentInfo(deployment_id="d-1", status="Stopped")
     >>> fate_of_fleet(DeploymentView(info=terminated, progress=Progress(is_whole=False)))
     'It was ended from outside: which instances it touched is not known here. Take them back with: towline rollback d-1'
     """
     progress = view.progress
     if progress.owed:
         return f"Owed, to be seen to by a person: {names(progress.owed, named=10)}."
-    if view.info.get("status") not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
+    if view.info.status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
         return ""
-    undo = f"towline rollback {view.info.get('deploymentId', 'ID')}"
+    undo = f"towline rollback {view.info.deployment_id}"
     if not progress.touched and progress.is_whole:
         return "No instance was touched."
     if not progress.touched:  # a terminated deployment could write no last word
@@ -54,17 +55,19 @@ def fate_of_fleet(view: DeploymentView) -> str:
 def why_it_ended(view: DeploymentView) -> str:
     """Why a deployment did not succeed, in numbers where CodeDeploy's sentence has none; empty where nothing is wrong.
 
-    >>> info = {"errorInformation": {"code": "HEALTH_CONSTRAINTS", "message": "too many"},
-    ...         "deploymentConfigName": "Half", "deploymentOverview": {"Failed": 6, "Skipped": 24}}
+    >>> from towline.model.deployment.info import DeploymentInfo
+    >>> info = DeploymentInfo(deployment_id="d-1", status="Failed", deployment_config_name="Half",
+    ...     error_information=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
+    ...     deployment_overview=DeploymentOverview(failed=6, skipped=24))
     >>> why_it_ended(DeploymentView(info=info, progress=Progress(total=60, slots=6, minimum_healthy=54)))
     '6 of 60 instances failed, and Half wants 54 to stay healthy; 24 were not begun.'
     """
-    error = view.info.get("errorInformation") or {}
-    message = printable(str(error.get("message", "")))
-    if error.get("code") == ErrorCode.NO_INSTANCES:
+    error = view.info.error_information or ErrorInformation()
+    message = printable(error.message)
+    if error.code == ErrorCode.NO_INSTANCES:
         selects = view.progress.selects
         return f"No instance is in the group: it selects {selects}." if selects else message
-    if error.get("code") == ErrorCode.HEALTH_CONSTRAINTS and view.progress.total:
+    if error.code == ErrorCode.HEALTH_CONSTRAINTS and view.progress.total:
         return _too_many_failed(view)
     return message
 
@@ -72,7 +75,7 @@ def why_it_ended(view: DeploymentView) -> str:
 def rollback_sentence(view: DeploymentView) -> str:
     """Which rollback takes this deployment back, and what it came to; empty where there is none."""
     progress = view.progress
-    rollback_id = (view.info.get("rollbackInfo") or {}).get("rollbackDeploymentId", "")
+    rollback_id = view.info.rollback_info.rollback_deployment_id
     if not rollback_id:
         return ""
     if not progress.rollback:
@@ -91,8 +94,8 @@ def ways_out(view: DeploymentView) -> list[str]:
     if not dead:
         return []
     info, progress = view.info, view.progress
-    where = f"{info.get('applicationName', 'APP')} {info.get('deploymentGroupName', 'GROUP')}"
-    config = info.get("deploymentConfigName", "the configuration")
+    where = f"{info.application_name or 'APP'} {info.deployment_group_name or 'GROUP'}"
+    config = info.deployment_config_name or "the configuration"
     least = f"{len(dead)} of them" if len(dead) > 1 else "it"
     cause = (
         f"{config} lets {progress.slots} of {progress.total} instances be out of service at once, and "
@@ -110,25 +113,24 @@ def ways_out(view: DeploymentView) -> list[str]:
 
 
 def _too_many_failed(view: DeploymentView) -> str:
-    progress, overview = view.progress, view.info.get("deploymentOverview") or {}
-    failed, total = overview.get("Failed", 0), progress.total
-    if (view.info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId"):
-        return f"{total - overview.get('Succeeded', 0)} of {total} instances could not be brought back."
+    progress, overview = view.progress, view.info.overview
+    failed, total = overview.failed, progress.total
+    if view.info.undoes:
+        return f"{total - overview.succeeded} of {total} instances could not be brought back."
     if total == 1:
         return "The only instance failed."
-    config = view.info.get("deploymentConfigName") or "the configuration"
+    config = view.info.deployment_config_name or "the configuration"
     text = f"{failed} of {total} instances failed, and {config} wants {progress.minimum_healthy} to stay healthy"
-    skipped = overview.get("Skipped", 0)
+    skipped = overview.skipped
     return text + (f"; {skipped} {'were' if skipped > 1 else 'was'} not begun." if skipped else ".")
 
 
 def _dead_hosts(view: DeploymentView) -> list[str]:
     """The hosts that did not answer, where they alone ended the deployment before others were begun."""
-    overview, failures = view.info.get("deploymentOverview") or {}, view.progress.failures
-    is_undo = (view.info.get("rollbackInfo") or {}).get("rollbackTriggeringDeploymentId")
-    ended_by = (view.info.get("errorInformation") or {}).get("code") == ErrorCode.HEALTH_CONSTRAINTS
+    overview, failures = view.info.deployment_overview, view.progress.failures
+    ended_by = view.info.error_code == ErrorCode.HEALTH_CONSTRAINTS
     only_dead = all(failure.outcome is Outcome.UNREACHABLE for failure in failures)
-    if is_undo or not (ended_by and failures and only_dead and overview.get("Skipped")):
+    if view.info.undoes or not (ended_by and failures and only_dead and overview and overview.skipped):
         return []
     return [failure.instance for failure in failures]
 

@@ -43,7 +43,7 @@ def exit_status(view: DeploymentView) -> ExitStatus:
     revision that cannot be used, are bad input, whether a command found that out or the deployment.
     Owed hosts weigh more than a stop: somebody has to look at them.
     """
-    status = view.info.get("status")
+    status = view.info.status
     if status == DeploymentStatus.SUCCEEDED:
         return ExitStatus.SUCCEEDED
     if status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
@@ -52,7 +52,7 @@ def exit_status(view: DeploymentView) -> ExitStatus:
         return ExitStatus.NEEDS_A_PERSON
     if status == DeploymentStatus.STOPPED:
         return ExitStatus.STOPPED
-    if (view.info.get("errorInformation") or {}).get("code") in _BAD_INPUT and not view.progress.touched:
+    if view.info.error_code in _BAD_INPUT and not view.progress.touched:
         return ExitStatus.BAD_INPUT
     return ExitStatus.FAILED_WHOLE if view.progress.is_whole else ExitStatus.NEEDS_A_PERSON
 

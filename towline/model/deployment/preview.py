@@ -7,12 +7,13 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pydantic import Field
 
 from towline.model.base import Message
-from towline.model.deployment.report import seconds_between
+from towline.model.deployment.status import Outcome
+from towline.model.deployment.target import TargetDetails
+from towline.model.deployment.timeline import seconds_between
 from towline.model.host.events import HostPlan, HostRefusal, HostRevision
 from towline.model.host.order import HostAnswer
 from towline.model.messages import DeployRequest, FleetMember
@@ -141,23 +142,16 @@ def _problem_of(changes: Changes | None) -> str:
     return f"Install would fail: {changes.problem}" if changes and changes.problem else ""
 
 
-def estimate(report: Mapping[str, Any] | None, hosts: int, slots: int) -> float | None:
-    """Seconds that a rollout may take, from the report of the last one: its usual instance, as many times as waves.
+def estimate(last: Iterable[TargetDetails], hosts: int, slots: int) -> float | None:
+    """Seconds that a rollout may take, from the instances of the last one: the usual one, as many times as waves.
 
-    >>> one = {"outcome": "succeeded", "startTime": "2025-01-01T00:00:00", "endTime": "2025-01-01T00:00:04"}
-    >>> estimate({"progress": {"instances": {"web-01": one}}}, hosts=10, slots=4)
+    >>> one = TargetDetails(Outcome.SUCCEEDED, start_time="2025-01-01T00:00:00", end_time="2025-01-01T00:00:04")
+    >>> estimate([one], hosts=10, slots=4)
     12.0
     """
-    if not report or not hosts:
-        return None
-    told = report.get("progress", {}).get("instances", {}).values()
-    took = [
-        seconds_between(one.get("startTime", ""), one.get("endTime", ""))
-        for one in told
-        if one.get("outcome") == "succeeded"
-    ]
+    took = [seconds_between(one.start_time, one.end_time) for one in last if one.outcome is Outcome.SUCCEEDED]
     known = [seconds for seconds in took if seconds is not None]
-    return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known else None
+    return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known and hosts else None
 
 
 def _changes(plan: HostPlan, root: str) -> Changes:

@@ -56,12 +56,12 @@ def end_of_rollback(state: DeploymentState, view: DeploymentView | None) -> tupl
     if view is None:
         end = RollbackEnd(deployment_id=state.rollback.deployment_id, status=DeploymentStatus.STOPPED)
         return end, state.rollout.touched
-    info = view.info
+    overview = view.info.deployment_overview
     end = RollbackEnd(
         deployment_id=state.rollback.deployment_id,
-        status=DeploymentStatus(info.get("status", DeploymentStatus.FAILED)),
-        complete_time=info.get("completeTime", ""),
-        succeeded=(info.get("deploymentOverview") or {}).get("Succeeded", 0),
+        status=view.info.status,
+        complete_time=view.info.complete_time,
+        succeeded=overview.succeeded if overview else 0,
         total=view.progress.total,
     )
     return end, view.progress.owed

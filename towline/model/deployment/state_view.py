@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from towline.model import names
 from towline.model.bundle.revision import shortened
 from towline.model.deployment.describe import held_text, why
+from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation
 from towline.model.deployment.state import DeploymentState
-from towline.model.deployment.status import Creator, Outcome, Phase
+from towline.model.deployment.status import Outcome, Phase
 from towline.model.deployment.view import deployment_info
 from towline.model.fleet.selection import described
 from towline.model.messages import (
@@ -31,8 +32,8 @@ def view_of(state: DeploymentState) -> DeploymentView:
     """What the `status` query answers."""
     progress, info = _progress(state), _info(state)
     if state.queue.held:
-        where = info.get("applicationName", "APP"), info.get("deploymentGroupName", "GROUP")
-        text = f"waits: the queue is held: {held_text(state.queue.held, *where)}"
+        held = held_text(state.queue.held, info.application_name, info.deployment_group_name)
+        text = f"waits: the queue is held: {held}"
     else:
         text = why(progress)
     return DeploymentView(info=info, progress=progress.model_copy(update={"text": text}))
@@ -113,19 +114,20 @@ def _pause_word(state: DeploymentState) -> Literal["", "pausing", "paused"]:
     return "pausing" if state.rollout.in_flight else "paused"
 
 
-def _overview(state: DeploymentState) -> dict[str, int] | None:
+def _overview(state: DeploymentState) -> DeploymentOverview | None:
     rollout = state.rollout
     total = len(rollout.members)
     if not total:
         return None
-    where = "Skipped" if state.status.is_final else "Pending"
     not_begun = total - rollout.succeeded - rollout.failed - rollout.in_flight
-    return {
-        "Succeeded": rollout.succeeded,
-        "Failed": rollout.failed,
-        "InProgress": rollout.in_flight,
-        where: not_begun,
-    }
+    is_final = state.status.is_final
+    return DeploymentOverview(
+        pending=0 if is_final else not_begun,
+        in_progress=rollout.in_flight,
+        succeeded=rollout.succeeded,
+        failed=rollout.failed,
+        skipped=not_begun if is_final else 0,
+    )
 
 
 def _failures(rollout: RolloutState) -> tuple[InstanceOutcome, ...]:
@@ -150,6 +152,7 @@ def _fault(rollout: RolloutState) -> Fault | None:
 
 def _progress(state: DeploymentState) -> Progress:
     request, queue, rollout = state.request_if_valid, state.queue, state.rollout
+    overview = _overview(state)
     return Progress(
         phase=state.phase,
         total=len(rollout.members),
@@ -159,7 +162,7 @@ def _progress(state: DeploymentState) -> Progress:
         ),
         in_flight=_in_flight_names(rollout),
         in_flight_count=rollout.in_flight,
-        waiting=(_overview(state) or {}).get("Pending", 0),
+        waiting=overview.pending if overview else 0,
         minimum_healthy=rollout.floor,
         paused=_pause_word(state),
         stopping=state.stop is not None and not state.status.is_final,
@@ -181,9 +184,8 @@ def _progress(state: DeploymentState) -> Progress:
     )
 
 
-def _info(state: DeploymentState) -> dict[str, Any]:
+def _info(state: DeploymentState) -> DeploymentInfo:
     request = state.request_if_valid
-    undo = request.undo if request else None
     auto_rollback = request.auto_rollback_configuration if request else None
     if auto_rollback is None and state.facts:
         auto_rollback = state.group.auto_rollback_configuration
@@ -195,14 +197,16 @@ def _info(state: DeploymentState) -> dict[str, Any]:
         start_time=state.started.isoformat() if state.started else "",
         complete_time=state.completed.isoformat() if state.completed else "",
         config_name=state.config.deployment_config_name if state.facts else "",
-        creator=Creator.ROLLBACK if undo else Creator.USER,
         overview=_overview(state),
-        error_code=str(state.ending.code) if state.ending else "",
-        error_message=state.ending.message if state.ending else "",
+        error=_error(state),
         rollback_deployment_id=state.rollback.deployment_id if state.rollback else "",
         rollback_message=state.rollback_message,
-        triggering_deployment_id=undo.deployment_id if undo else "",
         revision=state.revision.location if state.revision else None,
         previous_revision=state.rollout.fleet.previous_revision,
-        auto_rollback=auto_rollback.model_dump(mode="json", by_alias=True) if auto_rollback else None,
+        auto_rollback=auto_rollback,
     )
+
+
+def _error(state: DeploymentState) -> ErrorInformation | None:
+    ending = state.ending
+    return ErrorInformation(code=ending.code, message=ending.message) if ending and ending.code else None

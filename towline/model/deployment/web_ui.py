@@ -12,7 +12,6 @@ from towline.model.deployment.causes import by_cause, failure_of
 from towline.model.deployment.describe import counts, failure_line, last_lines, names, one_line, printable, why
 from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, why_it_ended
 from towline.model.deployment.status import Phase
-from towline.model.deployment.view import subject_of
 from towline.model.messages import DeploymentView
 from towline.model.names import DEPLOYMENT
 
@@ -30,16 +29,16 @@ def deployments_link(base: str, namespace: str) -> str:
 def summary(view: DeploymentView) -> str:
     """The Markdown of the Web UI: what it is, how far, why, and what failed with its last lines."""
     info, progress = view.info, view.progress
-    where = f"{_escape(info.get('applicationName', '?'))} / {_escape(info.get('deploymentGroupName', '?'))}"
+    where = _escape(info.full_name.replace("/", " / "))
     lines = [
-        f"**{where}** · {info.get('status', '')} · {_code(subject_of(info) or 'no revision')}",
+        f"**{where}** · {info.status} · {_code(info.subject or 'no revision')}",
         "",
         counts(info, progress),
     ]
     if progress.phase is not Phase.ENDED:
         lines += ["", _escape(progress.text or why(progress))]
-    if error := info.get("errorInformation"):
-        lines += ["", f"**{error.get('code', '')}**: {_escape(one_line(why_it_ended(view)))}"]
+    if info.error_information:
+        lines += ["", f"**{info.error_code}**: {_escape(one_line(why_it_ended(view)))}"]
     if sentence := rollback_sentence(view):
         lines += ["", _escape(sentence)]
     if progress.phase is Phase.ENDED and (fate := fate_of_fleet(view)):
