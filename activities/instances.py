@@ -25,7 +25,7 @@ from towline.errors import TowlineError
 from towline.masking import mask
 from towline.model.deployment.status import Outcome
 from towline.model.host.order import halt_order
-from towline.model.host.state import report_of
+from towline.model.host.outcome import report_of
 from towline.model.messages import (
     DETACHED,
     HaltOrder,

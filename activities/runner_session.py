@@ -29,7 +29,8 @@ from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
 from towline.model.host.events import HostEvent, LogText, Need, UnknownEvent
 from towline.model.host.order import PlanPart, Position, halt_order, work_order
-from towline.model.host.state import HostState, iso, outcome_of
+from towline.model.host.outcome import iso, outcome_of
+from towline.model.host.state import HostState
 from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
 from towline.transports import Transport, TransportPool, ask, open_transport
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from towline.model.deployment.status import Outcome
 from towline.model.host.events import EVENT, UnknownEvent
-from towline.model.host.state import MOST_EVENTS, MOST_WARNINGS, HostState, outcome_of, report_of, tail
+from towline.model.host.outcome import outcome_of, report_of, tail
+from towline.model.host.state import MOST_EVENTS, MOST_WARNINGS, HostState
 
 NOW = 1_000.0
 
