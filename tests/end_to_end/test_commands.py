@@ -287,6 +287,27 @@ def test_names_that_nobody_declared_exit_2(site: Site) -> None:
     assert done.status == 2, done.out
 
 
+def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(site: Site) -> None:
+    site.declare("emptied", count=2, rollback=True)
+    assert site.run("deploy", "shop", "emptied", "--revision", site.bundle("v1")).status == 0
+    shutil.rmtree(site.root("emptied-1"))
+    bad = site.run("deploy", "shop", "emptied", "--revision", site.bundle("bad", fails=True), "--id", "d-EMPTIED")
+    assert bad.status == 4, bad
+    assert "The fleet is whole" not in bad.out
+    assert "emptied-1" in bad.out.partition("Rollback d-")[2]
+    report = json.loads(site.run("report", "d-EMPTIED").out)
+    assert report["progress"]["owed"] == ["emptied-1"]
+    assert (site.runs("emptied-1"), site.runs("emptied-2")) == ("", "v1")
+    rows = {row.split()[0]: row for row in site.run("instances", "shop/emptied").out.splitlines()}
+    assert "bundle-v1" in rows["emptied-2"] and "bundle-" not in rows["emptied-1"] and "owed" in rows["emptied-1"]
+    held = site.run("deploy", "shop", "emptied", "--revision", site.bundle("v1"), "--detach", "--id", "d-AFTER-EMPTIED")
+    assert held.status == 0
+    until(lambda: "towline release shop/emptied" in site.run("status", "d-AFTER-EMPTIED").out)
+    assert site.run("release", "shop/emptied").status == 0
+    assert site.run("status", "d-AFTER-EMPTIED", "--watch").status == 0
+    assert (site.runs("emptied-1"), site.runs("emptied-2")) == ("v1", "v1")
+
+
 def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: Site) -> None:
     site.declare("again", count=1)
     for version in ("old", "new"):

@@ -27,7 +27,11 @@ def remembered(outcome: Outcome, deployment: str) -> InstanceState:
 
 EXPECTED = [
     ("it succeeded there: what ran before", remembered(Outcome.SUCCEEDED, "d-2"), "before"),
-    ("it failed there: what runs was not replaced", remembered(Outcome.FAILED, "d-2"), "runs"),
+    (
+        "it failed there: what ran before, whatever the host says that it runs now",
+        remembered(Outcome.FAILED, "d-2"),
+        "before",
+    ),
     ("it was terminated, and the group has not heard of it", remembered(Outcome.SUCCEEDED, "d-1"), "runs"),
     ("nothing is known", None, ""),
 ]

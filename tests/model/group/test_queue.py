@@ -143,6 +143,15 @@ def test_what_a_host_says_that_it_runs_is_the_record() -> None:
     assert state.view.owed == ("a",)
 
 
+def test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_what_it_ran() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a",)}))
+    failed = page("d-2", {Outcome.FAILED: ("a",)}).model_copy(
+        update={"now": (RunsNow(label="", sha256="", instances=("a",)),)}
+    )
+    told = state.remember(failed).state_of("a")
+    assert (told.revision, told.before) == ("", "rev of d-1")
+
+
 def test_a_dead_holder_is_dropped_and_its_instances_are_not_taken_for_healthy() -> None:
     state = EMPTY.remember(page("d-0", {Outcome.SUCCEEDED: ("a", "b")}))
     state, _, _ = state.join(request("d-1"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
 from towline.model.messages import (
     Fleet,
@@ -59,8 +58,8 @@ def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -
     """An undo's target, with what the group remembers that it ran before: the host may have lost it since."""
     if undo is None or state is None:
         return target
-    went_well = state.deployment_id == undo.deployment_id and state.outcome is Outcome.SUCCEEDED
-    return target.model_copy(update={"expected": state.before if went_well else state.revision})
+    is_of_undone = state.deployment_id == undo.deployment_id
+    return target.model_copy(update={"expected": state.before if is_of_undone else state.revision})
 
 
 def _runs_it(request: ReadFleet, state: InstanceState | None) -> bool:

@@ -285,7 +285,7 @@ def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: i
             outcome=outcome,
             deployment=deployment,
             revision=runs,
-            before=before,
+            before=before if outcome is Outcome.OWED else runs,  # the host may say that it runs nothing any more
             is_healthy=False,
             was_healthy=was_healthy or bool(memory and memory.was_healthy),
         )
