@@ -200,6 +200,7 @@ def test_a_read_only_destination_fails_before_anything_old_is_removed(
     can_box: None, host: LocalHost, tmp_path: Path
 ) -> None:
     both = plan_of({"conf": "/srv/conf", "app": "/srv/app"})  # clean-up goes backwards
+    host.path("/srv/conf").mkdir(parents=True)  # not made by Install: what is mounted there was there before
     host.deploy("d-1", tar_of({"app/page": "v1", "conf/old": "v1"}), both)
     conf = str(host.path("/srv/conf"))
     subprocess.run(["mount", "--bind", conf, conf], check=True)

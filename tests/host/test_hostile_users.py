@@ -103,9 +103,15 @@ def test_a_link_of_root_in_the_path_is_followed(host: LocalHost) -> None:
 
 
 def test_a_line_end_in_a_name_forges_no_line_of_the_clean_up_list(host: LocalHost, victim: Path) -> None:
-    host.deploy("d-1", bundle({f"site/x\n{victim}": b"1", "site/f": b"1"}), PLAN)
-    host.deploy("d-2", bundle({"site/g": b"2"}), PLAN)
-    assert victim.exists()
+    theirs = host.path("/srv/theirs")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    for number, path in enumerate((victim, theirs)):
+        host.deploy(f"d-{number}-1", bundle({f"site/x\n{path}": b"1", "site/f": b"1"}), PLAN)
+        for record in host.state("groups").glob("*.installed"):
+            record.unlink()  # as where AWS's agent had deployed: the list is all there is
+        host.deploy(f"d-{number}-2", bundle({"site/g": b"2"}), PLAN)
+        assert path.exists()
 
 
 def test_a_line_that_was_added_to_the_clean_up_list_is_ignored_and_said(host: LocalHost, victim: Path) -> None:

@@ -42,6 +42,7 @@ OPERATOR, OPERATOR_HOSTS = "tests/faults/test_operator.py", "tests/faults/test_o
 VERSIONS = "tests/faults/test_versions.py"
 NETWORK, TRANSFERS = "tests/faults/test_network.py", "tests/faults/test_transfers.py"
 HOST_FAULTS, HOOKS = "tests/faults/test_host_faults.py", "tests/faults/test_hostile_hooks.py"
+USERS, PROTECTED = "tests/host/test_hostile_users.py", "tests/host/test_protected_files.py"
 INTERLEAVINGS, BURSTS = "tests/faults/test_interleavings.py", "tests/faults/test_bursts.py"
 RUNNER = "towline/host/runner/"
 
@@ -544,6 +545,46 @@ GUARDS = (
         "                os.fchown(fd, *(owner or (0, 0)))\n",
         "tests/host/test_hostile_users.py::"
         "test_scripts_lie_where_only_root_can_change_them_and_files_arrive_with_their_owner",
+    ),
+    Guard(
+        "mounted-later-is-not-ours",
+        4,
+        RUNNER + "after_cleanup.py",
+        "            if not self._leave_hidden(path):\n                self._doom(path)\n",
+        "            self._doom(path)\n",
+        f"{PROTECTED}::test_what_is_protected_is_left_alone_the_release_is_whole_and_the_plan_says_so",
+    ),
+    Guard(
+        "protected-is-left",
+        4,
+        RUNNER + "after_cleanup.py",
+        "        if reason:\n            self._leave(path, reason)\n            return\n        self.gone.add(here)\n",
+        "        self.gone.add(here)\n",
+        f"{PROTECTED}::test_a_new_version_of_what_is_protected_is_refused_before_anything_is_removed",
+    ),
+    Guard(
+        "changed-files-change-their-time",
+        4,
+        RUNNER + "file_times.py",
+        "                chosen = unlike(seen) * NANOSECONDS\n",
+        "                pass\n",
+        f"{USERS}::test_changed_content_never_arrives_with_the_time_of_the_old",
+    ),
+    Guard(
+        "no-forged-line",
+        4,
+        RUNNER + "install_plan.py",
+        '        if b"\\n" in encoded:\n',
+        "        if False:\n",
+        f"{USERS}::test_a_line_end_in_a_name_forges_no_line_of_the_clean_up_list",
+    ),
+    Guard(
+        "only-what-we-made",
+        4,
+        RUNNER + "cleanup.py",
+        "        elif line not in known:\n",
+        "        elif False:\n",
+        f"{USERS}::test_a_line_that_was_added_to_the_clean_up_list_is_ignored_and_said",
     ),
     Guard(
         "no-link-of-another-user",

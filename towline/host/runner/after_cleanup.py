@@ -5,12 +5,14 @@ import stat
 
 from towline.host.runner.errors import StepFailed
 from towline.host.runner.owned_path import MOST_LINKS, foreign_link, is_ours, parts_of
-from towline.host.runner.protected_files import attribute_of, mount_points
+from towline.host.runner.protected_files import attribute_of, is_at_or_below, mount_points
 from towline.host.runner.text import as_text
 
 NOTHING, REGULAR_FILE, REAL_DIRECTORY, OTHER = "nothing", "file", "directory", "other"
 
 DANGLING, FOREIGN = "dangling", "foreign"  # a link to nothing, and one that is not followed since it is another user's
+
+MOUNTED = "something is mounted there (findmnt)"
 
 
 class Found:
@@ -30,20 +32,56 @@ class AfterCleanup:
         self.list = cleanup_list
         self.warnings = list(cleanup_list.warnings)
         self.left = {}
+        self.hidden = []  # of what is left: the paths at and below a mount that came after it was installed
         self.mounts = mount_points()
         self.gone = set()
         self._directories = {}  # path as written -> Found
         self._parents = {}  # the same, as it is now
         self._changed = set()  # the directories in which something goes
+        self._covers = self._mounted_over()
         for path in reversed(cleanup_list.paths):
-            self._doom(path)
+            if not self._leave_hidden(path):
+                self._doom(path)
         self._directories.clear()
+
+    def _mounted_over(self):
+        """The directories that the last Install made, and on which something is mounted since."""
+        names = {os.path.basename(mount) for mount in self.mounts}
+        candidates = [path for path in self.list.paths if os.path.basename(path) in names]
+        return [path for path in candidates if self._real(path) in self.mounts]
+
+    def _real(self, path):
+        parent, name = os.path.split(path)
+        above = self._above(parent)
+        return join_real(above.real, name) if above.kind == REAL_DIRECTORY else None
+
+    def _above(self, parent):
+        if parent not in self._parents:
+            self._parents[parent] = self.look(parent)
+        return self._parents[parent]
+
+    def _leave_hidden(self, path):
+        """Leaves what a mount hides: what has its name now, on what is mounted, is not what was installed.
+
+        What was installed there later, since it was known as mounted, is cleaned up like anything else.
+        """
+        over = self.mounted_over(path)
+        if not over or (over in self.list.hidden and path not in self.list.hidden):
+            return False
+        if path == over:
+            self._leave(path, MOUNTED)
+        else:
+            self.left[path] = "something is mounted over it, at " + as_text(over)
+        self.hidden.append(path)
+        return True
+
+    def mounted_over(self, path):
+        """The directory of the last Install, at or above a path, on which something is mounted since; or None."""
+        return next((over for over in self._covers if is_at_or_below(path, over)), None)
 
     def _doom(self, path):
         parent, name = os.path.split(path)
-        if parent not in self._parents:
-            self._parents[parent] = self.look(parent)
-        above = self._parents[parent]
+        above = self._above(parent)
         if above.kind == FOREIGN:
             self._leave(path, above.note)
         if above.kind != REAL_DIRECTORY:
@@ -67,7 +105,7 @@ class AfterCleanup:
     def why_it_stays(self, real, mode):
         """Why what is there cannot be removed whoever tries it, or None."""
         if real in self.mounts:
-            return "something is mounted there"
+            return MOUNTED
         attribute = attribute_of(real) if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
         return "it is %s (lsattr; chattr -%s lets it go)" % (attribute, attribute[0]) if attribute else None
 

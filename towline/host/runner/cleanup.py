@@ -37,6 +37,7 @@ class CleanupList:
         self._ignored = 0
         record = InstallRecord(group)
         known = set(record.lines) if record.is_of_list() else None
+        self.hidden = set() if known is None else {record.here(path) for path in record.hidden}
         lines = read_cleanup(group.cleanup)
         if lines and not self._is_trusted(known is None):
             lines = record.lines if known else []
@@ -112,7 +113,8 @@ def clean_up(group, disk):
                 left.add(path)
                 warnings.append("%s of the last deployment is left alone: %s" % (as_text(path), why(error)))
     parents.close()
-    keep_listed(group, [path for path in disk.list.paths if path in left])
+    left |= directories_above(left)
+    keep_listed(group, [path for path in disk.list.paths if path in left], disk.hidden)
     return warnings
 
 
@@ -124,9 +126,22 @@ def remove_one(directory, name):
         os.rmdir(name, dir_fd=directory)
 
 
-def keep_listed(group, left):
+def directories_above(paths):
+    """Those that cannot go before what is left in them has gone."""
+    found = set()
+    for path in paths:
+        path = os.path.dirname(path)
+        while path not in found and path != "/":
+            found.add(path)
+            path = os.path.dirname(path)
+    return found
+
+
+def keep_listed(group, left, hidden):
     """The next clean-up tries again what this one had to leave; what is gone is in neither list nor record."""
-    os.close(InstallRecord(group).begin(left))
+    record = InstallRecord(group)
+    record.hidden = hidden
+    os.close(record.begin(left))
     if left:
         write_synced(group.cleanup, b"".join(os.fsencode(path) + b"\n" for path in left), 0o644)
     else:

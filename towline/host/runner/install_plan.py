@@ -193,7 +193,7 @@ class InstallPlan:
                 "Install: %s exists, and the file-exists behavior %r is none of DISALLOW, OVERWRITE, RETAIN"
                 % (as_text(destination), self.behavior)
             )
-        stays = self.disk.why_file_stays(found)
+        stays = self.disk.why_file_stays(found) or (self.behavior == "DISALLOW" and self.disk.left.get(destination))
         if stays and (self.behavior == "DISALLOW" or not self.disk.is_mounted(found)):
             if found.kind == REGULAR_FILE and self.sources.same(source, found.real):
                 self.retained.append(destination)  # what cannot be changed needs no change

@@ -18,6 +18,7 @@ class InstallRecord:
         self.group = group
         self.path = group.record
         self.root, self.lines = None, []
+        self.hidden = []  # of the lines: what is mounted over them came later
         self._read()
 
     def _read(self):
@@ -30,6 +31,7 @@ class InstallRecord:
                 continue
             if isinstance(value, dict):
                 self.root = from_json_path(value.get("root") or "")
+                self.hidden = [from_json_path(path) for path in value.get("hidden") or ()]
             elif isinstance(value, str):
                 self.lines.append(from_json_path(value))
 
@@ -53,8 +55,10 @@ class InstallRecord:
 
     def begin(self, lines):
         """Starts anew with lines of things that are still there. Returns a descriptor for `add`."""
-        head = [dumps({"root": as_json_path(self.group.host.root)}), *(dumps(as_json_path(line)) for line in lines)]
-        write_synced(self.path, "".join(line + "\n" for line in head).encode())
+        hidden = [as_json_path(path) for path in self.hidden if path in lines]
+        head = {"root": as_json_path(self.group.host.root), "hidden": hidden}
+        values = [head, *map(as_json_path, lines)]
+        write_synced(self.path, "".join(dumps(value) + "\n" for value in values).encode())
         return os.open(self.path, os.O_WRONLY | os.O_APPEND)
 
     def forget(self):
