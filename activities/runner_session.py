@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from activities.host_requests import Answer, HostRequests
 from activities.snapshot import Archives
@@ -198,7 +199,7 @@ class Follower:
         if self._halting:  # told first: an order that finds nothing there must not begin anything
             await ask(open_transport(self.target, self.pool), halt_order(self.order, self.target, "boundary"))
         async with open_transport(self.target, self.pool) as transport:
-            await transport.start_or_attach(order)
+            await self._start(transport, order)
             had_begun, self.may_have_begun = self.may_have_begun, True
             try:
                 async with self._halting_through(transport):
@@ -207,6 +208,22 @@ class Follower:
             except HostRefused:  # no runner ever spoke: this order has begun nothing
                 self.may_have_begun = had_begun
                 raise
+
+    async def _start(self, transport: Transport, order: dict[str, Any]) -> None:
+        """Starts or attaches. A stop does not wait for a host that takes its time and has no order yet."""
+        if self._halting:
+            return await transport.start_or_attach(order)
+        starting = asyncio.create_task(transport.start_or_attach(order))
+        stopping = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() or transport.has_order:
+                return await starting
+            raise Unreachable("it was not waited for: the deployment is to stop")
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:

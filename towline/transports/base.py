@@ -31,6 +31,9 @@ ANSWERS = frozenset({"halt", "inventory", "plan", "check", "logs"})
 class Transport(abc.ABC):
     """One conversation with the runner on one host. Not reusable: a new attempt opens a new one."""
 
+    has_order: bool = True
+    """Whether the order may have reached the host; until then to cancel `start_or_attach` leaves nothing begun."""
+
     @abc.abstractmethod
     async def start_or_attach(self, order: Order) -> None:
         """Reaches the host, starts the runner's connected end there and hands it `order`.

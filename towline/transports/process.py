@@ -77,6 +77,7 @@ class ProcessTransport(Transport):
         self._runner_was_sent = False
         self._process: Process | None = None
         self._order: Order = {}
+        self.has_order = False
         self._stderr = b""
         self._stderr_task: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
@@ -90,6 +91,7 @@ class ProcessTransport(Transport):
         self._order = order
         self._process = await self._exec()
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
+        self.has_order = True
         # An error here is left to `follow`: a process that ended at once (no sudo) has said why on its other streams.
         with contextlib.suppress(Unreachable):
             await self.send(order)

@@ -20,12 +20,17 @@ from aiohappyeyeballs import start_connection
 
 from towline.errors import AuthenticationRefused, HostRefused, OurFault, TowlineError, Unreachable
 from towline.model.fleet.instance import ProxyJump, SshSettings
+from towline.transports.base import CHUNK_BYTES
 from towline.transports.bootstrap import Runner, start_command
 from towline.transports.hostkeys import KeyWitness, host_key_refused, known_hosts
-from towline.transports.process import Process, ProcessTransport
+from towline.transports.process import Process, ProcessTransport, Reader
 
 CONNECT_SECONDS = 10.0
 LOGIN_SECONDS = 30.0  # from the first byte to the session: a loaded worker shakes many hands at once
+SHELL_SECONDS = 60.0  # from the session to the first command: a login shell's start-up files
+SHELL_READY = "towline-begins"
+_READY_LINE = f"{SHELL_READY}\n".encode()
+MOST_GREETING_BYTES = 64 * 1024  # of what a login shell prints before
 NEXT_ADDRESS_SECONDS = 0.25  # what RFC 8305 recommends
 KEEPALIVE_SECONDS = 5.0
 KEEPALIVE_MISSES = 3  # a line without an answer for some 15 s is broken
@@ -155,21 +160,64 @@ class SshTransport(ProcessTransport):
         connection = await self._lines.connect(self._name, settings)
         try:
             async with _acknowledging(connection):
-                process = await connection.create_process(command, encoding=None)
-        except Exception as error:
+                process = await connection.create_process(f"echo {SHELL_READY} && {command}", encoding=None)
+                early = await self._shell_ready(process)
+        except HostRefused:
             await close_connection(connection)
+            raise
+        except BaseException as error:
+            await close_connection(connection)
+            if not isinstance(error, Exception):
+                raise
             raise _no_session(error, self._name) from error
-        return _Remote(connection, process, self._name)
+        return _Remote(connection, process, self._name, early)
+
+    async def _shell_ready(self, process: asyncssh.SSHClientProcess[bytes]) -> bytes:
+        """Waits until the login shell is through its start-up files, and returns what else it has printed.
+
+        Until then the host has no order: a file that waits for ever begins nothing, and one that reads gets nothing.
+        Raises HostRefused.
+        """
+        seen = b""
+        try:
+            async with asyncio.timeout(SHELL_SECONDS):
+                while (at := seen.find(_READY_LINE)) < 0:
+                    data = await process.stdout.read(CHUNK_BYTES)
+                    if not data:
+                        return seen  # it ended: why is told by what it printed
+                    seen = seen[-MOST_GREETING_BYTES:] + data
+        except asyncio.CancelledError:
+            _kill(process)
+            raise
+        except TimeoutError:
+            _kill(process)
+            raise HostRefused(
+                f"the login shell on {self._name} has not run a command within {SHELL_SECONDS:.0f} s",
+                "See what waits in its start-up files: ~/.bashrc, ~/.profile, ~/.ssh/rc, /etc/profile.d.",
+                code="LoginShellHangs",
+            ) from None
+        return seen[:at] + seen[at + len(_READY_LINE) :]
+
+
+def _kill(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """What waits on the host would wait on without us. OpenSSH does not pass it on where root has logged in."""
+    with contextlib.suppress(OSError):
+        process.kill()
 
 
 class _Remote(Process):
     def __init__(
-        self, connection: asyncssh.SSHClientConnection, process: asyncssh.SSHClientProcess[bytes], name: str
+        self,
+        connection: asyncssh.SSHClientConnection,
+        process: asyncssh.SSHClientProcess[bytes],
+        name: str,
+        early: bytes,
     ) -> None:
         self._connection = connection
         self._process = process
         self._name = name
-        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
+        self.stdin, self.stderr = process.stdin, process.stderr
+        self.stdout = _Output(early, process.stdout)
 
     async def status(self) -> int | None:
         await self._process.wait_closed()
@@ -182,6 +230,19 @@ class _Remote(Process):
 
     def broken(self, error: Exception) -> Unreachable:
         return Unreachable(f"the connection to {self._name} broke: {error or type(error).__name__}")
+
+
+class _Output:
+    """Standard output with what was read of it already."""
+
+    def __init__(self, early: bytes, reader: Reader) -> None:
+        self._early, self._reader = early, reader
+
+    async def read(self, n: int, /) -> bytes:
+        if self._early:
+            early, self._early = self._early[:n], self._early[n:]
+            return early
+        return await self._reader.read(n)
 
 
 @contextlib.asynccontextmanager
