@@ -1,5 +1,6 @@
 """Ends what a runner that died has left, and reports it as interrupted."""
 
+import os
 import time
 
 from towline.host.runner.constants import FAILED_AFTER_RESTART, MAY_BE_IGNORED, RESUMPTIONS, TERM_TO_KILL
@@ -22,7 +23,7 @@ def recover(host, own, order):
     for deployment in filter(is_id, (named, own)):
         records = Records(host.journal(deployment))
         if records.all and not records.finished:
-            end_open_script(records)
+            end_open_script(records, host)
             if deployment == own and may_go_on(records, order):
                 write_failed_event(host, deployment, records)
             else:
@@ -30,8 +31,8 @@ def recover(host, own, order):
     remove(host.working)
 
 
-def end_open_script(records):
-    """The processes of a script that has no end in the journal: TERM, then KILL; checked by boot and start time."""
+def end_open_script(records, host):
+    """The processes of a script that has no end in the journal: TERM, then KILL; checked by boot, start time, root."""
     script = records.open_step("script_started", "script_ended")
     started = next((record for record in reversed(records.all) if record.get("kind") in ("started", "resumed")), {})
     if not script or started.get("boot_id") != boot_id():
@@ -39,14 +40,14 @@ def end_open_script(records):
     leader = process(script["pid"])
     if leader and leader[2] != script["start_time"]:
         return  # another process has that number now
+    if leader and not is_of_root(host, script["pid"]):
+        return
     members = family(script["pid"])
     if not leader:
         # without its leader a session is known by its number only: the environment tells whose it is
         mark = ("DEPLOYMENT_ID=" + (records.key or {}).get("deployment", "")).encode()
         members = {
-            pid: start
-            for pid, start in members.items()
-            if mark in (read_bytes("/proc/%d/environ" % pid) or b"").split(b"\0")
+            pid: start for pid, start in members.items() if mark in environment_of(pid) and is_of_root(host, pid)
         }
     send_signal(members, signal.SIGTERM)
     ends = time.monotonic() + TERM_TO_KILL
@@ -58,6 +59,18 @@ def end_open_script(records):
                 send_signal(members, signal.SIGKILL)
             ends += 1
         time.sleep(0.02)
+
+
+def environment_of(pid):
+    """The environment with which a process was started, as NAME=VALUE in bytes."""
+    return (read_bytes("/proc/%d/environ" % pid) or b"").split(b"\0")
+
+
+def is_of_root(host, pid):
+    """Whether a script was started below this root: it may be the copy of a `local` root in which the script runs."""
+    name = b"TOWLINE_ROOT="
+    roots = [value[len(name) :] for value in environment_of(pid) if value.startswith(name)]
+    return not roots or roots[0] == os.fsencode(host.root) or not os.path.isdir(roots[0])
 
 
 def may_go_on(records, order):
