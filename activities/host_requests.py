@@ -1,4 +1,4 @@
-"""What a host may request while it works: the archive, a fresh URL for it, the plan of another archive.
+"""What a host may request while it works: an archive, a fresh URL for it, the plan of another one, a revision again.
 
 Each kind of request is a row of `HostRequests._answer`.
 """
@@ -11,12 +11,15 @@ from pathlib import Path
 
 from activities.snapshot import Archives
 from towline.aside import aside
-from towline.errors import TowlineError
+from towline.errors import NotFound, TowlineError
 from towline.model.appspec.parser import parse_appspec
-from towline.model.bundle.revision import ResolvedRevision
 from towline.model.host.events import Need
-from towline.model.host.order import plan_part
+from towline.model.host.order import PlanPart, plan_part, revision_part
+from towline.model.messages import DeploymentOrder
 from towline.transports import Reply
+
+EarlierRevision = Callable[[DeploymentOrder, str], Awaitable[tuple[DeploymentOrder, PlanPart]]]
+"""`Frozen.earlier`: an earlier deployment of an order's group, and its plan."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,23 @@ class Answer:
 class HostRequests:
     """Answers the requests of one instance's runner."""
 
-    def __init__(self, revision: ResolvedRevision | None, archives: Archives) -> None:
-        """`revision` is what the deployment brings; None for a rollback."""
-        self._revision = revision
+    def __init__(self, order: DeploymentOrder, archives: Archives, earlier: EarlierRevision) -> None:
+        """`order` has the revision that the deployment brings, or of a rollback none; that may be one of `earlier`."""
+        self._order = order
+        self._revision = order.revision
         self._archives = archives
+        self._earlier = earlier
         self._answer: dict[str, Callable[[Need], Awaitable[Answer]]] = {
             "archive": self._archive,
             "url": self._fresh_url,
             "plan": self._plan,
+            "revision": self._revision_again,
         }
 
     def has_use_for(self, need: Need) -> bool:
-        """Whether a host of this deployment could need this: a rollback brings no archive."""
+        """Whether a host of this deployment could need this: a rollback brings no archive that it was not asked for."""
+        if need.what == "revision":
+            return self._order.undo is not None
         return need.what != "archive" or self._revision is not None
 
     async def answer(self, need: Need) -> Answer:
@@ -70,6 +78,17 @@ class HostRequests:
         except TowlineError:  # the runner is at work: it goes on with the archive itself
             url = None
         return Answer({"reply": "url", "url": url})
+
+    async def _revision_again(self, need: Need) -> Answer:
+        """What a host is to go back to and has no more; that it is on record no more is not our fault."""
+        try:
+            kept, plan = await self._earlier(self._order, need.deployment)
+        except NotFound as error:
+            return Answer.none(error.code, str(error))
+        assert kept.revision, "see Frozen.earlier"
+        self._revision = kept.revision
+        reply = {"reply": "revision", "revision": revision_part(kept.revision), "plan": plan}
+        return Answer({**reply, "file_exists_behavior": kept.file_exists_behavior, "url": await self.url()})
 
     async def _plan(self, need: Need) -> Answer:
         return await aside(plan_answer, need)

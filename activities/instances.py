@@ -93,6 +93,7 @@ class InstanceActivities:
                 plan=plan,
                 pool=self._pool,
                 archives=self._archives,
+                earlier=self._frozen.earlier,
                 log=log,
                 mask=mask,
                 clock=self._clock,

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.host_requests import Answer, HostRequests
+from activities.host_requests import Answer, EarlierRevision, HostRequests
 from activities.snapshot import Archives
 from towline.aside import aside
 from towline.errors import (
@@ -99,6 +99,7 @@ class Follower:
     plan: PlanPart | None
     pool: TransportPool
     archives: Archives
+    earlier: EarlierRevision
     log: Log
     mask: Callable[[str], str]
     clock: Callable[[], float]
@@ -112,7 +113,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.may_have_begun = self.was_started or self.is_retry or self.only_ends
-        self._requests = HostRequests(self.order.revision, self.archives)
+        self._requests = HostRequests(self.order, self.archives, self.earlier)
         self._began = time.monotonic()
         self._lost_since: float | None = None
         self._own_fault: TowlineError | None = None

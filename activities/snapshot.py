@@ -6,6 +6,7 @@ Read once per worker and run: the instances of a deployment share them. Also the
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from towline.singleflight import KeptReads
 from towline.store import Store
 
 CACHED = 64
+_ID = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Archives(Protocol):
@@ -52,6 +54,21 @@ class Frozen:
         assert order.revision, "an undo has no plan: the host has kept it"
         plan: PlanPart = await self._read(order.revision.plan_key, order.run_id, _plan)
         return plan
+
+    async def earlier(self, order: DeploymentOrder, deployment_id: str) -> tuple[DeploymentOrder, PlanPart]:
+        """Another deployment of the order's group, with its plan: for a host that has lost what it is to go back to.
+
+        The id comes from a host. Raises NotFound or OurFault.
+        """
+        unknown = NotFound(f"no revision is on record as {deployment_id[:64]} of {order.application}/{order.group}")
+        if not _ID.fullmatch(deployment_id):
+            raise unknown
+        found: DeploymentOrder = await self._read(
+            order_key(deployment_id), order.run_id, DeploymentOrder.model_validate_json
+        )
+        if found.group_id != order.group_id or not found.revision:
+            raise unknown
+        return found, await self.plan(found)
 
     async def page(self, key: str, run_id: str) -> dict[str, Target]:
         """The targets of a page of the fleet, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import FakeAccess, SshAccess, Target
 from towline.model.messages import (
     DETACHED,
+    DeploymentOrder,
     HaltOrder,
     Heartbeat,
     Limits,
     Undo,
     log_key,
+    order_key,
 )
 from towline.transports import TransportPool
 
@@ -341,3 +344,32 @@ async def test_a_stop_that_finds_nothing_begun_begins_nothing(bench: Bench) -> N
     outcome = await bench.deploy("demo-01", only_ends=True)
     assert outcome.outcome is Outcome.SKIPPED and not outcome.was_touched
     assert not (tmp := bench.path / "demo-01" / "srv").exists(), tmp
+
+
+@pytest.mark.parametrize("group", ["g-1", "g-2"])
+async def test_a_host_whose_kept_archive_was_removed_gets_it_again_for_a_rollback(bench: Bench, group: str) -> None:
+    """Of its own group only: which deployment it is, the host says."""
+    page, archives = bench.path / "demo-01/srv/app/page", {}
+    for name in ("d-1", "d-2"):
+        bench.freeze(bench.local(), deployment_id=name, files={"app/page": name}, install={"app": "/srv/app"})
+        archives[name] = bench.archives.path.read_bytes()
+        assert (await bench.deploy("demo-01", deployment_id=name)).outcome is Outcome.SUCCEEDED
+    shutil.rmtree(bench.path / "demo-01/opt/codedeploy-agent/deployment-root/g-1/d-1")
+    order = DeploymentOrder.model_validate_json(bench.store.get(order_key("d-1")))
+    bench.store.put(order_key("d-1"), order.model_copy(update={"group_id": group}).model_dump_json().encode())
+    bench.freeze(
+        bench.local(),
+        deployment_id="d-undo",
+        revision=None,
+        undo=Undo(deployment_id="d-2"),
+        install={"app": "/srv/app"},
+    )
+    bench.archives.path.write_bytes(archives["d-1"])
+    bench.restart()
+    outcome = await bench.deploy("demo-01", deployment_id="d-undo")
+    if group == "g-1":
+        assert outcome.outcome is Outcome.SUCCEEDED, outcome
+        assert page.read_text() == "d-1"
+    else:
+        assert (outcome.outcome, page.read_text()) == (Outcome.FAILED, "d-2")
+        assert outcome.fault and outcome.fault.code == "NothingToGoBackTo"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, script, tar_of
+from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, revision_of, script, tar_of
 
 SAY = '#!/bin/sh\necho "$LIFECYCLE_EVENT {name}" >> "$TOWLINE_ROOT/said"\n'
 HOOKS = {
@@ -195,6 +197,46 @@ def test_a_changed_bundle_is_not_gone_back_to(host: LocalHost) -> None:
     call = undo(host, "d-2")
     assert end(call)["code"] == "NothingToGoBackTo"
     assert names(host) == ["name.txt", "two.txt"], "nothing was begun"
+
+
+def wipe_archive(directory: Path) -> None:
+    (directory / "bundle.tar").unlink()
+    shutil.rmtree(directory / "deployment-archive")
+
+
+@pytest.mark.parametrize("wipe", [shutil.rmtree, wipe_archive])
+def test_an_archive_that_somebody_has_removed_is_sent_again(host: LocalHost, wipe: Callable[[Path], None]) -> None:
+    archive, plan = bundle("one")
+    host.deploy("d-1", archive, plan)
+    host.deploy("d-2", *bundle("two", fails="AfterInstall"))
+    wipe(host.deployment("d-1"))
+    with host.call("undo", "d-undo", undo="d-2") as call:
+        assert call.until("need", what="revision")["deployment"] == "d-1"
+        call.say({"reply": "revision", "revision": revision_of(archive), "plan": plan, "url": None})
+        call.until("need", what="archive")
+        call.send(archive)
+        assert call.finish()["undone"] == "restored"
+    assert names(host) == ["name.txt", "one.txt"] and said(host)[-1] == "ApplicationStart one"
+    host.deploy("d-3", *bundle("three", fails="AfterInstall"))
+    assert end(undo(host, "d-3", "d-undo-3"))["outcome"] == "succeeded" and names(host) == ["name.txt", "one.txt"]
+
+
+@pytest.mark.parametrize("has", ["nothing", "another archive"])
+def test_an_archive_that_cannot_be_had_again_is_said_before_anything_is_begun(host: LocalHost, has: str) -> None:
+    host.deploy("d-1", *bundle("one"))
+    archive, plan = bundle("two", fails="AfterInstall")
+    host.deploy("d-2", archive, plan)
+    shutil.rmtree(host.deployment("d-1"))
+    with host.call("undo", "d-undo", undo="d-2") as call:
+        call.until("need", what="revision")
+        if has == "nothing":
+            call.say({"reply": "none", "code": "NotFound", "message": "no such deployment"})
+        else:
+            call.say({"reply": "revision", "revision": revision_of(archive), "plan": plan})
+        refused = call.finish()
+    assert (refused["kind"], refused["code"]) == ("refused", "NothingToGoBackTo")
+    assert "d-1" in refused["message"] and ("no such deployment" in refused["message"]) == (has == "nothing")
+    assert names(host) == ["name.txt", "two.txt"]
 
 
 def test_a_failing_stop_script_does_not_keep_a_host_from_going_back(host: LocalHost) -> None:

@@ -83,7 +83,7 @@ GUARDS = (
         "dead-runners-hook-is-ended",
         1,
         RUNNER + "recovery.py",
-        "            end_open_script(records)\n            if deployment == own",
+        "            end_open_script(records, host)\n            if deployment == own",
         "            if deployment == own",
         f"{HOSTS}::test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended",
     ),

@@ -11,7 +11,14 @@ from towline.host.runner.kept_scripts import last_revision_problem
 from towline.host.runner.places import Group
 from towline.host.runner.readiness import lacking
 from towline.host.runner.text import as_name, as_text
-from towline.host.runner.undo import find_undo, keep_bundle_of, revision_kept_in
+from towline.host.runner.undo import (
+    digest_before,
+    find_undo,
+    has_archive,
+    keep_bundle_of,
+    nothing_to_go_back_to,
+    revision_kept_in,
+)
 
 
 class Preparation:
@@ -58,10 +65,28 @@ class Preparation:
         if kind in ("nothing", "unknown"):
             self.order["nothing"] = found
         elif kind == "install":
+            if not has_archive(found):
+                self._fetch_again(found)
+                return
             self._plan_of(found)
             revision, plan, behavior = revision_kept_in(found)
             keep_bundle_of(found, self.directory)
             self.order.update(revision=revision, plan=plan, file_exists_behavior=behavior, undo_from=found)
+
+    def _fetch_again(self, found):
+        """Somebody has removed what was kept to go back to: the caller has it still, by its digest."""
+        try:
+            reply = self._ask("revision", what="revision", deployment=as_text(os.path.basename(found)))
+        except Refused as refused:
+            if refused.code in ("Stopped", "NoReply"):
+                raise
+            raise nothing_to_go_back_to(found, ", and it cannot be had again: " + refused.message) from None
+        revision, plan = as_name(reply.get("revision")) or {}, as_name(reply.get("plan"))
+        if revision.get("sha256") != digest_before(self.host, self.order["undo"]) or not isinstance(plan, dict):
+            raise nothing_to_go_back_to(found, ", and what the caller has under that id is another one")
+        self.order.update(revision=revision, plan=plan, url=reply.get("url"), undo_from=found)
+        self.order["file_exists_behavior"] = reply.get("file_exists_behavior")
+        self._archive()
 
     def _keep_plan(self):
         """Beside the archive, so that the next stop, and undo, need nobody."""

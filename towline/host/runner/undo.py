@@ -45,10 +45,25 @@ def find_undo(host, order):
     if not before.get("succeeded"):
         return "clean", None
     directory = host.deployment(group.id, before["succeeded"]["deployment"])
-    if not (os.path.exists(directory + "/" + BUNDLE) or os.path.isdir(directory + "/" + ARCHIVE)):
-        message = "the archive of %s, which ran here before, is gone" % before["succeeded"]["deployment"]
-        raise Refused("NothingToGoBackTo", message, "Deploy the wanted revision.")
+    if not (has_archive(directory) or before["succeeded"].get("sha256")):
+        raise nothing_to_go_back_to(directory)
     return "install", directory
+
+
+def has_archive(directory):
+    """Whether a deployment's archive is still here, packed or unpacked."""
+    return os.path.exists(directory + "/" + BUNDLE) or os.path.isdir(directory + "/" + ARCHIVE)
+
+
+def nothing_to_go_back_to(directory, besides=""):
+    message = "the archive of %s, which ran here before, is gone%s" % (os.path.basename(directory), besides)
+    return Refused("NothingToGoBackTo", message, "Deploy the wanted revision.")
+
+
+def digest_before(host, undone):
+    """The SHA-256 of what had succeeded before a deployment, by that one's journal; None where it is not known."""
+    started = next((record for record in Records(host.journal(undone)).all if record.get("kind") == "started"), {})
+    return ((started.get("before") or {}).get("succeeded") or {}).get("sha256")
 
 
 def is_change(record):
