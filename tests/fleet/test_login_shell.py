@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from temporalio.activity import ActivityCancellationDetails
 
-from tests.fleet.box import USER, Fleet
-from tests.support.instances import Bench
-from tests.support.temporal import eventually
+from tests.harness.activity_bench import Bench
+from tests.harness.fleet.box import USER, Fleet
+from tests.harness.temporal import eventually
 from towline.model.deployment.status import Outcome
 from towline.transports import ssh
 

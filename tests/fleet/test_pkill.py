@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.box import Fleet
-from tests.support.instances import Bench
+from tests.harness.activity_bench import Bench
+from tests.harness.fleet.box import Fleet
 from towline.model.deployment.status import Outcome
 from towline.model.messages import Undo
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.support import LocalHost, eventually, plan_of, script, tar_of
+from tests.harness.host.local_host import LocalHost, eventually, plan_of, script, tar_of
 from tests.host.test_faults import attach, begin, is_alive, runner_pid
 
 Move = Callable[[LocalHost, Path], LocalHost]

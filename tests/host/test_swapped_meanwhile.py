@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.support import RUNNER, Event, LocalHost, plan_of, tar_of
+from tests.harness.host.local_host import RUNNER, Event, LocalHost, plan_of, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 USER = 1000
