@@ -11,7 +11,7 @@ from tests.harness.fleet.box import Fleet
 from tests.harness.site import Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 
 def manifest(fleet: Fleet, key: Path) -> str:
@@ -46,7 +46,7 @@ async def test_a_deployment_held_for_a_wrong_key_goes_on_once_the_mended_setting
             told = (await site.towline("status", "d-held")).out
             return "held by a fault" in told and "/nowhere/id_ed25519 is missing" in told
 
-        await eventually(is_held, seconds=60)
+        await eventually(is_held, seconds=120)
         await apply(site, manifest(fleet, fleet.key))
         done = await site.towline("status", "d-held", "--watch")
         assert done.status == 0, done.out + done.err
