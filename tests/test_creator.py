@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from towline.creator import MOST, Who, who, whoami
-from towline.deployments.start import fingerprint
+from towline.model.deployment.request import fingerprint
 from towline.model.messages import DeployRequest
 
 GITHUB = {

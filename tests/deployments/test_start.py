@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import sentinel
+
 from tests.deployments.requests import request
 from towline.deployments.ids import check_deployment_id, new_deployment_id
-from towline.deployments.start import fingerprint, is_same_request
+from towline.deployments.start import is_same_request
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.deployment.status import DeploymentStatus
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.report import DeploymentReport
+from towline.model.deployment.request import fingerprint
 from towline.model.messages import DeployRequest
 
 
@@ -22,19 +24,14 @@ def test_the_same_parameters_have_the_same_fingerprint_however_they_came() -> No
     assert fingerprint(request(description="x")) != fingerprint(request())
 
 
-def test_a_report_is_compared_by_its_pinned_revision() -> None:
-    pinned = RevisionLocation.parse("s3://b/k.tgz?versionId=7&etag=abc")
-    info = deployment_info(
-        request(),
-        deployment_id="d-1",
-        status=DeploymentStatus.SUCCEEDED,
-        create_time="2025-01-01T00:00:00Z",
-        revision=pinned,
-    )
-    assert is_same_request(info, request())
-    assert not is_same_request(info, request(revision=RevisionLocation.parse("s3://b/k.tgz?versionId=8")))
-    assert not is_same_request(info, request(description="other"))
-    assert not is_same_request(info, request(deployment_group_name="other"))
+def test_a_report_is_of_the_same_request_by_the_rule_of_a_deployment_that_temporal_knows() -> None:
+    report = DeploymentReport(sentinel.view, request_fingerprint=fingerprint(request()))
+    assert is_same_request(report, request())
+    assert is_same_request(report, request(requested_by="ann@ci"))
+    assert not is_same_request(report, request(revision=RevisionLocation.parse("s3://b/k.tgz?versionId=8")))
+    assert not is_same_request(report, request(description="other"))
+    assert not is_same_request(report, request(file_exists_behavior="OVERWRITE"))
+    assert not is_same_request(DeploymentReport(sentinel.view), request())
 
 
 def test_a_new_id_is_an_id() -> None:

@@ -106,7 +106,7 @@ def _state(one: Live, *, with_events: bool) -> str:
     if one.outcome and one.outcome is not Outcome.SKIPPED:
         took = render.duration(render.elapsed(one.start_time, one.end_time)) if one.end_time else ""
         text = f"{one.outcome.value} in {took}" if took else one.outcome.value
-        return f"{text}: {printable(one.message)}" if one.message and render.is_bad(one) else text
+        return f"{text}: {printable(one.message)}" if one.message and render.needs_attention(one) else text
     if one.status is not TargetStatus.IN_PROGRESS or not with_events or not one.heartbeat:
         return ""
     beat = one.heartbeat

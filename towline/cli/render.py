@@ -196,9 +196,9 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-def is_bad(one: Live) -> bool:
+def needs_attention(one: Live) -> bool:
     """Whether a person may want to look at it."""
-    return one.outcome not in (None, Outcome.SUCCEEDED, Outcome.SKIPPED)
+    return one.outcome is not None and one.outcome.needs_attention
 
 
 _AGENTS_WORDS = "Script at specified location: "  # with which CodeDeploy's agent begins what failed in a script
@@ -209,8 +209,8 @@ def _worth_showing(live: Mapping[str, Live], room: int) -> list[Live]:
     """All, or, where there is no room for all: those that went wrong and those in flight."""
     if len(live) <= room:
         return list(live.values())
-    chosen = [one for one in live.values() if is_bad(one)]
-    chosen += [one for one in live.values() if one.status is TargetStatus.IN_PROGRESS and not is_bad(one)]
+    chosen = [one for one in live.values() if needs_attention(one)]
+    chosen += [one for one in live.values() if one.status is TargetStatus.IN_PROGRESS and not needs_attention(one)]
     return chosen[:room]
 
 

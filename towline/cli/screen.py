@@ -100,7 +100,7 @@ def _instances(live: Mapping[str, Live], height: int, width: int) -> RenderableT
     every = list(live.values())
     shown = every
     if len(every) > height:
-        bad = [one for one in every if render.is_bad(one)]
+        bad = [one for one in every if render.needs_attention(one)]
         flying = [one for one in every if one.status is TargetStatus.IN_PROGRESS]
         room = height - 1
         shown = [*flying[: max(room // 2, room - len(bad))], *bad]

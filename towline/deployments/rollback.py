@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from towline import errors
 from towline.creator import Who
+from towline.model.deployment import rollback as model
 from towline.model.deployment.describe import names
 from towline.model.deployment.status import Creator
 from towline.model.messages import DeploymentView, DeployRequest, Undo
-from towline.model.names import rollback_label
 
 
 def check_can_roll_back(view: DeploymentView, *, is_open: bool) -> None:
@@ -58,12 +58,11 @@ def rollback_request(view: DeploymentView, run_id: str, by: Who) -> DeployReques
         failed=tuple(failure.instance for failure in view.progress.failures),
         slots=view.progress.slots,
     )
-    return DeployRequest(
-        application_name=info.application_name,
-        deployment_group_name=info.deployment_group_name,
-        deployment_config_name=info.deployment_config_name or None,
-        description=rollback_label(deployment_id).capitalize(),
-        undo=undo,
+    return model.rollback_request(
+        undo,
+        info.application_name,
+        info.deployment_group_name,
+        info.deployment_config_name or None,
         requested_by=by.name,
         requested_from=by.run,
     )

@@ -71,7 +71,7 @@ class DeploymentService(DeploymentReader):
         report = await self.report(deployment_id)
         if report is None:
             return None
-        if not starting.is_same_request(report.view.info, request):
+        if not starting.is_same_request(report, request):
             raise starting.conflict(deployment_id, "report")
         return report.view
 

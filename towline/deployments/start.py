@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from towline import errors
 from towline.deployments.handle import DeploymentHandle
 from towline.model import names
-from towline.model.bundle.revision import RevisionLocation, shortened
-from towline.model.deployment.info import DeploymentInfo
+from towline.model.bundle.revision import shortened
+from towline.model.deployment.report import DeploymentReport
+from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.web_ui import steering_page
 from towline.model.messages import DeployRequest
@@ -57,18 +56,6 @@ async def start(
     return Started(deployment_id, attached=False)
 
 
-def fingerprint(request: DeployRequest) -> str:
-    """Return what tells requests apart: the SHA-256 of all members that are not as by default.
-
-    Who requests it, and from where, does not count: a CI job that is run again is another run. The next version, with
-    one more optional key, gives the same.
-    """
-    plain = request.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, exclude={"requested_by", "requested_from"}
-    )
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
 def conflict(deployment_id: str, see: str) -> errors.Conflict:
     """Return the error of an id whose deployment has other parameters; `see` is the command that shows it."""
     return errors.Conflict(
@@ -77,34 +64,9 @@ def conflict(deployment_id: str, see: str) -> errors.Conflict:
     )
 
 
-def is_same_request(info: DeploymentInfo, request: DeployRequest) -> bool:
-    """Return whether a report's deploymentInfo is of this request, as far as a report tells.
-
-    A report has the revision as it was pinned: a version, an ETag or a type that the request leaves open may be there.
-    """
-    return info.revision == _pinned_like(request.revision, info.revision) and (
-        info.application_name,
-        info.deployment_group_name,
-        info.description,
-        info.ignore_application_stop_failures,
-    ) == (
-        request.application_name,
-        request.deployment_group_name,
-        request.description,
-        request.ignore_application_stop_failures,
-    )
-
-
-def _pinned_like(revision: RevisionLocation | None, other: RevisionLocation | None) -> RevisionLocation | None:
-    """The revision with what it leaves open filled in from the other."""
-    if not (revision and revision.s3_location and other and other.s3_location):
-        return revision
-    left_open = {
-        key: getattr(other.s3_location, key)
-        for key in ("version", "e_tag", "bundle_type")
-        if getattr(revision.s3_location, key) is None
-    }
-    return revision.model_copy(update={"s3_location": revision.s3_location.model_copy(update=left_open)})
+def is_same_request(report: DeploymentReport, request: DeployRequest) -> bool:
+    """Return whether a report is of this request: the same rule as for a deployment that Temporal knows."""
+    return report.request_fingerprint == fingerprint(request)
 
 
 async def _start_workflow(client: Client, request: DeployRequest, deployment_id: str, task_queue: str) -> None:

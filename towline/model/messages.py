@@ -539,6 +539,7 @@ class DeploymentRecord(Message):
     info: DeploymentInfo
     progress: Progress
     run_id: str = ""
+    request_fingerprint: str = ""  # `fingerprint` of what was asked for
     members: tuple[str, ...] = ()
     results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
 

@@ -53,7 +53,7 @@ def test_the_timeline_keeps_order_and_stays_inside() -> None:
         assert all(0 <= s.x <= WIDTH and s.x + s.width <= WIDTH + 1.5 for s in row.segments)
         assert [s.x for s in row.segments] == sorted(s.x for s in row.segments)
     assert lines.rows[39].segments == ()
-    assert [row.name for row in lines.rows if row.is_bad] == ["web-033", "web-034", "web-035"]
+    assert [row.name for row in lines.rows if row.needs_attention] == ["web-033", "web-034", "web-035"]
     assert lines.marks[0] == (0.0, 0.0)
 
 

@@ -28,6 +28,7 @@ class DeploymentReport:
     targets: tuple[InstanceTarget, ...] = ()
     details: Mapping[str, TargetDetails] = field(default_factory=dict)
     run_id: str = ""
+    request_fingerprint: str = ""
 
     @classmethod
     def read(cls, data: bytes | str) -> DeploymentReport:
@@ -38,6 +39,7 @@ class DeploymentReport:
             targets=tuple(entry.instance_target for entry in stored.deployment_targets),
             details=stored.instances,
             run_id=stored.run_id,
+            request_fingerprint=stored.request_fingerprint,
         )
 
     @property
@@ -63,7 +65,8 @@ class DeploymentReport:
             ],
             "progress": progress,
         }
-        return shown | ({"runId": self.run_id} if self.run_id else {})
+        of_ended = {"runId": self.run_id, "requestFingerprint": self.request_fingerprint}
+        return shown | {key: value for key, value in of_ended.items() if value}
 
 
 def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], address: str = "") -> DeploymentReport:
@@ -85,6 +88,7 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
         targets=tuple(_target(deployment_id, name, outcomes.get(name), reports.get(name)) for name in every),
         details={name: _details(outcomes.get(name), reports.get(name)) for name in every},
         run_id=record.run_id,
+        request_fingerprint=record.request_fingerprint,
     )
 
 
@@ -146,6 +150,7 @@ class _Document(ApiShape):
         validation_alias=AliasPath("progress", "instances"), default_factory=dict
     )
     run_id: str = ""
+    request_fingerprint: str = ""
 
 
 def _target(deployment_id: str, name: str, outcome: Outcome | None, report: InstanceReport | None) -> InstanceTarget:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +47,18 @@ def read_request(raw: Any, deployment_id: str) -> DeployRequest:
     if problems:
         raise _invalid(problems)
     return request
+
+
+def fingerprint(request: DeployRequest) -> str:
+    """What tells requests apart: the SHA-256 of all members that are not as by default.
+
+    Who requests it, and from where, does not count: a CI job that is run again is another run. The next version, with
+    one more optional key, gives the same.
+    """
+    plain = request.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude={"requested_by", "requested_from"}
+    )
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def read_shape(shape: type[Shape], raw: Any) -> Shape:

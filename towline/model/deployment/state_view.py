@@ -9,6 +9,7 @@ from towline.model import names
 from towline.model.bundle.revision import shortened
 from towline.model.deployment.describe import held_text, why
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation
+from towline.model.deployment.request import fingerprint
 from towline.model.deployment.state import DeploymentState
 from towline.model.deployment.status import Outcome, Phase
 from towline.model.deployment.view import deployment_info
@@ -46,6 +47,7 @@ def record_of(state: DeploymentState) -> DeploymentRecord:
         info=view.info,
         progress=view.progress.model_copy(update={"phase": Phase.ENDED}),
         run_id=state.run_id,
+        request_fingerprint=fingerprint(state.request),
         members=tuple(member.name for member in state.rollout.members),
         results=results_after_rollback(state),
     )

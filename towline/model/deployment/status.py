@@ -67,6 +67,11 @@ class Outcome(StrEnum):
     OWED = "owed"  # of an instance that a compensation could not bring back
 
     @property
+    def needs_attention(self) -> bool:
+        """Whether a person may want to look at the instance."""
+        return self not in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK)
+
+    @property
     def target_status(self) -> TargetStatus:
         """What CodeDeploy's API would call it."""
         return _TARGET_STATUS[self]

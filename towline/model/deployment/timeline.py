@@ -42,11 +42,11 @@ class Row:
     warnings: tuple[str, ...]
 
     @property
-    def is_bad(self) -> bool:
+    def needs_attention(self) -> bool:
         """Whether a person may want to look at it: also where a rollback has mended what failed."""
-        is_good = self.outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED, Outcome.ROLLED_BACK, "pending", "")
-        is_owed = self.after_rollback == Outcome.OWED
-        return is_owed or not is_good or any(event.status is TargetStatus.FAILED for event in self.events)
+        outcomes = {outcome for outcome in Outcome if outcome in (self.outcome, self.after_rollback)}
+        has_failed = any(event.status is TargetStatus.FAILED for event in self.events)
+        return has_failed or any(outcome.needs_attention for outcome in outcomes)
 
 
 @dataclass(frozen=True)
