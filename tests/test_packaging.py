@@ -93,7 +93,7 @@ def test_the_ci_sample_installs_from_a_wheels_address(wheel: Path, tmp_path: Pat
     (install,) = [step["run"] for step in job["steps"] if "pip install" in step.get("run", "")]
     venv.create(tmp_path / "env", with_pip=True)
     path = f"{tmp_path / 'env/bin'}:{os.environ['PATH']}"
-    done = shell(install, tmp_path, PATH=path, TOWLINE_WHEEL=wheel.as_uri(), **OFFLINE)
+    done = shell(install, tmp_path, PATH=path, WHEEL_URL=wheel.as_uri(), **OFFLINE)
     assert done.returncode == 0, done.stderr
     assert version_in(tmp_path / "env") == f"towline, version {towline.__version__}"
 

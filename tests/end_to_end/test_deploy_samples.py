@@ -68,7 +68,7 @@ async def test_the_github_sample_bundles_uploads_and_rolls_out(site: Site) -> No
     given = {"github.sha": "1a2b3c4", "github.run_id": "77", "github.run_attempt": "1"}
     environ = environ_of(job["env"], given) | {"GITHUB_SHA": "1a2b3c4"}
     steps = [step["run"] for step in job["steps"] if "run" in step and "if" not in step]
-    assert steps[0] == 'pip install "$TOWLINE_WHEEL"'  # tests/test_packaging.py runs it
+    assert steps[0] == 'pip install "$WHEEL_URL"'  # tests/test_packaging.py runs it
     done = await shell(site, steps[1:], environ, cwd=site.bundle("gh"))
     assert done.status == 0, done.err
     assert "d-gh-77-1  shop/production  Succeeded" in done.out
