@@ -210,6 +210,9 @@ def test_an_archive_that_somebody_has_removed_is_sent_again(host: LocalHost, wip
     host.deploy("d-1", archive, plan)
     host.deploy("d-2", *bundle("two", fails="AfterInstall"))
     wipe(host.deployment("d-1"))
+    told = host.ask("plan", deployment="preview", undo="d-2")
+    assert told["back_to"]["sha256"] == revision_of(archive)["sha256"] and not told["complete"]
+    assert "it is sent again" in told["warnings"][0]
     with host.call("undo", "d-undo", undo="d-2") as call:
         assert call.until("need", what="revision")["deployment"] == "d-1"
         call.say({"reply": "revision", "revision": revision_of(archive), "plan": plan, "url": None})

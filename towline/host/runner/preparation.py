@@ -12,12 +12,12 @@ from towline.host.runner.places import Group
 from towline.host.runner.readiness import lacking
 from towline.host.runner.text import as_name, as_text
 from towline.host.runner.undo import (
-    digest_before,
     find_undo,
     has_archive,
     keep_bundle_of,
     nothing_to_go_back_to,
     revision_kept_in,
+    succeeded_before,
 )
 
 
@@ -82,7 +82,9 @@ class Preparation:
                 raise
             raise nothing_to_go_back_to(found, ", and it cannot be had again: " + refused.message) from None
         revision, plan = as_name(reply.get("revision")) or {}, as_name(reply.get("plan"))
-        if revision.get("sha256") != digest_before(self.host, self.order["undo"]) or not isinstance(plan, dict):
+        if revision.get("sha256") != succeeded_before(self.host, self.order["undo"]).get("sha256") or not isinstance(
+            plan, dict
+        ):
             raise nothing_to_go_back_to(found, ", and what the caller has under that id is another one")
         self.order.update(revision=revision, plan=plan, url=reply.get("url"), undo_from=found)
         self.order["file_exists_behavior"] = reply.get("file_exists_behavior")

@@ -16,7 +16,14 @@ from towline.host.runner.readiness import lacking
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.sources import Listed, OnDisk
 from towline.host.runner.text import as_text
-from towline.host.runner.undo import CLEANED_BY, behavior_of_undo, find_undo, revision_kept_in
+from towline.host.runner.undo import (
+    CLEANED_BY,
+    behavior_of_undo,
+    find_undo,
+    has_archive,
+    revision_kept_in,
+    succeeded_before,
+)
 
 
 def preview(host, order):
@@ -51,6 +58,11 @@ def preview_undo(host, order, group, answer):
         order = dict(order, plan={}, events=[event for event in order.get("events") or () if event in CLEANED_BY])
         answer["run"] = preview_scripts(order, group)
         return preview_files(answer, host, order, group, Listed([]), restored)
+    if not has_archive(found):
+        before = succeeded_before(host, order["undo"])
+        gone = "the archive of %s, which ran here before, is gone from this host: it is sent again"
+        answer.update(back_to=before, complete=False, warnings=[gone % as_text(os.path.basename(found))])
+        return answer
     revision, plan, behavior = revision_kept_in(found)
     answer["back_to"] = {name: revision.get(name) for name in ("label", "sha256")}
     answer["back_to"]["deployment"] = os.path.basename(found)

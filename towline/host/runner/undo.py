@@ -60,10 +60,10 @@ def nothing_to_go_back_to(directory, besides=""):
     return Refused("NothingToGoBackTo", message, "Deploy the wanted revision.")
 
 
-def digest_before(host, undone):
-    """The SHA-256 of what had succeeded before a deployment, by that one's journal; None where it is not known."""
+def succeeded_before(host, undone):
+    """`{deployment, label, sha256}` of what had succeeded before a deployment, by that one's journal; else empty."""
     started = next((record for record in Records(host.journal(undone)).all if record.get("kind") == "started"), {})
-    return ((started.get("before") or {}).get("succeeded") or {}).get("sha256")
+    return (started.get("before") or {}).get("succeeded") or {}
 
 
 def is_change(record):
