@@ -25,7 +25,7 @@ from towline.deployments.listing import DeploymentFilter, ListedDeployment
 from towline.deployments.logs import LogReader
 from towline.deployments.revisions import UploadedRevision, parse_revision
 from towline.deployments.service import DeploymentService, connect
-from towline.deployments.start import Started
+from towline.deployments.start import StartedDeployment
 from towline.deployments.watch import Snapshot
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.preview import Preview
@@ -53,7 +53,7 @@ __all__ = [
     "RevisionLocation",
     "Settings",
     "Snapshot",
-    "Started",
+    "StartedDeployment",
     "StopAnswer",
     "StopRequest",
     "UploadedRevision",

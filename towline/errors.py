@@ -7,7 +7,7 @@
     │   ├── InvalidBundle           an archive that is broken or hostile
     │   └── InvalidManifest         towline.yaml; carries every Problem
     ├── NotFound                    an application, group, deployment, revision or instance that nobody declared
-    ├── Conflict                    somebody else changed it, or it exists in other words
+    ├── Conflict                    it was changed meanwhile, or exists with different parameters
     ├── HostError                   one host's own fault: counts against the deployment's budget
     │   ├── Unreachable             no answer; tried again for a while
     │   ├── HostKeyRefused          an unknown or changed host key

@@ -211,7 +211,7 @@ def test_the_same_words_attach_and_other_words_are_refused(site: Site) -> None:
     assert "Attached to d-AGAIN." in again.err
     other = site.run(*words, "--description", "other")
     assert other.status == 2
-    assert "was asked for in other words" in other.err
+    assert "already exists with different parameters" in other.err
     assert site.run("status", "d-AGAI").out.startswith("d-AGAIN")
 
 

@@ -163,7 +163,7 @@ async def test_deploying_under_an_id_again_attaches_in_the_same_words_only(site:
     await site.begun(hosts[0], "d-1")
     again = asyncio.create_task(site.run(*words, str(folder)))
     status, said = await site.run(*words, str(folder), "--description", "another")
-    assert status == 2 and "in other words" in said
+    assert status == 2 and "different parameters" in said
     hosts[0].let_go("AfterInstall")
     assert (await first)[0] == 0
     assert (await again)[0] == 0

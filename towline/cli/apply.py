@@ -45,7 +45,7 @@ def apply(options: ApplyOptions) -> int:
 
 
 def read_files(files: tuple[Path, ...]) -> Manifest:
-    """The files as one manifest; warnings are told. Raises `InvalidManifest` with all problems of all files."""
+    """Reads the files as one manifest; prints warnings. Raises `InvalidManifest` with all problems of all files."""
     manifest = merge([_read_file(file) for file in files])
     refuse(manifest.errors)
     for problem in manifest.problems:

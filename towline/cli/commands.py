@@ -47,7 +47,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def up(data_dir: Path | None, ip: str, port: int | None, ui_port: int | None, api_port: int | None) -> int:
     """Runs Temporal's dev server and a worker in the foreground, until Ctrl-C or SIGTERM; keeps its data.
 
-    Meant for one machine. Nothing listens beyond it unless --ip says so: Temporal's dev server asks nobody for a
+    Meant for one machine. Nothing listens beyond it unless --ip says so: Temporal's dev server asks for no
     password.
     """
     import asyncio
@@ -184,7 +184,7 @@ def import_from_aws(region: str | None) -> None:
 )
 @click.option("--bundle-type", type=BUNDLE_TYPE, help="The kind of archive; default: what its content or ending tells.")
 @click.option("--config", help="The deployment configuration; default: the group's.")
-@click.option("--id", "deployment_id", help="The deployment's id; the same words again attach to it.")
+@click.option("--id", "deployment_id", help="The deployment's id; the same command again attaches to it.")
 @click.option("--description", default="", help="For people; at most 256 characters.")
 @click.option(
     "--if-busy",

@@ -67,5 +67,5 @@ def cells(one: ListedInstance) -> tuple[str, ...]:
 
 
 def _runs(state: InstanceState) -> str:
-    """The revision; after a failure it is the one before it, and what of the new one is there nobody knows."""
+    """The revision; after a failure it is the one before it, and how much of the new one is there is unknown."""
     return f"was {state.revision}" if state.outcome in FAILURES and state.revision else state.revision

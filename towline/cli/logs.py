@@ -67,7 +67,7 @@ class Tails:
                 self._print(name, data[start:end].decode(errors="replace"))
 
     def _print(self, name: str, text: str) -> None:
-        # A log must not steer the terminal of whoever reads it.
+        # A log must not steer the terminal it is shown on.
         head = f"{name}  " if self._with_names else ""
         for line in text.rstrip("\n").split("\n"):
             result(f"{head}{printable(line)}")

@@ -39,7 +39,7 @@ def main() -> NoReturn:
     out, _ = prepare()
     out.is_strict = shows_only(sys.argv[1:])
     status = run(sys.argv[1:])
-    with contextlib.suppress(OSError):  # told already
+    with contextlib.suppress(OSError):  # reported already
         sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -65,7 +65,7 @@ def put_ours_first() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit status; every error is told on stderr here."""
+    """Runs one command line and returns its exit status; prints every error to stderr."""
     debug = "--debug" in arguments or bool(os.environ.get("TOWLINE_DEBUG"))
     try:
         # --debug is taken wherever it stands: people add it at the end of the line that failed.

@@ -48,16 +48,16 @@ def warn(message: str) -> None:
     click.echo(for_terminal(line), err=True, color=has_colour(sys.stderr))
 
 
-_told: set[str] = set()
+_printed: set[str] = set()
 
 
 def is_news(text: str) -> bool:
-    """Whether this command has not told this yet; from now on it has."""
-    is_new = text not in _told
-    _told.add(text)
+    """Whether this command has not printed this yet; from now on it has."""
+    is_new = text not in _printed
+    _printed.add(text)
     return is_new
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether colour is wanted there: a terminal, and nobody said NO_COLOR."""
+    """Whether colour is wanted there: a terminal, and NO_COLOR is not set."""
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

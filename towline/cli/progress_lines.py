@@ -14,9 +14,9 @@ from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, Ta
 from towline.model.messages import DeploymentView
 
 EVENTS_UP_TO = 100
-"""In larger fleets only how instances end is told, not each of their events."""
+"""In larger fleets only how instances end is printed, not each of their events."""
 STEPS = 10
-"""How often the counts are told on the way."""
+"""How often the counts are printed on the way."""
 
 
 class ProgressLines:
@@ -26,7 +26,7 @@ class ProgressLines:
 
     def __init__(self, write: Callable[[str], None] = info) -> None:
         self._write = write
-        self._told: dict[tuple[str, str], str] = {}
+        self._printed: dict[tuple[str, str], str] = {}
 
     def show(self, view: DeploymentView, live: Mapping[str, Live], child: DeploymentView | None = None) -> None:
         """Writes a line for each instance whose state is another than last time, and for the deployment."""
@@ -34,9 +34,9 @@ class ProgressLines:
             self._show(view, live, "")
             return
         whose = child.info.deployment_id
-        if (whose, "begun") not in self._told:
+        if (whose, "begun") not in self._printed:
             self._stand(view, "")
-            self._told[(whose, "begun")] = "told"
+            self._printed[(whose, "begun")] = "printed"
             self._line(f"rollback {whose} begins")
         self._show(child, live, "rollback  ")
 
@@ -73,13 +73,13 @@ class ProgressLines:
         whose = view.info.deployment_id
         for name, one in live.items():
             text = _state(one, with_events=with_events)
-            told = self._told.get((whose, name), "")
+            told = self._printed.get((whose, name), "")
             # Of a shard that has ended there are no times of single instances: then only another outcome is news.
             if text and not (one.outcome and told.startswith(one.outcome.value)):
                 self._news((whose, name), text, f"{mark}{name}  {text}")
 
     def _stand(self, view: DeploymentView, mark: str) -> None:
-        """How the deployment stands: why it waits, or its counts, from time to time; its end is told by `close`."""
+        """How the deployment stands: why it waits, or its counts, from time to time; `close` prints its end."""
         info, progress = view.info, view.progress
         status = info.status
         key = (info.deployment_id, "")
@@ -94,8 +94,8 @@ class ProgressLines:
             self._news(key, text, text)
 
     def _news(self, key: tuple[str, str], told: str, text: str) -> None:
-        if self._told.get(key) != told:
-            self._told[key] = told
+        if self._printed.get(key) != told:
+            self._printed[key] = told
             self._line(text)
 
     def _line(self, text: str) -> None:
@@ -122,5 +122,5 @@ def _reason(view: DeploymentView) -> str:
     """Why it is where it is; while it rolls out its counts, since the lines of the instances tell the rest."""
     if view.info.error_information:
         return f"{view.info.error_code}: {why_it_ended(view)}"
-    is_told_by_counts = _rolls_out(view) or view.info.status is DeploymentStatus.SUCCEEDED
-    return counts(view.info, view.progress) if is_told_by_counts else render.reason(view)
+    has_counts = _rolls_out(view) or view.info.status is DeploymentStatus.SUCCEEDED
+    return counts(view.info, view.progress) if has_counts else render.reason(view)

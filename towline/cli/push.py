@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from towline.bundles.pack import Packed, pack
-from towline.cli.inspect import Findings, inspect
+from towline.cli.bundle_check import CheckedBundle, check_bundle
 from towline.cli.output import has_colour, info, result, result_json
 from towline.cli.problems import counted, problem_line
 from towline.errors import InvalidAppSpec, InvalidInput
@@ -18,7 +18,7 @@ from towline.model.problem import is_broken
 
 def push(directory: Path, target: str, *, bundle_type: BundleType | None, strict: bool, as_json: bool) -> None:
     """Bundles a directory, uploads or writes it, and prints what was made. Raises InvalidAppSpec, InvalidInput."""
-    _check(inspect(directory, strict=strict), directory)
+    _check(check_bundle(directory, strict=strict), directory)
     write = _upload if target.startswith(S3_SCHEME) else _write
     answer = write(directory, target, bundle_type)
     if as_json:
@@ -29,12 +29,12 @@ def push(directory: Path, target: str, *, bundle_type: BundleType | None, strict
     info(f"Deploy it with: towline deploy APP GROUP --revision {shlex.quote(str(answer['revision']))}")
 
 
-def _check(findings: Findings, directory: Path) -> None:
+def _check(findings: CheckedBundle, directory: Path) -> None:
     """Tells the problems; raises InvalidAppSpec where one is an error."""
     for problem in findings.problems:
         info(problem_line(findings.file, problem, colour=has_colour(sys.stderr)))
     if is_broken(findings.problems):
-        # The problems were told above, with their file: the error only counts them.
+        # The problems were printed above, with their file: the error only counts them.
         message = f"{findings.file}: {counted(findings.problems)}; nothing was made."
         raise InvalidAppSpec(message, (), f"Check it with: towline validate {shlex.quote(str(directory))}")
 

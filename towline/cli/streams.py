@@ -1,7 +1,7 @@
 """Standard input, output and error as commands use them: there, encodable, and never the reason of an exit status.
 
 A command's exit status tells what became of its work. So a terminal that went away, a full disk behind `>` or a closed
-descriptor must not end it: what cannot be written is dropped, and the first reason is kept for whoever asks.
+descriptor must not end it: what cannot be written is dropped, and the first reason is kept.
 """
 
 from __future__ import annotations

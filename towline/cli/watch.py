@@ -98,7 +98,7 @@ def announce(deployment_id: str, settings: Settings, *, attached: bool = False) 
 
 
 def web_ui(settings: Settings, deployment_id: str) -> str:
-    """Where Temporal's Web UI shows it: by TOWLINE_UI, or as the dev server has it; empty where nobody told."""
+    """Where Temporal's Web UI shows it: by TOWLINE_UI, or as the dev server has it; empty where it is not known."""
     temporal = settings.temporal()
     base = settings.ui.rstrip("/")
     if not base:

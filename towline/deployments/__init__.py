@@ -1,1 +1,1 @@
-"""What every door does with deployments: start, find, watch, list, and read what is recorded."""
+"""Services for deployments: start, find, list, watch, control and roll back, used by the command line and the API."""

@@ -34,7 +34,7 @@ async def read_queue(client: Client, group: DeploymentGroup) -> GroupView | None
 
 
 async def read_memory(client: Client, group: DeploymentGroup) -> tuple[GroupView | None, dict[str, InstanceState]]:
-    """The group's view, and the state of each instance by name; (None, {}) where nobody has deployed yet.
+    """The group's view, and the state of each instance by name; (None, {}) where nothing was deployed yet.
 
     Raises `TemporalUnavailable`.
     """

@@ -48,7 +48,7 @@ class LiveFleet:
     client: Client
     deployment_id: str
     frozen: tuple[str, ...] | None = None
-    """The names of all instances in rollout order; None until somebody has looked for them."""
+    """The names of all instances in rollout order; None until they were read."""
     _closed: dict[int, dict[str, Live]] = field(default_factory=dict)
 
     async def read(self, progress: Progress) -> dict[str, Live]:
@@ -87,7 +87,7 @@ class LiveFleet:
         handle = self.client.get_workflow_handle(shard)
         with asking(f"asking {shard} for its instances"):
             try:
-                told: dict[str, InstanceLive] = await handle.query(
+                states: dict[str, InstanceLive] = await handle.query(
                     "instances", result_type=dict[str, InstanceLive], rpc_timeout=QUERY_TIMEOUT
                 )
                 description = await handle.describe(rpc_timeout=QUERY_TIMEOUT)
@@ -96,7 +96,7 @@ class LiveFleet:
                     return {}  # it is about to begin
                 raise
         beats = await self._heartbeats(description.raw_description.pending_activities)
-        return {name: _live(name, one, beats.get(name)) for name, one in told.items()}
+        return {name: _live(name, one, beats.get(name)) for name, one in states.items()}
 
     async def _heartbeats(self, pending: Any) -> dict[str, Heartbeat]:
         beats: dict[str, Heartbeat] = {}
@@ -135,14 +135,14 @@ def in_rollout_order(
 
     Without a frozen order, by shard.
     """
-    told = {name: live for index in sorted(shards) for name, live in shards[index].items()}
+    known = {name: live for index in sorted(shards) for name, live in shards[index].items()}
     every = {}
     for name in frozen:
-        if name in told:
-            every[name] = told[name]
+        if name in known:
+            every[name] = known[name]
         elif others:
             every[name] = Live(name, others)
-    return every | told
+    return every | known
 
 
 def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
@@ -152,13 +152,13 @@ def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
         return view
     flying = tuple(name for name, one in live.items() if one.status is TargetStatus.IN_PROGRESS)
     ended = [one for one in live.values() if one.outcome is not None]
-    told = DeploymentOverview(
+    counted = DeploymentOverview(
         in_progress=len(flying),
         succeeded=sum(one.outcome is Outcome.SUCCEEDED for one in ended),
         failed=sum(one.status is TargetStatus.FAILED for one in ended),
         skipped=sum(one.status is TargetStatus.SKIPPED for one in live.values()),
     )
-    overview = told.model_copy(update={"pending": max(0, progress.total - told.total)})
+    overview = counted.model_copy(update={"pending": max(0, progress.total - counted.total)})
     newer = progress.model_copy(
         update={
             "in_flight": flying[:10],
@@ -176,15 +176,15 @@ def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
     return DeploymentView(info=view.info.model_copy(update={"deployment_overview": overview}), progress=newer)
 
 
-def _live(name: str, told: InstanceLive, heartbeat: Heartbeat | None) -> Live:
+def _live(name: str, state: InstanceLive, heartbeat: Heartbeat | None) -> Live:
     return Live(
         name=name,
-        status=told.status,
-        outcome=told.outcome,
-        start_time=told.start_time,
-        end_time=told.end_time,
-        message=told.message,
-        heartbeat=heartbeat if told.status is TargetStatus.IN_PROGRESS else None,
+        status=state.status,
+        outcome=state.outcome,
+        start_time=state.start_time,
+        end_time=state.end_time,
+        message=state.message,
+        heartbeat=heartbeat if state.status is TargetStatus.IN_PROGRESS else None,
     )
 
 

@@ -201,11 +201,11 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _status(execution: WorkflowExecutionStatus | None, told: str) -> str:
+def _status(execution: WorkflowExecutionStatus | None, recorded: str) -> str:
     """The deployment's own word, unless it was ended from outside before it could tell."""
     if execution in (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT):
         return DeploymentStatus.STOPPED.value
-    return told or (DeploymentStatus.CREATED.value if execution == WorkflowExecutionStatus.RUNNING else "")
+    return recorded or (DeploymentStatus.CREATED.value if execution == WorkflowExecutionStatus.RUNNING else "")
 
 
 def _iso(time: datetime | None) -> str:

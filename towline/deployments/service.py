@@ -18,7 +18,7 @@ from towline.deployments.listing import DeploymentFilter, ListedDeployment
 from towline.deployments.past_revisions import past_revision
 from towline.deployments.reader import DeploymentReader
 from towline.deployments.revisions import UploadedRevision, upload
-from towline.deployments.start import Started
+from towline.deployments.start import StartedDeployment
 from towline.model import names
 from towline.model.bundle.revision import BundleType, RevisionLocation
 from towline.model.catalogue.revisions import Use
@@ -55,7 +55,7 @@ class DeploymentService(DeploymentReader):
 
     # ── start ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self, request: DeployRequest, deployment_id: str) -> Started:
+    async def start(self, request: DeployRequest, deployment_id: str) -> StartedDeployment:
         """Start a deployment, or attach to the one of this id that has the same parameters.
 
         Raises `Conflict` where the id is taken by a deployment with other parameters, or by another workflow.

@@ -31,7 +31,7 @@ MEMO_REQUEST = "towlineRequest"
 
 
 @dataclass(frozen=True)
-class Started:
+class StartedDeployment:
     """A deployment that runs, or has run, under this id; `attached`: it was there already, with the same parameters."""
 
     deployment_id: str
@@ -40,7 +40,7 @@ class Started:
 
 async def start(
     client: Client, request: DeployRequest, deployment_id: str, *, task_queue: str = names.TASK_QUEUE
-) -> Started:
+) -> StartedDeployment:
     """Start a deployment, or attach to the one of this id that has the same parameters.
 
     Raises:
@@ -52,14 +52,14 @@ async def start(
             await _start_workflow(client, request, deployment_id, task_queue)
     except WorkflowAlreadyStartedError:
         await _check_same(client, request, deployment_id)
-        return Started(deployment_id, attached=True)
-    return Started(deployment_id, attached=False)
+        return StartedDeployment(deployment_id, attached=True)
+    return StartedDeployment(deployment_id, attached=False)
 
 
 def conflict(deployment_id: str, see: str) -> errors.Conflict:
     """Return the error of an id whose deployment has other parameters; `see` is the command that shows it."""
     return errors.Conflict(
-        f"deployment {deployment_id} exists and was asked for in other words.",
+        f"deployment {deployment_id} already exists with different parameters.",
         f"See it with: towline {see} {deployment_id}   or leave --id out.",
     )
 

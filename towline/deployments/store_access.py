@@ -50,5 +50,7 @@ class StoreAccess:
             await asyncio.sleep(LOOK_SECONDS)  # a first worker writes it a moment after it answers
             address = await self._catalogue.store_address()
         if not address:
-            raise errors.NotFound("no worker has told where its store is.", "Start one, or set TOWLINE_STORE.")
+            raise errors.NotFound(
+                "no worker has registered its store.", "Start one (towline worker), or set TOWLINE_STORE."
+            )
         return address

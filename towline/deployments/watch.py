@@ -11,7 +11,7 @@ from towline.deployments.handle import DeploymentHandle
 from towline.model.messages import DeploymentView
 
 PATIENCE_SECONDS = 120.0
-LOOK_SECONDS = 0.5  # how often a watcher looks; the end itself is told by a long poll at once
+LOOK_SECONDS = 0.5  # how often a watcher looks; a long poll answers at the end, at once
 LARGE_FLEET = 300
 LOOK_SECONDS_LARGE = 2.0  # each look at a large fleet costs its workers many queries
 

@@ -22,7 +22,7 @@ from tests.harness.temporal import eventually
 from towline.bundles.local import as_archive, location_of, revision_key
 from towline.catalogue.client import Catalogue
 from towline.deployments.service import DeploymentService
-from towline.deployments.start import Started
+from towline.deployments.start import StartedDeployment
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.catalogue.records import Change
 from towline.model.messages import DeploymentView, DeployRequest
@@ -203,7 +203,9 @@ class Site:
 
     # ── deployments ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self, deployment_id: str, group: str = "web", version: str = "v1", **words: Any) -> Started:
+    async def start(
+        self, deployment_id: str, group: str = "web", version: str = "v1", **words: Any
+    ) -> StartedDeployment:
         """Starts a deployment, as `towline deploy --id` does."""
         revision = words.pop("revision", None) or self.bundle(version)
         request = DeployRequest(application_name="shop", deployment_group_name=group, revision=revision, **words)

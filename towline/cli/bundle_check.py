@@ -1,4 +1,4 @@
-"""What `validate` and `push` find out about a bundle on disk."""
+"""Checks a bundle or an AppSpec on disk, for `validate` and `push`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from towline.model.problem import Problem, bounded, made_strict
 
 
 @dataclass(frozen=True)
-class Findings:
-    """An AppSpec that was looked at: the file for people, its plan if it has one, its bundle if it was given."""
+class CheckedBundle:
+    """What was found: the file as messages name it; the plan of a valid AppSpec; the listing of a bundle."""
 
     file: str
     plan: CompiledPlan | None
@@ -30,8 +30,8 @@ class Findings:
     problems: Sequence[Problem]
 
 
-def inspect(path: Path, *, strict: bool) -> Findings:
-    """Looks at a directory, an archive or an AppSpec file; `strict` makes errors of warnings.
+def check_bundle(path: Path, *, strict: bool) -> CheckedBundle:
+    """Check a directory, an archive or an AppSpec file; `strict` makes errors of warnings.
 
     Raises NotFound, InvalidBundle or OurFault.
     """
@@ -51,7 +51,7 @@ def inspect(path: Path, *, strict: bool) -> Findings:
     if listing:
         problems += lint_bundle(checked, listing)
     problems = list(bounded(problems))
-    return Findings(file, checked.value, listing, made_strict(problems) if strict else problems)
+    return CheckedBundle(file, checked.value, listing, made_strict(problems) if strict else problems)
 
 
 def _is_archive(path: Path) -> bool:
