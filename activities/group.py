@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 from temporalio import activity
@@ -19,26 +18,21 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.errors import translated
 from activities.records import RecordActivities
 from towline.deployments.handle import DeploymentHandle
-from towline.errors import NotFound
 from towline.model import names
 from towline.model.deployment.status import Outcome
 from towline.model.group.queue import GroupState
 from towline.model.messages import (
     DeploymentRecord,
-    FleetPage,
     HolderEnd,
-    InstanceReport,
     OutcomePage,
     TurnAnswer,
     TurnEnd,
     TurnRequest,
     Undo,
     WatchHolder,
-    fleet_prefix,
-    instance_key,
-    report_key,
 )
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 
 WATCH_SECONDS = 2.0
 """How often the holder of a turn is looked at."""
@@ -53,6 +47,7 @@ class GroupActivities:
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
+        self._records = DeploymentRecords(store)
 
     @activity.defn
     async def join_turn(self, request: TurnRequest) -> TurnAnswer:
@@ -116,7 +111,7 @@ class GroupActivities:
 
     async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: HolderEnd) -> None:
         """The report that a deployment ended from outside could not write itself; one that is there is kept."""
-        if await asyncio.to_thread(self._store.exists, report_key(holder.id)):
+        if await asyncio.to_thread(self._records.has_report, holder.id):
             return
         view = await DeploymentHandle(self._client, holder.id).view()
         if view is None:
@@ -152,25 +147,16 @@ class GroupActivities:
     def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> HolderEnd:
         """What a holder that was terminated left: the records of those that ended, and the names of the others."""
         results: dict[Outcome, tuple[str, ...]] = {}
-        unknown = []
         asked_for = undo.instances if undo and undo.instances else ()  # it may have been ended before its plan
-        for name in tuple(self._frozen_names(deployment_id)) or asked_for:
-            try:
-                record = self._store.get(instance_key(deployment_id, name))
-            except NotFound:
-                unknown.append(name)
-                continue
-            outcome = InstanceReport.model_validate_json(record).outcome.outcome
+        names = tuple(self._records.targets(deployment_id)) or asked_for
+        records = self._records.instances(deployment_id, names)
+        for name, record in records.items():
+            outcome = record.outcome.outcome
             results[outcome] = (*results.get(outcome, ()), name)
         return HolderEnd(
             deployment_id=deployment_id,
             status=status,
             results=results,
-            unknown=tuple(unknown),
+            unknown=tuple(name for name in names if name not in records),
             is_undo=undo is not None,
         )
-
-    def _frozen_names(self, deployment_id: str) -> Iterator[str]:
-        for key in sorted(self._store.keys(fleet_prefix(deployment_id))):
-            page = FleetPage.model_validate_json(self._store.get(key))
-            yield from (target.name for target in page.targets)

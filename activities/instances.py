@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -32,10 +33,9 @@ from towline.model.messages import (
     Heartbeat,
     InstanceOrder,
     InstanceOutcome,
-    instance_key,
-    log_key,
 )
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 from towline.transports import TransportPool, ask, open_transport
 
 BEATS_PER_TIMEOUT = 3
@@ -63,7 +63,7 @@ class InstanceActivities:
 
         `is_open` answers whether the workflow of an id still runs; it raises TowlineError where Temporal is away.
         """
-        self._store = store
+        self._records = DeploymentRecords(store)
         self._archives = archives
         self._frozen = Frozen(store)
         self._pool = pool
@@ -147,11 +147,12 @@ class InstanceActivities:
             ended_at=self._clock(),
             mask=mask,
         )
-        writes = {instance_key(order.deployment_id, order.instance): report.model_dump_json(indent=1).encode()}
+        writes = [partial(self._records.put_instance, order.deployment_id, report)]
         if text := log.text():
-            writes[log_key(order.deployment_id, order.instance)] = (await aside(mask, text)).encode(errors="replace")
+            masked = await aside(mask, text)
+            writes.append(partial(self._records.put_log, order.deployment_id, order.instance, masked))
         try:
-            await asyncio.gather(*(asyncio.to_thread(self._store.put, key, data) for key, data in writes.items()))
+            await asyncio.gather(*(asyncio.to_thread(write) for write in writes))
         except TowlineError as error:
             if follower.may_have_begun:
                 activity.heartbeat(follower.heartbeat())  # the next attempt is to know of it

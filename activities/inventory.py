@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from temporalio import activity
@@ -15,13 +14,11 @@ from temporalio.client import Client
 from activities.ec2 import MakeClient
 from activities.errors import patiently, translated
 from activities.members import Members
-from activities.snapshot import check_is_new
 from towline import aws
 from towline.catalogue.client import Catalogue
 from towline.deployments.group_history import read_memory
 from towline.errors import InvalidInput, NotFound, TowlineError
 from towline.model import names
-from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import ErrorCode, Outcome
 from towline.model.fleet.ec2_members import AskEc2, Ec2Found, Ec2Member, Ec2Members
 from towline.model.fleet.frozen import freeze
@@ -32,21 +29,15 @@ from towline.model.group.config import PREDEFINED
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages import (
     Fleet,
-    FleetPage,
     GroupFacts,
-    InstanceReport,
     ReadFleet,
     ReadGroup,
-    fleet_prefix,
-    instance_key,
-    order_key,
-    report_key,
 )
 from towline.model.problem import did_you_mean
 from towline.model.rollout.order import natural
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 
-STORE_THREADS = 16
 LARGEST_FLEET_BYTES = 1_900_000
 NEVER_BEGUN = (Outcome.SKIPPED.value, Outcome.BLOCKED.value)
 
@@ -58,7 +49,7 @@ class InventoryActivities:
         self, client: Client, store: Store, make_client: MakeClient = aws.client, task_queue: str = names.TASK_QUEUE
     ) -> None:
         self._client = client
-        self._store = store
+        self._records = DeploymentRecords(store)
         self._catalogue = Catalogue(client, task_queue=task_queue, by=f"worker on {socket.gethostname()}")
         self._members = Members(self._catalogue, make_client)
 
@@ -108,13 +99,11 @@ class InventoryActivities:
         (targets, warnings), (view, states), _ = await asyncio.gather(
             self.find_targets(request),
             read_memory(self._client, request.group),
-            asyncio.to_thread(check_is_new, self._store, request.order.deployment_id, request.order.run_id),
+            asyncio.to_thread(self._records.check_is_new, request.order.deployment_id, request.order.run_id),
         )
         frozen = freeze(request, targets, states, view, warnings)
         check_fits(frozen.fleet, request.group)
-        pages = {key: page.model_dump_json().encode() for key, page in frozen.pages.items()}
-        pages[order_key(request.order.deployment_id)] = request.order.model_dump_json().encode()
-        await asyncio.to_thread(self._put_all, pages)
+        await asyncio.to_thread(self._records.freeze, request.order, frozen.pages)
         return frozen.fleet
 
     async def find_targets(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
@@ -137,7 +126,7 @@ class InventoryActivities:
         """
         undo = request.order.undo
         assert undo
-        frozen = await asyncio.to_thread(self._frozen_targets, undo.deployment_id)
+        frozen = await asyncio.to_thread(self._records.targets, undo.deployment_id)
         wanted = request.only
         if wanted is None:
             wanted = await asyncio.to_thread(self._touched, undo.deployment_id, frozen)
@@ -148,36 +137,14 @@ class InventoryActivities:
 
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _put_all(self, objects: Mapping[str, bytes]) -> None:
-        with ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="fleet") as pool:
-            list(pool.map(self._store.put, objects.keys(), objects.values()))
-
-    def _get_all(self, keys: Iterable[str]) -> list[bytes]:
-        with ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="fleet") as pool:
-            return list(pool.map(self._store.get, keys))
-
-    def _frozen_targets(self, deployment_id: str) -> dict[str, Target]:
-        """The targets of a deployment as they were frozen; empty where the store has none any more."""
-        try:
-            keys = list(self._store.keys(fleet_prefix(deployment_id)))
-            pages = [FleetPage.model_validate_json(data) for data in self._get_all(keys)]
-        except NotFound:
-            return {}
-        return {target.name: target for page in pages for target in page.targets}
-
     def _touched(self, deployment_id: str, frozen: Collection[str]) -> tuple[str, ...]:
         """The instances on which a runner began, or may have begun: those are asked, and their journals decide.
 
         A record tells it for certain. An instance without one was never begun where the report says so; a deployment
         that was terminated has no report, and those that were in flight then have no record.
         """
-        prefix = instance_key(deployment_id, "").removesuffix(".json")
-        try:
-            keys = list(self._store.keys(prefix))
-            records = [InstanceReport.model_validate_json(data) for data in self._get_all(keys)]
-        except NotFound:
-            records = []
-        told = {record.outcome.instance: record.outcome.was_touched for record in records}
+        records = self._records.all_instances(deployment_id)
+        told = {name: record.outcome.was_touched for name, record in records.items()}
         never = self._never_begun(deployment_id)
         if not told and not frozen and never is None:
             raise NotFound(f"the store knows nothing of what deployment {deployment_id} did.", "See: towline list")
@@ -186,9 +153,8 @@ class InventoryActivities:
 
     def _never_begun(self, deployment_id: str) -> frozenset[str] | None:
         """The instances that a deployment's report knows as never begun; None where there is no report."""
-        try:
-            report = DeploymentReport.read(self._store.get(report_key(deployment_id)))
-        except NotFound:
+        report = self._records.report(deployment_id)
+        if report is None:
             return None
         return frozenset(name for name, known in report.details.items() if known.outcome in (None, *NEVER_BEGUN))
 

@@ -18,7 +18,6 @@ from activities.errors import translated
 from activities.revisions import listing_key
 from towline.aside import aside
 from towline.deployments.group_history import read_memory
-from towline.deployments.records import Records
 from towline.errors import NotFound, TowlineError
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
@@ -40,6 +39,7 @@ from towline.model.messages import (
 )
 from towline.model.rollout.health import floor_of, slots_of
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 
 PREVIEW_ID = "preview"  # no deployment has it; hosts are only asked
 
@@ -138,7 +138,7 @@ class PreviewActivities:
         if not last:
             return None
         try:
-            report = await asyncio.to_thread(Records(self._store).report, last)
+            report = await asyncio.to_thread(DeploymentRecords(self._store).report, last)
         except (NotFound, TowlineError):
             return None  # an estimate is not worth failing for
         return estimate(report.details.values() if report else (), hosts, slots)

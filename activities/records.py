@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from temporalio import activity
 
 from activities.errors import translated
-from activities.snapshot import check_is_new
-from towline.errors import NotFound
-from towline.model.deployment.report import index_entry, index_key, merge
+from towline.model.deployment.report import merge
 from towline.model.deployment.status import Outcome
 from towline.model.messages import (
     DeploymentRecord,
-    InstanceReport,
     ReportWritten,
     ShardOutcome,
     ShardWreck,
-    instance_key,
-    report_key,
 )
 from towline.model.rollout.outcomes import runs_now
 from towline.model.rollout.window import FAILURES
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 
 NAMED = 10
-READERS = 32
-"""How many records are read at once: S3 answers one in some 20 ms, and a fleet has thousands."""
 
 
 class RecordActivities:
     """Writes reports into the store."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._records = DeploymentRecords(store)
 
     @activity.defn
     async def write_report(self, record: DeploymentRecord) -> ReportWritten:
@@ -56,7 +46,7 @@ class RecordActivities:
         Any of those may have been touched: a compensation asks them, and their journals know.
         """
         with translated():
-            reports = await asyncio.to_thread(self._read, wreck.deployment_id, wreck.names)
+            reports = await asyncio.to_thread(self._records.instances, wreck.deployment_id, wreck.names)
         results: dict[Outcome, tuple[str, ...]] = {}
         for name in wreck.names:
             outcome = reports[name].outcome.outcome if name in reports else Outcome.INTERRUPTED
@@ -76,28 +66,8 @@ class RecordActivities:
         from towline.report import render  # jinja2: only where a page is written
 
         deployment_id = record.info.deployment_id
-        check_is_new(self._store, deployment_id, record.run_id)
+        self._records.check_is_new(deployment_id, record.run_id)
         names = dict.fromkeys([*record.members, *(name for every in record.results.values() for name in every)])
-        key = report_key(deployment_id)
-        page = key.removesuffix(".json") + ".html"
-        address = f"{self._store.address}/{page}"
-        report = merge(record, self._read(deployment_id, names), address)
-        self._store.put(key, _json(report.as_json()))
-        self._store.put(page, render(report).encode())
-        self._store.put(index_key(record.info.create_time, deployment_id), _json(index_entry(report.view).as_json()))
-        return ReportWritten(key=key, address=address)
-
-    def _read(self, deployment_id: str, names: Iterable[str]) -> dict[str, InstanceReport]:
-        def read(name: str) -> tuple[str, InstanceReport | None]:
-            try:
-                data = self._store.get(instance_key(deployment_id, name))
-                return name, InstanceReport.model_validate_json(data)
-            except (NotFound, ValueError):  # never begun, or not written: the deployment's own count says how it ended
-                return name, None
-
-        with ThreadPoolExecutor(READERS, thread_name_prefix="records") as pool:
-            return {name: found for name, found in pool.map(read, names) if found is not None}
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        instances = self._records.instances(deployment_id, names)
+        report = merge(record, instances, self._records.page_address(deployment_id))
+        return self._records.put_report(report, render(report))

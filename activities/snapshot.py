@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from towline.aside import aside
-from towline.errors import Conflict, NotFound, OurFault
+from towline.errors import NotFound, OurFault
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.fleet.instance import Target
 from towline.model.host.order import PlanPart, plan_part
-from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
+from towline.model.messages import DeploymentOrder, InstanceOrder
 from towline.singleflight import KeptReads
 from towline.store import Store
+from towline.store.deployment_records import DeploymentRecords
 
 CACHED = 64
 _ID = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -40,19 +41,19 @@ class Frozen:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: KeptReads[Any] = KeptReads(CACHED)
+        self._records = DeploymentRecords(store)
+        self._kept: KeptReads[Any] = KeptReads(CACHED)  # by key and run, since a deployment id may be used again later
 
     async def of_instance(self, order: InstanceOrder) -> tuple[DeploymentOrder, Target]:
         """The deployment's order and the instance's target; raises NotFound or OurFault."""
-        frozen: DeploymentOrder = await self._read(
-            order_key(order.deployment_id), order.run_id, DeploymentOrder.model_validate_json
-        )
+        frozen = await self._order(order.deployment_id, order.run_id)
         return frozen, await self._target(order)
 
     async def plan(self, order: DeploymentOrder) -> PlanPart:
         """The compiled AppSpec of the order's revision, as hosts get it; raises NotFound or OurFault."""
         assert order.revision, "an undo has no plan: the host has kept it"
-        plan: PlanPart = await self._read(order.revision.plan_key, order.run_id, _plan)
+        key = order.revision.plan_key
+        plan: PlanPart = await self._kept.read((key, order.run_id), partial(self._plan, key))
         return plan
 
     async def earlier(self, order: DeploymentOrder, deployment_id: str) -> tuple[DeploymentOrder, PlanPart]:
@@ -63,17 +64,21 @@ class Frozen:
         unknown = NotFound(f"no revision is on record as {deployment_id[:64]} of {order.application}/{order.group}")
         if not _ID.fullmatch(deployment_id):
             raise unknown
-        found: DeploymentOrder = await self._read(
-            order_key(deployment_id), order.run_id, DeploymentOrder.model_validate_json
-        )
+        found = await self._order(deployment_id, order.run_id)
         if found.group_id != order.group_id or not found.revision:
             raise unknown
         return found, await self.plan(found)
 
     async def page(self, key: str, run_id: str) -> dict[str, Target]:
         """The targets of a page of the fleet, by name."""
-        page: dict[str, Target] = await self._read(key, run_id, _targets)
+        read = partial(asyncio.to_thread, self._records.page, key)
+        page: dict[str, Target] = await self._kept.read((key, run_id), read)
         return page
+
+    async def _order(self, deployment_id: str, run_id: str) -> DeploymentOrder:
+        read = partial(asyncio.to_thread, self._records.frozen_order, deployment_id)
+        order: DeploymentOrder = await self._kept.read((deployment_id, run_id), read)
+        return order
 
     async def _target(self, order: InstanceOrder) -> Target:
         targets = await self.page(order.page, order.run_id)
@@ -81,38 +86,13 @@ class Frozen:
             raise NotFound(f"{order.instance} is not in {order.page}, where its deployment has put it")
         return targets[order.instance]
 
-    async def _read(self, key: str, run_id: str, parse: Callable[[bytes], Any]) -> Any:
-        """The parsed document; kept under key and run, since a deployment id may be used again later."""
-        return await self._kept.read((key, run_id), lambda: self._parse(key, parse))
-
-    async def _parse(self, key: str, parse: Callable[[bytes], Any]) -> Any:
+    async def _plan(self, key: str) -> PlanPart:
         data = await asyncio.to_thread(self._store.get, key)
         try:
-            return await aside(parse, data)
+            return await aside(_plan_part, data)
         except ValueError as error:
             raise OurFault(f"{key} in the store cannot be read: {error}", code="StoreDamaged") from error
 
 
-def _plan(data: bytes) -> PlanPart:
+def _plan_part(data: bytes) -> PlanPart:
     return plan_part(CompiledPlan.model_validate_json(data))
-
-
-def _targets(data: bytes) -> dict[str, Target]:
-    return {target.name: target for target in FleetPage.model_validate_json(data).targets}
-
-
-def check_is_new(store: Store, deployment_id: str, run_id: str) -> None:
-    """Raises Conflict where the store has another deployment of this id: what it froze and recorded must stay.
-
-    Temporal lets an id be used again by whoever starts workflows without us.
-    """
-    try:
-        order = DeploymentOrder.model_validate_json(store.get(order_key(deployment_id)))
-    except (NotFound, ValueError):
-        return
-    if order.run_id != run_id:
-        raise Conflict(
-            f"the id {deployment_id} is another deployment's, which is on record.",
-            "Start it under an id of its own.",
-            code="DEPLOYMENT_ID_TAKEN",
-        )

@@ -12,10 +12,11 @@ from activities.hosts import HostActivities
 from tests.harness.activity_bench import Bench, fake
 from towline.model.bundle.listing import Listing, Member
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.store_keys import order_key
 from towline.model.fleet.instance import LocalAccess, Target
 from towline.model.host.events import Findings, HostPlan, Inventory, PlannedScript, ScriptLog
 from towline.model.host.order import AskHosts, HostAnswer
-from towline.model.messages import DeploymentOrder, FleetPage, order_key
+from towline.model.messages import DeploymentOrder, FleetPage
 from towline.transports import TransportPool
 
 

@@ -18,17 +18,9 @@ from tests.harness.temporal import eventually
 from towline.errors import NotFound, OurFault
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.store_keys import log_key, order_key
 from towline.model.fleet.instance import FakeAccess, SshAccess, Target
-from towline.model.messages import (
-    DETACHED,
-    DeploymentOrder,
-    HaltOrder,
-    Heartbeat,
-    Limits,
-    Undo,
-    log_key,
-    order_key,
-)
+from towline.model.messages import DETACHED, DeploymentOrder, HaltOrder, Heartbeat, Limits, Undo
 from towline.transports import TransportPool
 
 

@@ -24,6 +24,7 @@ from towline.model import names
 from towline.model.catalogue.changes import APPLIED, diff
 from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Creator, Outcome
+from towline.model.deployment.store_keys import instance_key, order_key
 from towline.model.fleet.ec2_members import AskEc2
 from towline.model.fleet.instance import Target
 from towline.model.fleet.ssh_paths import CheckPaths
@@ -42,8 +43,6 @@ from towline.model.messages import (
     ReadGroup,
     StatesPage,
     Undo,
-    instance_key,
-    order_key,
 )
 from towline.store import Store, open_store
 from workflows.catalogue import Catalogue as CatalogueWorkflow

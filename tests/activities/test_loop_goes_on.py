@@ -31,8 +31,9 @@ from towline.bundles.local import revision_key
 from towline.model.bundle.listing import Listing, Member
 from towline.model.bundle.revision import ReadRevision, RevisionLocation
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.store_keys import order_key
 from towline.model.host.order import AskHosts
-from towline.model.messages import DeploymentOrder, order_key
+from towline.model.messages import DeploymentOrder
 from towline.transports import TransportPool
 
 TOP = "version: 0.0\nos: linux\n"

@@ -31,9 +31,10 @@ from towline.catalogue.client import Catalogue
 from towline.model import names
 from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.store_keys import instance_key
 from towline.model.group.group import group_id
 from towline.model.group.queue import TABLE
-from towline.model.messages import DeploymentView, InstanceReport, instance_key
+from towline.model.messages import DeploymentView, InstanceReport
 
 MEMORY = Path("/dev/shm")
 PATIENCE_SECONDS = 600.0

@@ -30,7 +30,8 @@ from towline.bundles.cache import Cache
 from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
 from towline.model.deployment.status import Outcome
-from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder, order_key
+from towline.model.deployment.store_keys import order_key
+from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder
 from towline.store import Store, open_store
 from towline.transports import TransportPool
 

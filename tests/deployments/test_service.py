@@ -19,10 +19,11 @@ from towline.client import DeploymentFilter, DeploymentService, StopRequest, Who
 from towline.errors import Conflict, InvalidInput, NotFound
 from towline.model import names
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import DeploymentReport, index_entry, index_key
+from towline.model.deployment.report import DeploymentReport, index_entry
 from towline.model.deployment.status import DeploymentStatus
+from towline.model.deployment.store_keys import index_key, report_key
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, Progress, StopAnswer, Undo, report_key
+from towline.model.messages import DeploymentView, Progress, StopAnswer, Undo
 
 pytestmark = pytest.mark.slow
 

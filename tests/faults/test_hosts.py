@@ -21,7 +21,8 @@ from tests.harness.faults.site import EVENTS, Site, is_alive
 from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.status import Outcome
-from towline.model.messages import DeployRequest, InstanceReport, StopRequest, Undo, instance_key, report_key
+from towline.model.deployment.store_keys import instance_key, report_key
+from towline.model.messages import DeployRequest, InstanceReport, StopRequest, Undo
 
 pytestmark = pytest.mark.slow
 

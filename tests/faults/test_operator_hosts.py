@@ -10,8 +10,9 @@ import pytest
 from tests.harness.faults.site import EVENTS, LocalHost, Site
 from tests.harness.temporal import eventually
 from towline.model import names
+from towline.model.deployment.store_keys import report_key
 from towline.model.group.group import group_id
-from towline.model.messages import DeployRequest, GroupView, report_key
+from towline.model.messages import DeployRequest, GroupView
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from tests.harness.fleet.box import Fleet
 from tests.harness.s3 import s3_client
 from tests.harness.temporal import eventually
 from towline.model.deployment.status import Outcome
-from towline.model.messages import log_key
+from towline.model.deployment.store_keys import log_key
 
 pytestmark = pytest.mark.fleet
 

@@ -13,16 +13,9 @@ from activities.instances import InstanceActivities
 from tests.harness.host.local_host import plan_of, tar_of
 from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
+from towline.model.deployment.store_keys import instance_key, order_key
 from towline.model.fleet.instance import FakeAccess, LocalAccess, Target
-from towline.model.messages import (
-    DeploymentOrder,
-    FleetPage,
-    Heartbeat,
-    InstanceOrder,
-    InstanceReport,
-    instance_key,
-    order_key,
-)
+from towline.model.messages import DeploymentOrder, FleetPage, Heartbeat, InstanceOrder, InstanceReport
 from towline.store import Store, open_store
 from towline.transports import FakeHosts, TransportPool
 

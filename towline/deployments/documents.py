@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Mapping
 
 from towline.deployments.instance_status import Live, refined
-from towline.deployments.records import Records
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
 from towline.model.deployment.target import InstanceTarget, TargetDetails, ended_target, live_target, plain_target
 from towline.model.messages import DeploymentView, InstanceReport
+from towline.store.deployment_records import DeploymentRecords
 
 
-async def report_of_live(records: Records | None, view: DeploymentView, live: dict[str, Live]) -> DeploymentReport:
+async def report_of_live(
+    records: DeploymentRecords | None, view: DeploymentView, live: dict[str, Live]
+) -> DeploymentReport:
     """Return the report of a deployment that may go on: of instances that have ended their record tells most."""
     deployment_id = view.info.deployment_id
     ended = [name for name, one in live.items() if one.outcome is not None]

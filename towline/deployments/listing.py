@@ -11,12 +11,12 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
 from towline import errors
-from towline.deployments.records import Records
 from towline.model import names
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.catalogue.revisions import Use
 from towline.model.deployment.report import IndexEntry
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
+from towline.store.deployment_records import DeploymentRecords
 from towline.temporal import asking
 
 REFUSED = (ErrorCode.APPLICATION_MISSING, ErrorCode.DEPLOYMENT_GROUP_MISSING, ErrorCode.INVALID_REQUEST)
@@ -109,7 +109,7 @@ async def list_in_temporal(client: Client, wanted: DeploymentFilter, limit: int 
     return sorted(found, key=lambda one: one.start_time, reverse=True)
 
 
-def list_in_store(records: Records, wanted: DeploymentFilter, limit: int | None) -> list[ListedDeployment]:
+def list_in_store(records: DeploymentRecords, wanted: DeploymentFilter, limit: int | None) -> list[ListedDeployment]:
     """Return the deployments that have a report, the newest first. Blocks."""
     every = ((_recorded(entry), entry.error_code) for entry in records.index())
     return list(islice((one for one, error_code in every if wanted.has(one, error_code)), limit))

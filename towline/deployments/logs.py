@@ -9,13 +9,13 @@ from temporalio.client import Client
 
 from towline import errors
 from towline.deployments.instance_status import Live
-from towline.deployments.records import Records
 from towline.model.deployment.status import TargetStatus
 from towline.model.fleet.instance import Target
 from towline.model.host.events import ScriptLog
 from towline.model.host.order import AskHosts, HostAnswers
-from towline.model.messages import DeploymentOrder, FleetPage, fleet_prefix, order_key
+from towline.model.messages import DeploymentOrder
 from towline.model.worker_call import WorkerCall
+from towline.store.deployment_records import DeploymentRecords
 from towline.store.parallel import in_parallel
 from towline.worker_call import call_worker
 
@@ -26,7 +26,7 @@ LIVE_AT_MOST = 10
 class LogReader:
     """Reads the logs of one deployment, as often as wanted."""
 
-    def __init__(self, client: Client, records: Records, deployment_id: str) -> None:
+    def __init__(self, client: Client, records: DeploymentRecords, deployment_id: str) -> None:
         self._client = client
         self._records = records
         self._deployment_id = deployment_id
@@ -52,11 +52,8 @@ class LogReader:
         return dict(zip(names, logs, strict=True))
 
     def _load(self) -> None:
-        store = self._records.store
-        self._order = DeploymentOrder.model_validate_json(store.get(order_key(self._deployment_id)))
-        for key in store.keys(fleet_prefix(self._deployment_id)):
-            page = FleetPage.model_validate_json(store.get(key))
-            self._targets |= {target.name: target for target in page.targets}
+        self._order = self._records.frozen_order(self._deployment_id)
+        self._targets = self._records.targets(self._deployment_id)
 
     async def _ask(self, name: str) -> bytes:
         target = self._targets.get(name)

@@ -13,8 +13,8 @@ from temporalio.client import Client
 from towline import errors
 from towline.bundles.local import revision_key
 from towline.deployments.listing import DeploymentFilter, list_in_temporal
-from towline.deployments.records import Records
 from towline.model.bundle.revision import RevisionLocation
+from towline.store.deployment_records import DeploymentRecords
 from towline.store.parallel import in_parallel
 
 LOOKED_AT = 200
@@ -37,7 +37,7 @@ class PastRevision:
         return self.location.label
 
 
-async def past_revision(client: Client, records: Records, where: str, text: str) -> RevisionLocation:
+async def past_revision(client: Client, records: DeploymentRecords, where: str, text: str) -> RevisionLocation:
     """The location of the revision of a group (`APP/GROUP`) that a text stands for.
 
     Raises:
@@ -93,7 +93,7 @@ def _by_each_rule(text: str, past: Sequence[PastRevision]) -> list[list[PastRevi
     ]
 
 
-def _past(records: Records, deployment_id: str) -> PastRevision | None:
+def _past(records: DeploymentRecords, deployment_id: str) -> PastRevision | None:
     """What a deployment froze of its revision; None for a rollback and for one that ended before."""
     order = records.order(deployment_id)
     if order is None or order.revision is None:

@@ -98,7 +98,7 @@ class DeploymentReader:
         """Return the instances by name as Temporal has them, whether the deployment is open or has ended."""
         if fleet.frozen is None and view.progress.total:
             records = await self.storage.records_if_any()
-            fleet.frozen = await asyncio.to_thread(records.fleet, deployment_id) if records else ()
+            fleet.frozen = tuple(await asyncio.to_thread(records.targets, deployment_id)) if records else ()
         if view.progress.shards:
             return await fleet.read(view.progress)
         others = TargetStatus.PENDING if view.progress.phase.is_before_the_end else TargetStatus.SKIPPED

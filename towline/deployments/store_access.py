@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from towline import errors
 from towline.catalogue.client import Catalogue
-from towline.deployments.records import Records, open_for_client
-from towline.store import Store
+from towline.store import Store, open_store
+from towline.store.deployment_records import DeploymentRecords
 
 LOOKS = 6
 LOOK_SECONDS = 0.5
@@ -32,11 +33,11 @@ class StoreAccess:
             self._store = await asyncio.to_thread(open_for_client, address)
         return self._store
 
-    async def records(self) -> Records:
+    async def records(self) -> DeploymentRecords:
         """Return what the store remembers; raises as `store`."""
-        return Records(await self.store())
+        return DeploymentRecords(await self.store())
 
-    async def records_if_any(self) -> Records | None:
+    async def records_if_any(self) -> DeploymentRecords | None:
         """Return the same, or None where the store is out of reach: then less is known."""
         try:
             return await self.records()
@@ -54,3 +55,18 @@ class StoreAccess:
                 "no worker has registered its store.", "Start one (towline worker), or set TOWLINE_STORE."
             )
         return address
+
+
+def open_for_client(address: str) -> Store:
+    """The store at an address that a worker wrote into the catalogue, as seen from here.
+
+    Raises `NotFound` for a directory that is not on this machine.
+    """
+    store = open_store(address)
+    local = address.removeprefix("file://")
+    if not address.startswith("s3://") and not Path(local).expanduser().is_dir():
+        raise errors.NotFound(
+            f"the store {address} is a directory on the worker's machine, not on this one.",
+            "Run this there, or give worker and clients a store that both reach: TOWLINE_STORE=s3://BUCKET/PREFIX",
+        )
+    return store

@@ -107,7 +107,7 @@ class Limits(Message):
 
 
 class DeploymentOrder(Message):
-    """What all instances of one deployment share; kept in the store under `order_key(deployment_id)`."""
+    """What all instances of one deployment share; kept in the store."""
 
     deployment_id: str
     run_id: str
@@ -121,11 +121,6 @@ class DeploymentOrder(Message):
     ignore_application_stop_failures: bool = False
     file_exists_behavior: FileExistsBehavior | None = None
     limits: Limits = Limits()
-
-
-def order_key(deployment_id: str) -> str:
-    """Where a deployment's `DeploymentOrder` lies in the store."""
-    return f"deployments/{deployment_id}/order.json"
 
 
 # ── plan: which instances, in which order ────────────────────────────────────────────────────────────────────────
@@ -166,11 +161,6 @@ class FleetPage(Message):
     """A slice of the frozen fleet as the store keeps it."""
 
     targets: tuple[Target, ...]
-
-
-def fleet_prefix(deployment_id: str) -> str:
-    """Below this lie a deployment's `FleetPage`s in the store."""
-    return f"deployments/{deployment_id}/fleet/"
 
 
 # ── one instance ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,7 +232,7 @@ class LifecycleEventRecord(Message):
 
 
 class InstanceReport(Message):
-    """An instance's record in the store (`instance_key`), written by its own activity; its log lies beside it."""
+    """An instance's record in the store, written by its own activity; its log lies beside it."""
 
     outcome: InstanceOutcome
     address: str = ""
@@ -252,16 +242,6 @@ class InstanceReport(Message):
     attempts: int = 1
     events: tuple[LifecycleEventRecord, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def instance_key(deployment_id: str, instance: str) -> str:
-    """Where an instance's `InstanceReport` lies in the store."""
-    return f"deployments/{deployment_id}/instances/{instance}.json"
-
-
-def log_key(deployment_id: str, instance: str) -> str:
-    """Where an instance's script log lies in the store."""
-    return f"deployments/{deployment_id}/logs/{instance}.log"
 
 
 class Heartbeat(Message):
@@ -542,11 +522,6 @@ class DeploymentRecord(Message):
     request_fingerprint: str = ""  # `fingerprint` of what was asked for
     members: tuple[str, ...] = ()
     results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
-
-
-def report_key(deployment_id: str) -> str:
-    """Where a deployment's merged report (JSON) lies in the store; the page lies beside it as `report.html`."""
-    return f"deployments/{deployment_id}/report.json"
 
 
 class ReportWritten(Message):

@@ -13,7 +13,8 @@ from tests.harness.faults.instances import Instance
 from tests.harness.faults.scene import Effect, Scene
 from towline.errors import NotFound
 from towline.model.deployment.status import Outcome
-from towline.model.messages import DeploymentView, InstanceReport, instance_key, report_key
+from towline.model.deployment.store_keys import instance_key, report_key
+from towline.model.messages import DeploymentView, InstanceReport
 
 Shape = tuple[tuple[str, ...], ...]
 

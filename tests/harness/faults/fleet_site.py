@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from tests.harness.faults.instances import BoxHost
 from tests.harness.faults.site import Site
 from tests.harness.fleet.box import Fleet
-from towline.model.messages import InstanceReport, instance_key
+from towline.model.deployment.store_keys import instance_key
+from towline.model.messages import InstanceReport
 
 KEEPALIVE_SECONDS = 1
 WORKER = f"""

@@ -332,7 +332,7 @@ GUARDS = (
         "anothers-record-stays",
         8,
         "activities/records.py",
-        "        check_is_new(self._store, deployment_id, record.run_id)\n",
+        "        self._records.check_is_new(deployment_id, record.run_id)\n",
         "",
         f"{OPERATOR_HOSTS}::test_an_id_that_plain_temporal_uses_again_touches_nothing",
     ),

@@ -4,8 +4,9 @@ import pytest
 
 from tests.harness.reports import invented
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import index_entry, index_key, merge
+from towline.model.deployment.report import index_entry, merge
 from towline.model.deployment.status import Outcome
+from towline.model.deployment.store_keys import index_key
 from towline.model.deployment.timeline import WIDTH, timeline
 from towline.model.messages import DeploymentRecord, Progress
 

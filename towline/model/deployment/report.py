@@ -106,6 +106,11 @@ class IndexEntry(ApiShape):
     complete_time: str = ""
     requested_by: str = ""
 
+    @property
+    def full_name(self) -> str:
+        """`application/group`."""
+        return f"{self.application_name}/{self.deployment_group_name}"
+
 
 def index_entry(view: DeploymentView) -> IndexEntry:
     """The index's line of a deployment that has ended."""
@@ -122,16 +127,6 @@ def index_entry(view: DeploymentView) -> IndexEntry:
         complete_time=info.complete_time,
         requested_by=view.progress.requested_by,
     )
-
-
-def index_key(create_time: str, deployment_id: str) -> str:
-    """Where a report's line lies: the names sort by time, so that the newest are found without reading all.
-
-    >>> index_key("2025-01-01T00:00:09.120+00:00", "d-1")
-    'index/20250101000009_d-1.json'
-    """
-    digits = "".join(c for c in create_time if c.isdigit())[:14]
-    return f"index/{digits:0<14}_{deployment_id}.json"
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────

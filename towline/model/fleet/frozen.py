@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from towline.model.deployment.store_keys import page_key
 from towline.model.fleet.instance import Target
 from towline.model.messages import (
     Fleet,
@@ -14,7 +15,6 @@ from towline.model.messages import (
     InstanceState,
     ReadFleet,
     Undo,
-    fleet_prefix,
 )
 from towline.model.rollout.order import Rank, Standing, ordered, rank
 
@@ -46,7 +46,7 @@ def freeze(
     pages: dict[str, FleetPage] = {}
     for start in range(0, len(names), request.page_size):
         page = names[start : start + request.page_size]
-        key = f"{fleet_prefix(request.order.deployment_id)}{start // request.page_size}.json"
+        key = page_key(request.order.deployment_id, start // request.page_size)
         pages[key] = FleetPage(
             targets=tuple(_expecting(targets[name], states.get(name), request.order.undo) for name in page)
         )
