@@ -563,12 +563,37 @@ GUARDS = (
         f"{PROTECTED}::test_a_new_version_of_what_is_protected_is_refused_before_anything_is_removed",
     ),
     Guard(
+        "hosts-are-counted-not-names",
+        2,
+        "activities/members.py",
+        "        targets, twice = once_each(targets)\n",
+        "        twice: list[str] = []\n",
+        "tests/activities/test_inventory.py::test_a_host_under_two_names_is_one_instance_with_a_warning",
+    ),
+    Guard(
         "changed-files-change-their-time",
         4,
         RUNNER + "file_times.py",
         "                chosen = unlike(seen)\n",
         "                pass\n",
         f"{USERS}::test_changed_content_never_arrives_with_the_time_of_the_old",
+    ),
+    Guard(
+        "changed-files-are-not-older",
+        4,
+        RUNNER + "file_times.py",
+        "        if given in seen or (old and new.st_mtime_ns < old.st_ctime_ns):\n",
+        "        if given in seen:\n",
+        "tests/host/test_installed_times.py::test_make_builds_what_has_changed",
+    ),
+    Guard(
+        "a-failure-remembers-what-ran",
+        4,
+        "towline/model/group/queue.py",
+        "            before=before if outcome is Outcome.OWED else runs,",
+        "            before=before,",
+        "tests/model/group/test_queue.py::"
+        "test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_what_it_ran",
     ),
     Guard(
         "no-forged-line",
