@@ -11,14 +11,16 @@ from rich.console import Console
 
 from towline.cli import list as list_command
 from towline.cli import render
+from towline.cli.instances import table_lines
 from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
+from towline.deployments.instance_list import ListedInstance
 from towline.deployments.instance_status import Live, in_rollout_order, refined
 from towline.deployments.listing import ListedDeployment
 from towline.model.deployment.describe_end import why_it_ended
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
-from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
+from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, InstanceState, Progress
 
 NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
 START = "2025-01-01T10:00:00+00:00"
@@ -284,3 +286,13 @@ def test_a_list_fits_a_screen_of_80_columns_and_leaves_out_who_asked_first(monke
 def test_a_note_begins_with_the_script_that_failed() -> None:
     message = "Script at specified location: scripts/start.sh failed with exit code 1"
     assert render.row(ended("web-01", Outcome.FAILED, message), NOW)[4] == "scripts/start.sh failed with exit code 1"
+
+
+def test_instances_with_long_names_fit_80_columns_with_their_names_groups_and_ids() -> None:
+    state = InstanceState(outcome=Outcome.SUCCEEDED, deployment_id="d-75I7MBT7C", revision="s3://releases/shop.tgz")
+    rows = [
+        ListedInstance("production-frontend-00001", "shop/production", "eu-west-1a", "10.0.0.1", state, is_member=True)
+    ]
+    header, row = table_lines(rows, 80)
+    assert max(len(header), len(row)) <= 80
+    assert all(text in row for text in ("production-frontend-00001", "shop/", "succeeded", "s3://re", "d-75I7MBT7C"))

@@ -20,8 +20,8 @@ LEAST = 8
 def fitted(rows: Sequence[Sequence[str]], width: int | None, flexible: Sequence[int]) -> list[list[str]]:
     """The rows padded to columns; where they are wider than `width`, the flexible columns are cut, the first one first.
 
-    Where that is not enough, flexible columns are left out, the last one first. So are columns that are empty in every
-    row. `width` None: as wide as they need.
+    Where that is not enough, they are left out, the first one first. So are columns that are empty in every row.
+    `width` None: as wide as they need.
 
     >>> fitted([["web-01", "failed", "disk full"], ["web-02", "waiting", ""]], 24, [2])
     [['web-01', 'failed ', 'disk fu…'], ['web-02', 'waiting', '        ']]
@@ -32,7 +32,7 @@ def fitted(rows: Sequence[Sequence[str]], width: int | None, flexible: Sequence[
     for column in flexible:
         if over := _too_wide(widths, width):
             widths[column] = max(min(widths[column], LEAST), widths[column] - over)
-    for column in reversed(flexible):
+    for column in flexible:
         if _too_wide(widths, width):
             widths[column] = 0
     kept = [column for column, wide in enumerate(widths) if wide]

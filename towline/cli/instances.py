@@ -15,8 +15,8 @@ from towline.deployments.instance_list import ListedInstance, list_instances
 from towline.model.messages import InstanceState
 from towline.model.rollout.window import FAILURES
 
-FLEXIBLE = (5, 3, 2, 1)
-"""Columns that may be cut: revision, address, zone, group."""
+FLEXIBLE = (3, 2, 5, 1)
+"""Columns that may be cut, or left out: address, zone, revision, group."""
 HEADERS = ("INSTANCE", "GROUP", "ZONE", "ADDRESS", "LAST OUTCOME", "REVISION", "DEPLOYMENT", "")
 
 
@@ -34,7 +34,7 @@ def instances(group: str, *, as_json: bool) -> None:
 
 
 def table_lines(rows: Sequence[ListedInstance], width: int | None = None) -> list[str]:
-    """The table: on a screen that is too narrow revision and address are cut, and never a name or an id."""
+    """The table: on a screen that is too narrow addresses, zones and revisions are cut, and never a name or an id."""
     lines = render.table([cells(row) for row in rows], HEADERS, width, FLEXIBLE)
     if not has_colour(sys.stdout):
         return lines

@@ -12,8 +12,8 @@ from towline.deployments.listing import DeploymentFilter, ListedDeployment
 from towline.model.deployment.describe import printable
 
 HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION", "BY")
-FLEXIBLE = (5, 6)
-"""The columns that may be cut: revision and who asked."""
+FLEXIBLE = (6, 5)
+"""The columns that may be cut, or left out: who asked, and the revision."""
 
 
 def list_deployments(

@@ -55,7 +55,7 @@ def fate_of_fleet(view: DeploymentView) -> str:
 def why_it_ended(view: DeploymentView) -> str:
     """Why a deployment did not succeed, in numbers where CodeDeploy's sentence has none; empty where nothing is wrong.
 
-    >>> from towline.model.deployment.info import DeploymentInfo
+    >>> from towline.model.deployment.info import DeploymentInfo, DeploymentOverview
     >>> info = DeploymentInfo(deployment_id="d-1", status="Failed", deployment_config_name="Half",
     ...     error_information=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
     ...     deployment_overview=DeploymentOverview(failed=6, skipped=24))
