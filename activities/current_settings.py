@@ -7,11 +7,9 @@ import logging
 
 from towline.catalogue.client import Catalogue, of_kind
 from towline.errors import TowlineError
-from towline.model.catalogue.records import Record
 from towline.model.fleet.current import current_ssh
 from towline.model.fleet.instance import SshSettings, Target
 from towline.model.fleet.targets import NamedSshSettings
-from towline.singleflight import SharedReads
 
 READ_SECONDS = 5.0
 """A catalogue that does not answer for so long keeps no worker from a host: the frozen settings are used."""
@@ -20,12 +18,10 @@ log = logging.getLogger("towline.worker")
 
 
 class CurrentSettings:
-    """Reads the catalogue for all connects that begin together, with one question."""
+    """Reads the catalogue, which answers all connects that begin together with one question to Temporal."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._wanted: set[str] = set()
-        self._reads: SharedReads[dict[str, Record]] = SharedReads()
 
     async def of(self, target: Target) -> SshSettings:
         """The settings to reach this target now; the frozen ones where the catalogue cannot be read. Never raises."""
@@ -34,17 +30,11 @@ class CurrentSettings:
             return frozen
         try:
             async with asyncio.timeout(READ_SECONDS):
-                source, ssh = await asyncio.gather(self._record(target.source), self._catalogue.read_all("ssh"))
+                read = self._catalogue.read([target.source]), self._catalogue.read_all("ssh")
+                sources, ssh = await asyncio.gather(*read)
         except (TowlineError, TimeoutError) as error:
             log.warning("%s: its SSH settings are those of the deployment's start: %s", target.name, error)
             return frozen
         named = of_kind(ssh, "ssh", NamedSshSettings.model_validate)
+        source = sources.get(target.source)
         return current_ssh(target, source.value if source else None, named)
-
-    async def _record(self, key: str) -> Record | None:
-        self._wanted.add(key)
-        return (await self._reads.read("records", self._read_wanted)).get(key)
-
-    async def _read_wanted(self) -> dict[str, Record]:
-        wanted, self._wanted = self._wanted, set()
-        return await self._catalogue.read(wanted)

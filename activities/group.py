@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from temporalio import activity
 from temporalio.client import (
     Client,
-    WithStartWorkflowOperation,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
 )
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.errors import translated
 from activities.records import RecordActivities
+from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
-from towline.model import names
 from towline.model.deployment.status import Outcome
-from towline.model.group.queue import GroupState
 from towline.model.messages import (
     DeploymentRecord,
     HolderEnd,
@@ -46,24 +42,25 @@ class GroupActivities:
 
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
+        self._updates = GroupUpdates(client)
         self._store = store
         self._records = DeploymentRecords(store)
 
     @activity.defn
     async def join_turn(self, request: TurnRequest) -> TurnAnswer:
         """Joins, starting the group's workflow where nobody has deployed yet."""
-        answer: TurnAnswer = await self._update(request, "join", request, TurnAnswer)
+        answer: TurnAnswer = await self._updates.send("join", request, TurnAnswer)
         return answer
 
     @activity.defn
     async def leave_turn(self, end: TurnEnd) -> None:
         """Gives the turn, or the place in the queue, back."""
-        await self._update(end, "leave", end, None)
+        await self._updates.send("leave", end)
 
     @activity.defn
     async def record_outcomes(self, page: OutcomePage) -> None:
         """Has the group remember how instances ended."""
-        await self._update(page, "remember", page, None)
+        await self._updates.send("remember", page)
 
     @activity.defn
     async def watch_holder(self, request: WatchHolder) -> HolderEnd:
@@ -93,7 +90,8 @@ class GroupActivities:
             undo = await self._undo_of(holder) if holder else None
             end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status, undo)
             if holder:
-                await self._write_report(holder, request.run_id, end)
+                first_run = holder.raw_description.workflow_execution_info.first_run_id
+                await self._write_report(holder, request.run_id or first_run, end)
         return end
 
     async def _describe(self, deployment_id: str) -> WorkflowExecutionDescription | None:
@@ -127,22 +125,6 @@ class GroupActivities:
             results=results,
         )
         await RecordActivities(self._store).write_report(record)
-
-    async def _update(
-        self, who: TurnRequest | TurnEnd | OutcomePage, update: str, argument: Any, result: type | None
-    ) -> Any:
-        start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-            names.GROUP,
-            GroupState(application=who.application, group=who.group, group_id=who.group_id),
-            id=names.group_workflow_id(who.group_id),
-            task_queue=names.TASK_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            task_timeout=names.TASK_TIMEOUT,
-            static_summary=f"queue of {who.application}/{who.group}",
-        )
-        return await self._client.execute_update_with_start_workflow(
-            update, argument, start_workflow_operation=start, result_type=result
-        )
 
     def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> HolderEnd:
         """What a holder that was terminated left: the records of those that ended, and the names of the others."""

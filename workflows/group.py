@@ -7,8 +7,11 @@ is alive, and goes on as a new run at each turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from workflows.options import WATCH
 from workflows.temporal_helpers import call, history_is_long, shield_from_cancel, signal
@@ -21,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         HolderEnd,
         InstanceState,
         OutcomePage,
+        Reservation,
         StatesPage,
         StopRequest,
         TurnAnswer,
@@ -49,10 +53,13 @@ class DeploymentGroup:
 
     async def _go_round(self) -> None:
         while not self._should_hand_over():
-            if self._state.holder:
-                await self._watch(self._state.holder)
-            else:
+            holder = self._state.holder
+            if holder is None:
                 await workflow.wait_condition(lambda: self._state.holder is not None or self._should_hand_over())
+            elif (left := holder.reserved_for(workflow.now())) > timedelta(0):
+                await self._until_joined(holder, left)
+            else:
+                await self._watch(holder)
         # The watches are let end, and a handler that is still at work would lose its answer with this run.
         await workflow.wait_condition(lambda: all(watch.done() for watch in self._leaving))
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -60,6 +67,13 @@ class DeploymentGroup:
 
     def _should_hand_over(self) -> bool:
         return self._turns > 0 or history_is_long()
+
+    async def _until_joined(self, holder: Ticket, left: timedelta) -> None:
+        """As long as the turn is reserved its deployment need not exist yet: there is nothing to watch."""
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._state.holder != holder or self._should_hand_over(), timeout=left
+            )
 
     async def _watch(self, holder: Ticket) -> None:
         """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""
@@ -90,6 +104,16 @@ class DeploymentGroup:
             stop = StopRequest(rollback=False, reason=f"superseded by {request.deployment_id}")
             await signal(ticket.deployment_id, names.CANCEL, stop)
         return answer
+
+    @workflow.update
+    async def reserve(self, reservation: Reservation) -> None:
+        """Makes a deployment the active one before it is started; refused, without a trace, where the group is busy."""
+        self._take(self._state.reserve(reservation, workflow.now()))
+
+    @reserve.validator
+    def _may_reserve(self, reservation: Reservation) -> None:
+        if why := self._state.why_refused(reservation):
+            raise ApplicationError(why, type=names.GROUP_BUSY)
 
     @workflow.update
     async def leave(self, end: TurnEnd) -> None:
@@ -127,7 +151,8 @@ class DeploymentGroup:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, state: GroupState) -> None:
-        if self._state.holder and self._state.holder != state.holder:
+        before, now = self._state.holder, state.holder
+        if before and (now is None or now.deployment_id != before.deployment_id):
             self._turns += 1
         self._state = state
 

@@ -1,4 +1,4 @@
-"""Connects that begin together read the catalogue together, and none waits for a catalogue that is away."""
+"""Each connect has the settings that are declared now, and none waits for a catalogue that is away."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ from towline.model.fleet.instance import SshAccess, Target
 
 
 class StubCatalogue:
-    """Has two instances, counts the questions, and may be out of reach."""
+    """Has every instance, and may be out of reach."""
 
     def __init__(self, *, is_away: bool = False) -> None:
         self.is_away = is_away
-        self.asked: list[set[str]] = []
 
     async def read(self, keys: Iterable[str]) -> dict[str, Record]:
-        self.asked.append(set(keys))
-        await asyncio.sleep(0)
         if self.is_away:
             raise TemporalUnavailable("no worker answers")
-        return {key: Record(key=key, version=1, value={"instanceName": key[9:]}) for key in self.asked[-1]}
+        return {key: Record(key=key, version=1, value={"instanceName": key[9:]}) for key in keys}
 
     async def read_all(self, *_: Any) -> dict[str, Record]:
         return {"ssh/default": Record(key="ssh/default", version=1, value={"identityFile": "/new"})}
@@ -34,13 +31,12 @@ def target(name: str) -> Target:
     return Target(name=name, access=SshAccess(host=name), source=f"instance/{name}")
 
 
-async def test_connects_that_begin_together_ask_once() -> None:
+async def test_each_connect_has_the_settings_of_its_own_instance() -> None:
     catalogue = StubCatalogue()
     current = CurrentSettings(catalogue)  # type: ignore[arg-type]
     found = await asyncio.gather(*(current.of(target(f"web-{n}")) for n in range(9)))
     assert [one.host for one in found] == [f"web-{n}" for n in range(9)]
     assert {one.identity_file for one in found} == {"/new"}
-    assert catalogue.asked == [{f"instance/web-{n}" for n in range(9)}]
 
 
 async def test_without_the_catalogue_the_frozen_settings_are_used() -> None:

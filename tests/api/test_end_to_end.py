@@ -52,6 +52,47 @@ async def test_a_wish_with_a_name_is_one_deployment(api: Api) -> None:
     assert await asyncio.to_thread(job) == first
 
 
+async def test_of_many_jobs_at_once_one_deploys_and_the_others_are_refused_as_by_codedeploy(api: Api) -> None:
+    await api.site.declare("shop", "busy", count=1)
+    gate = api.site.folder / "busy-may-end"
+    script = f"while [ ! -e {gate} ]; do sleep 0.1; done"
+    revision = revision_shown(api.site.stored(api.site.bundle("busy", script)))
+    group = {"applicationName": "shop", "deploymentGroupName": "busy"}
+    codedeploy = api.client()
+
+    def job() -> tuple[str, str]:
+        try:
+            return str(codedeploy.create_deployment(**group, revision=revision)["deploymentId"]), ""
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "DeploymentLimitExceededException"
+            return "", str(error.response["Error"]["Message"])
+
+    ends = await asyncio.gather(*(asyncio.to_thread(job) for _ in range(20)))
+    (made,) = [made for made, _ in ends if made]
+    text = f"The Deployment Group 'busy' already has an active Deployment '{made}'"
+    assert [message for _, message in ends if message] == [text] * 19
+    gate.touch()
+    waiter = codedeploy.get_waiter("deployment_successful")
+    await asyncio.to_thread(waiter.wait, deploymentId=made, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    listed = (await api.site.towline("list", "--group", "busy", "--json")).json
+    assert len(listed) == 1, "a refused job leaves nothing"
+
+
+async def test_a_group_may_have_jobs_wait(api: Api) -> None:
+    await api.site.declare("shop", "patient", count=1, ifBusy="wait")
+    revision = revision_shown(api.site.stored(api.site.bundle("patient")))
+    group = {"applicationName": "shop", "deploymentGroupName": "patient"}
+    codedeploy = api.client()
+
+    def job() -> None:
+        made = codedeploy.create_deployment(**group, revision=revision)["deploymentId"]
+        codedeploy.get_waiter("deployment_successful").wait(
+            deploymentId=made, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+
+    await asyncio.gather(*(asyncio.to_thread(job) for _ in range(3)))
+
+
 async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
     def mistakes() -> dict[str, str]:
         codedeploy, reader = api.client(), api.client("READER")

@@ -1,4 +1,5 @@
-"""How fast the catalogue is: instances applied together, written one by one by 20 clients, read 100 times a second.
+"""How fast the catalogue is: instances applied together, written one by one by 20 clients, read 100 times a second; and
+how fast a group refuses 99 of 100 reservations.
 
 python -m tests.bench.catalogue [INSTANCES]
 """
@@ -16,12 +17,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.harness.temporal import running_worker, temporal_server
 from towline.catalogue.client import Catalogue
-from towline.errors import TowlineError
+from towline.deployments.group_updates import GroupUpdates
+from towline.errors import Conflict, TowlineError
 from towline.model import names
 from towline.model.catalogue.changes import diff, memberships
 from towline.model.catalogue.records import CatalogueState, Change
+from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import parse_manifest
 from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.group import DeploymentGroup as DeploymentGroupWorkflow
 
 MANIFEST = """
 applications:
@@ -32,6 +36,8 @@ instances:
   - {{instanceName: "web-[00001:{count}]", zone: a, tags: {{role: web, env: production}},
      ssh: {{use: dc1, host: "{{name}}.dc1.example.com"}}}}
 """
+
+WORKFLOWS: list[type] = [CatalogueWorkflow, DeploymentGroupWorkflow]
 
 SECONDS = 10.0
 """How long each load lasts."""
@@ -104,6 +110,27 @@ async def read_at_a_rate(catalogue: Catalogue, key: str, *, per_second: int, sec
         print(f"  {len(failed)} of them failed: {failed[0]}")
 
 
+async def reserve_at_once(client: Client, count: int) -> None:
+    """Reserves one group for so many deployments at the same moment."""
+    updates = GroupUpdates(client)
+    took: list[float] = []
+    group = DeploymentGroup(application_name="shop", deployment_group_name="production")
+
+    async def one(number: int) -> bool:
+        began = time.perf_counter()
+        try:
+            await updates.reserve(group, f"d-{number:09d}", by="bench")
+        except Conflict:
+            return False
+        finally:
+            took.append(time.perf_counter() - began)
+        return True
+
+    start = time.perf_counter()
+    granted = sum(await asyncio.gather(*(one(number) for number in range(count))))
+    show(f"{count} reservations at once, {granted} granted", took, time.perf_counter() - start)
+
+
 async def main(count: int) -> None:
     """Prints the figures."""
     start = time.perf_counter()
@@ -117,7 +144,9 @@ async def main(count: int) -> None:
     print(f"{f'{count} instances: parse, a line for each':44} {time.perf_counter() - start:7.3f} s")
     async with (
         temporal_server() as server,
-        running_worker(server.client, workflows=[CatalogueWorkflow], task_queue=names.TASK_QUEUE),
+        running_worker(
+            server.client, workflows=[CatalogueWorkflow, DeploymentGroupWorkflow], task_queue=names.TASK_QUEUE
+        ),
     ):
         catalogue = Catalogue(server.client)
         wanted = [change.change for change in changes.changes]
@@ -138,6 +167,7 @@ async def main(count: int) -> None:
         await write_one_by_one([catalogue], clients=20, seconds=SECONDS)
         other = await Client.connect(server.address, data_converter=pydantic_data_converter)
         await write_one_by_one([catalogue, Catalogue(other)], clients=20, seconds=SECONDS)
+        await reserve_at_once(server.client, 100)
         handle = server.client.get_workflow_handle(names.catalogue_table("instance/"))
         state = await handle.query("state", result_type=CatalogueState)
         history = await handle.fetch_history()

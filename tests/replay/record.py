@@ -29,10 +29,12 @@ from tests.harness.fakes import Theatre, World, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.test_worker_call import check_paths
 from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
+from towline.deployments.group_updates import GroupUpdates
+from towline.errors import Conflict
 from towline.model import names
 from towline.model.catalogue.records import Change
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
-from towline.model.group.group import group_id
+from towline.model.group.group import DeploymentGroup, group_id
 from towline.model.messages import Fault, StopRequest
 from towline.model.worker_call import WorkerCall
 from workflows.catalogue import Catalogue as CatalogueWorkflow
@@ -152,6 +154,25 @@ async def queued(client: Client) -> list[str]:
     return ["d-FIRST", "d-SECOND", "d-THIRD", "d-FOURTH", GROUP]
 
 
+async def reserved(client: Client) -> list[str]:
+    """The group is reserved for a deployment that comes, and for one that never does; others are refused or wait."""
+    world = World(hosts=1, app="shop", held={"web-01"})
+    group, updates = DeploymentGroup(application_name="shop", deployment_group_name="production"), GroupUpdates(client)
+    async with Theatre(client, world) as theatre:
+        await updates.reserve(group, "d-RESERVED", "ci")
+        with contextlib.suppress(Conflict):
+            await updates.reserve(group, "d-REFUSED", "ci")
+        first = await theatre.start("d-RESERVED", ifBusy="fail")
+        await eventually(lambda: "web-01" in world.in_flight)
+        world.held.clear()
+        await ended(first)
+        await group_is_at_rest(client)
+        await updates.reserve(group, "d-NEVER-STARTED", "ci", seconds=0.5)
+        await theatre.deploy(deployment_id="d-AFTER-IT")
+        await group_is_at_rest(client)
+    return ["d-RESERVED", GROUP]
+
+
 async def terminated(client: Client) -> list[str]:
     """The holder of the turn is terminated; the group drops it and the next one goes on."""
     world = World(hosts=1, app="shop", held={"web-01"})
@@ -256,7 +277,7 @@ STORIES: dict[str, Story] = {
     story.__name__.replace("_", "-"): story
     for story in (
         good, compensated, owed, stopped, cancelled, paused, queued, terminated, zonal, our_fault, refused,
-        time_is_over, sharded, catalogue, question,
+        time_is_over, sharded, reserved, catalogue, question,
     )
 }  # fmt: skip
 

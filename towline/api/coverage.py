@@ -15,6 +15,10 @@ from towline.api.service_model import operations
 SERVERS_ONLY = "refused unless it is Server"
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "CreateApplication": {"computePlatform": SERVERS_ONLY},
+    "CreateDeploymentConfig": {
+        "computePlatform": SERVERS_ONLY,
+        "trafficRoutingConfig": "refused, as by CodeDeploy for servers",
+    },
     "CreateDeployment": {
         "targetInstances": "refused: for blue/green deployments",
         "overrideAlarmConfiguration": "refused: alarms are not built yet",

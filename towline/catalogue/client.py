@@ -18,7 +18,7 @@ from towline.catalogue.table_workflow import TableWorkflow
 from towline.creator import whoami
 from towline.model import names
 from towline.model.catalogue.limits import described
-from towline.model.catalogue.records import Batch, BatchAnswer, Change, Kind, Record, Refusal, Unchanged
+from towline.model.catalogue.records import Batch, BatchAnswer, Change, Kind, Record, Refusal, Unchanged, kind_of
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.group.config import PREDEFINED, DeploymentConfig
 from towline.model.group.group import DeploymentGroup
@@ -75,28 +75,27 @@ class Catalogue:
 
     async def read_all(self, *kinds: Kind) -> dict[str, Record]:
         """All records of these kinds by key, in order; raises `TemporalUnavailable`."""
-        prefixes = tuple(f"{kind}/" for kind in kinds)
-        found: dict[str, Record] = {}
-        for records in await self._records({names.catalogue_table(prefix) for prefix in prefixes}):
-            found.update((key, record) for key, record in records.items() if key.startswith(prefixes))
-        return dict(sorted(found.items()))
+        tables = await self._look_at(f"{kind}/" for kind in kinds)
+        every = [tables[names.catalogue_table(f"{kind}/")].get(kind, {}) for kind in kinds]
+        return dict(sorted(record for records in every for record in records.items()))
 
     async def read_at(self, *kinds: Kind) -> tuple[dict[str, Record], int]:
         """As `read_all`, with the table's version that was read, for `Unchanged`; the kinds lie in one table."""
         (table,) = {names.catalogue_table(f"{kind}/") for kind in kinds}
-        records = await self._tables[table].records()
-        prefixes = tuple(f"{kind}/" for kind in kinds)
-        found = {key: record for key, record in records.items() if key.startswith(prefixes)}
-        return dict(sorted(found.items())), self._tables[table].version
+        return await self.read_all(*kinds), self._tables[table].version
 
     async def read(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records of these keys that exist; raises `TemporalUnavailable`."""
         keys = list(keys)
-        tables = await self._records({names.catalogue_table(key) for key in keys})
-        return {key: records[key] for key in keys for records in tables if key in records}
+        tables = await self._look_at(keys)
+        found = ((key, tables[names.catalogue_table(key)].get(kind_of(key), {}).get(key)) for key in keys)
+        return {key: record for key, record in found if record}
 
-    async def _records(self, tables: Iterable[str]) -> list[Mapping[str, Record]]:
-        return await asyncio.gather(*(self._tables[table].records() for table in tables))
+    async def _look_at(self, keys: Iterable[str]) -> dict[str, Mapping[str, Mapping[str, Record]]]:
+        """The tables that these keys belong to, by their names: records by kind and key."""
+        wanted = list({names.catalogue_table(key) for key in keys})
+        found = await asyncio.gather(*(self._tables[table].records() for table in wanted))
+        return dict(zip(wanted, found, strict=True))
 
     async def write(
         self,
@@ -105,6 +104,7 @@ class Catalogue:
         exists: Iterable[str] = (),
         unchanged: Iterable[Unchanged] = (),
         batch_id: str = "",
+        by: str = "",
     ) -> dict[str, int]:
         """Makes the changes and returns the new versions by key.
 
@@ -117,36 +117,25 @@ class Catalogue:
             unchanged: What else must be as it was read.
             batch_id: The same for every attempt of one write; without it an attempt that creates a record which an
                 earlier one created is refused.
+            by: Who writes; the catalogue's own `by` where it is left out.
 
         Raises:
             CatalogueConflict: a record is not as it was read.
             CatalogueFull: there would be too many of a kind.
             TemporalUnavailable: Temporal or every worker is away.
         """
-        batches = self._batches(changes, exists, unchanged, batch_id or secrets.token_urlsafe(6))
+        every = Batch(
+            changes=tuple(changes),
+            exists=tuple(exists),
+            unchanged=tuple(unchanged),
+            by=by or self._by,
+            id=batch_id or secrets.token_urlsafe(6),
+        )
+        batches = _by_table(every)
         answers = await asyncio.gather(*(self._tables[table].write(batch) for table, batch in batches.items()))
         written = {key: version for answer in answers for key, version in answer.versions.items()}
         _raise_refusals(answers, written)
         return written
-
-    def _batches(
-        self, changes: Iterable[Change], exists: Iterable[str], unchanged: Iterable[Unchanged], batch_id: str
-    ) -> dict[str, Batch]:
-        """A batch for each table that is changed."""
-        every: dict[str, list[Change]] = {}
-        for change in changes:
-            every.setdefault(names.catalogue_table(change.key), []).append(change)
-        keys, conditions = tuple(exists), tuple(unchanged)
-        return {
-            table: Batch(
-                changes=tuple(of_table),
-                exists=tuple(key for key in keys if names.catalogue_table(key) == table),
-                unchanged=tuple(one for one in conditions if names.catalogue_table(one.prefix) == table),
-                by=self._by,
-                id=batch_id,
-            )
-            for table, of_table in every.items()
-        }
 
     async def touch(self) -> None:
         """Has a worker load the tables, so that the reads that follow are fast; raises `TemporalUnavailable`."""
@@ -207,6 +196,23 @@ class Catalogue:
     async def write_store_address(self, address: str) -> None:
         """A worker tells at its start where its store is, for clients; writes only a change."""
         await self.write_setting("store", {"address": address})
+
+
+def _by_table(batch: Batch) -> dict[str, Batch]:
+    """The part of a batch for each table that it changes."""
+    changes: dict[str, list[Change]] = {}
+    for change in batch.changes:
+        changes.setdefault(names.catalogue_table(change.key), []).append(change)
+    return {
+        table: batch.model_copy(
+            update={
+                "changes": tuple(of_table),
+                "exists": tuple(key for key in batch.exists if names.catalogue_table(key) == table),
+                "unchanged": tuple(one for one in batch.unchanged if names.catalogue_table(one.prefix) == table),
+            }
+        )
+        for table, of_table in changes.items()
+    }
 
 
 def _raise_refusals(answers: Sequence[BatchAnswer], written: Mapping[str, int]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from towline.catalogue.table_workflow import TableWorkflow
 from towline.errors import InvalidInput
 from towline.grouping import Grouping
 from towline.model.catalogue.packing import PACKED_BYTES, PLAIN_BYTES, size_of
-from towline.model.catalogue.records import Batch, BatchAnswer, Delta, Known, Record, WriteRequest
+from towline.model.catalogue.records import Batch, BatchAnswer, Delta, Known, Record, WriteRequest, kind_of
 from towline.singleflight import SharedReads
 
 SECONDS_BETWEEN_READS = 0.05
@@ -21,12 +22,12 @@ class TableClient:
     def __init__(self, workflow: TableWorkflow) -> None:
         self._workflow = workflow
         self._known = Known()
-        self._records: dict[str, Record] = {}
+        self._records: defaultdict[str, dict[str, Record]] = defaultdict(dict)
         self._reads: SharedReads[None] = SharedReads(SECONDS_BETWEEN_READS)
         self._writes: Grouping[Batch, BatchAnswer] = Grouping(self._send, most=PLAIN_BYTES, size=size_of)
 
-    async def records(self) -> Mapping[str, Record]:
-        """All records by key, with every write that was acknowledged before this was called. Not to be kept."""
+    async def records(self) -> Mapping[str, Mapping[str, Record]]:
+        """All records by kind and key, with every write that was acknowledged before this call. Not to be kept."""
         await self._reads.read("", self._refresh)
         return self._records
 
@@ -52,8 +53,9 @@ class TableClient:
         if delta.is_whole:
             self._records.clear()
         for key in delta.removed:
-            self._records.pop(key, None)
-        self._records.update((record.key, record) for record in delta.all)
+            self._records[kind_of(key)].pop(key, None)
+        for record in delta.all:
+            self._records[kind_of(record.key)][record.key] = record
         self._known = delta.known
 
     async def _send(self, batches: Sequence[Batch]) -> Sequence[BatchAnswer]:

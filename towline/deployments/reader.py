@@ -11,6 +11,7 @@ from towline import errors
 from towline.catalogue.client import Catalogue
 from towline.deployments import watch
 from towline.deployments.documents import live_of_report, report_of_live
+from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
 from towline.deployments.instance_status import Live, LiveFleet
 from towline.deployments.store_access import StoreAccess
@@ -32,6 +33,7 @@ class DeploymentReader:
         self.task_queue = task_queue
         self.catalogue = Catalogue(client, task_queue=task_queue)
         self.storage = StoreAccess(self.catalogue, store)
+        self.groups = GroupUpdates(client, task_queue=task_queue)
 
     def handle(self, deployment_id: str) -> DeploymentHandle:
         """Return the deployment's workflow, which may not exist."""

@@ -62,6 +62,13 @@ class DeploymentService(DeploymentReader):
         """
         return await starting.start(self.temporal, request, deployment_id, task_queue=self.task_queue)
 
+    async def reserve(self, group: DeploymentGroup, deployment_id: str, by: str) -> None:
+        """Make a deployment that is started within 30 seconds the group's active one, before it exists.
+
+        Raises `Conflict`, with nothing left behind, where the group is busy.
+        """
+        await self.groups.reserve(group, deployment_id, by)
+
     async def recorded_result(self, request: DeployRequest, deployment_id: str) -> DeploymentView | None:
         """Return the final view of a deployment that only the store remembers; None where there is none.
 

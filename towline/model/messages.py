@@ -368,6 +368,17 @@ class TurnRequest(Message):
     by: str = ""  # who asked for the deployment
 
 
+class Reservation(Message):
+    """Asks to make a deployment the group's active one before it is started; refused where the group is busy."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    by: str = ""  # who asks for the deployment
+    seconds: float = 30.0  # how long it holds for a deployment that does not exist yet
+
+
 class TurnAnswer(Message):
     """Whether the turn is the asker's, else who is ahead (the holder first)."""
 
@@ -404,7 +415,7 @@ class HolderEnd(Message):
     """A holder that closed without giving its turn back: what is known of its instances from the store."""
 
     deployment_id: str
-    status: str  # Temporal's: TERMINATED, FAILED, …
+    status: str  # Temporal's: TERMINATED, FAILED, …; NOT_FOUND: it knows no such workflow
     results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)  # those that had ended
     unknown: tuple[str, ...] = ()  # frozen in its plan, without a record
     is_undo: bool = False

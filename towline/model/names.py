@@ -27,6 +27,9 @@ SEARCH_STATUS = "TowlineStatus"
 SEARCH_REVISION = "TowlineRevision"
 SEARCH_ATTRIBUTES = (SEARCH_APPLICATION, SEARCH_GROUP, SEARCH_STATUS, SEARCH_REVISION)
 
+GROUP_BUSY = "GroupBusy"
+"""The type of the error by which a group refuses a reservation."""
+
 MEMO_BY = "towlineRequestedBy"
 
 TASK_TIMEOUT = timedelta(seconds=5)
@@ -79,4 +82,4 @@ def catalogue_table(key: str) -> str:
     >>> catalogue_table("application/shop"), catalogue_table("instance/web-1")
     ('towline-catalogue-apps', 'towline-catalogue-instances')
     """
-    return CATALOGUE_TABLES[key.startswith("instance/")]
+    return CATALOGUE_TABLES[key.startswith(("instance/", "registration/", "arn/"))]

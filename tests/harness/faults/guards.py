@@ -235,8 +235,8 @@ GUARDS = (
         "dead-holder-is-dropped",
         5,
         "towline/model/group/queue.py",
-        "        state = self._without(end.deployment_id)\n        results =",
-        "        state = self\n        results =",
+        '        state = self._without(end.deployment_id)\n        if end.status == "NOT_FOUND"',
+        '        state = self\n        if end.status == "NOT_FOUND"',
         f"{HOSTS}::test_after_a_terminate_the_next_deployment_goes_on",
     ),
     Guard(

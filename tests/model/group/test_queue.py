@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.queue import TABLE, GroupState
-from towline.model.messages import HolderEnd, OutcomePage, RunsNow, TurnEnd, TurnRequest
+from towline.model.messages import HolderEnd, OutcomePage, Reservation, RunsNow, TurnEnd, TurnRequest
 
 EMPTY = GroupState(application="shop", group="production", group_id="g-1")
 
@@ -185,3 +187,53 @@ def test_states_come_in_pages_by_name() -> None:
     state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: tuple(f"i{n}" for n in range(5))}))
     assert list(state.states("", 3)) == ["i0", "i1", "i2"]
     assert list(state.states("i2", 3)) == ["i3", "i4"]
+
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def reservation(name: str) -> Reservation:
+    return Reservation(application="shop", group="production", group_id="g-1", deployment_id=name, by="ci")
+
+
+def test_a_reservation_is_for_one_deployment_and_holds_until_that_joins() -> None:
+    state = EMPTY.reserve(reservation("d-1"), NOW)
+    assert not state.why_refused(reservation("d-1")) and state.reserve(reservation("d-1"), NOW) == state
+    assert state.why_refused(reservation("d-2")) == (
+        "The Deployment Group 'production' already has an active Deployment 'd-1'"
+    )
+    state, answer, _ = state.join(request("d-3"))
+    assert not answer.granted and answer.ahead == ("d-1",) and answer.ahead_by == "ci"
+    state, answer, _ = state.join(request("d-1", "fail"))
+    assert answer.granted and queue(state) == ["d-1", "d-3"]
+    assert state.holder and state.holder.run_id == "run-d-1"
+
+
+def test_a_reservation_need_have_no_deployment_for_30_seconds() -> None:
+    holder = EMPTY.reserve(reservation("d-1"), NOW).holder
+    assert holder and holder.reserved_for(NOW + timedelta(seconds=29)) > timedelta(0)
+    assert holder.reserved_for(NOW + timedelta(seconds=30)) <= timedelta(0)
+    joined = EMPTY.join(request("d-1"))[0].holder
+    assert joined and joined.reserved_for(NOW) == timedelta(0)
+
+
+def test_a_reservation_whose_deployment_never_came_leaves_nothing() -> None:
+    state = EMPTY.reserve(reservation("d-1"), NOW)
+    assert state.drop(HolderEnd(deployment_id="d-1", status="NOT_FOUND")) == EMPTY
+    state, _, _ = EMPTY.join(request("d-1"))
+    forgotten = HolderEnd(deployment_id="d-1", status="NOT_FOUND", unknown=("web-1",))
+    assert state.drop(forgotten).instances, "one that had joined may have worked on instances"
+
+
+def test_one_that_ends_before_it_joins_gives_its_reservation_back() -> None:
+    state = EMPTY.reserve(reservation("d-1"), NOW).leave(end("d-1", DeploymentStatus.FAILED))
+    assert state.holder is None and not state.why_refused(reservation("d-2"))
+
+
+def test_a_queue_that_is_held_or_in_which_others_wait_refuses_a_reservation() -> None:
+    state, _, _ = EMPTY.join(request("d-1"))
+    state = state.leave(end("d-1", DeploymentStatus.FAILED, "web-1", is_undo=True))
+    assert "is held: " in state.why_refused(reservation("d-2"))
+    state, _, _ = state.join(request("d-3"))
+    assert "is held: " in state.why_refused(reservation("d-2"))
+    assert "'d-3'" in state.release().why_refused(reservation("d-2"))

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from towline.api.operations import applications, deployments, groups, others, revisions, tags, targets
+from towline.api.operations import (
+    applications,
+    configs,
+    deployments,
+    groups,
+    instances,
+    others,
+    revisions,
+    tags,
+    targets,
+)
 from towline.api.service import Handler
 
-_MODULES = (applications, groups, revisions, deployments, targets, tags, others)
+_MODULES = (applications, groups, configs, revisions, deployments, targets, instances, tags, others)
 HANDLERS: Mapping[str, Handler] = {name: handler for module in _MODULES for name, handler in module.HANDLERS.items()}

@@ -20,6 +20,7 @@ from towline.deployments.ids import new_deployment_id
 from towline.deployments.listing import DeploymentFilter
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages import DeploymentView, DeployRequest, StopRequest
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -40,23 +41,32 @@ async def create_deployment(context: Context) -> Mapping[str, Any]:
     if not given.get("revision"):
         raise ApiError("RevisionRequiredException", "RevisionLocation must be specified")
     group = await group_of(context, application, name)
-    request = _request(given, context.call.caller.key.name)
+    request = _request(given, context.call.caller.key.name, "wait" if group.if_busy == "wait" else "fail")
     deployment_id = derived_id(context) or new_deployment_id()
     try:
-        await _start(context, request, deployment_id, group.full_name)
+        await _start(context, request, deployment_id, group)
     except errors.Conflict as error:
         raise ApiError("InvalidInputException", error.message) from error
     return {"deploymentId": deployment_id}
 
 
-async def _start(context: Context, request: DeployRequest, deployment_id: str, group: str) -> None:
+async def _start(context: Context, request: DeployRequest, deployment_id: str, group: DeploymentGroup) -> None:
     """Starts it, unless it runs or has run already. Raises ApiError, Conflict."""
     deployments = context.deployments
     if not await deployments.exists(deployment_id):
         if await deployments.recorded_result(request, deployment_id):
             return
-        await _refuse_if_busy(context, group)
+        if request.if_busy == "fail":
+            await _reserve(context, group, deployment_id)
     await deployments.start(request, deployment_id)
+
+
+async def _reserve(context: Context, group: DeploymentGroup, deployment_id: str) -> None:
+    """Refuses as CodeDeploy does where another deployment is active: before this one exists, so nothing is left."""
+    try:
+        await context.deployments.reserve(group, deployment_id, context.call.caller.key.name)
+    except errors.Conflict as error:
+        raise ApiError("DeploymentLimitExceededException", error.message) from error
 
 
 def derived_id(context: Context) -> str:
@@ -75,17 +85,7 @@ def derived_id(context: Context) -> str:
     return "d-" + "".join(letters)
 
 
-async def _refuse_if_busy(context: Context, group: str) -> None:
-    active = await context.deployments.active(group)
-    if active:
-        name = group.partition("/")[2]
-        raise ApiError(
-            "DeploymentLimitExceededException",
-            f"The Deployment Group '{name}' already has an active Deployment '{active}'",
-        )
-
-
-def _request(given: Mapping[str, Any], caller: str) -> DeployRequest:
+def _request(given: Mapping[str, Any], caller: str, if_busy: str) -> DeployRequest:
     fields = {
         "applicationName": given["applicationName"],
         "deploymentGroupName": given["deploymentGroupName"],
@@ -96,7 +96,7 @@ def _request(given: Mapping[str, Any], caller: str) -> DeployRequest:
         "fileExistsBehavior": given.get("fileExistsBehavior"),
         "autoRollbackConfiguration": given.get("autoRollbackConfiguration"),
         "updateOutdatedInstancesOnly": given.get("updateOutdatedInstancesOnly", False),
-        "ifBusy": "fail",
+        "ifBusy": if_busy,
         "requestedBy": caller,
     }
     try:

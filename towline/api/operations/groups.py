@@ -11,7 +11,7 @@ from towline.api.service import Context, Handler, no_such_group
 from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.group.group import DeploymentGroup
 
-OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior"}
+OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior", "ifBusy"}
 """Members of a group's record that CodeDeploy's shape does not have."""
 
 

@@ -16,7 +16,16 @@ from pydantic import Field
 from towline.model.base import Message
 from towline.model.catalogue.packing import PLAIN_BYTES, pack, size_of, unpack
 
-Kind = Literal["application", "group", "config", "instance", "ssh", "ec2", "setting", "tags"]
+Kind = Literal["application", "group", "config", "instance", "registration", "arn", "ssh", "ec2", "setting", "tags"]
+
+
+def kind_of(key: str) -> str:
+    """The kind of a record.
+
+    >>> kind_of("group/shop/production")
+    'group'
+    """
+    return key.partition("/")[0]
 
 
 class Record(NamedTuple):

@@ -64,6 +64,7 @@ class DeploymentGroup(ApiShape):
     where: dict[str, str] = Field(default_factory=dict)
     auto_rollback_configuration: AutoRollback = AutoRollback()
     file_exists_behavior: Literal["DISALLOW", "OVERWRITE", "RETAIN"] | None = None
+    if_busy: Literal["refuse", "wait"] | None = None  # ours: what CreateDeployment does then; unset: refuse
     timeout_seconds: int = 12 * 3600  # ours: a deployment's limit, pauses and queue excluded
     git_hub_token: str | None = None  # ours: the name of a secret (env:NAME, file:PATH, secretsmanager:ID, ssm:NAME)
     git_hub_url: str | None = None  # ours: base URL of the GitHub API

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -17,6 +18,7 @@ from towline.model.messages import (
     HolderEnd,
     InstanceState,
     OutcomePage,
+    Reservation,
     TurnAnswer,
     TurnEnd,
     TurnRequest,
@@ -25,11 +27,19 @@ from towline.model.rollout.window import FAILURES
 
 
 class Ticket(Message):
-    """A deployment that holds the turn, or waits for it."""
+    """A deployment that holds the turn, or waits for it.
+
+    `reserved_until` (ISO 8601): it holds the turn and has not joined yet. Till then it need not even exist.
+    """
 
     deployment_id: str
     run_id: str
     by: str = ""  # who asked for it
+    reserved_until: str = ""
+
+    def reserved_for(self, now: datetime) -> timedelta:
+        """How long its deployment still need not exist; 0 or less: not any more."""
+        return datetime.fromisoformat(self.reserved_until) - now if self.reserved_until else timedelta(0)
 
 
 class Memory(Message):
@@ -68,8 +78,8 @@ class GroupState(Message):
         While the queue is held, a deployment that comes waits in it like those before it.
         """
         ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
-        if self.holder and self.holder.deployment_id == request.deployment_id:
-            return self, TurnAnswer(granted=True), ()
+        if self._is_active(request.deployment_id):
+            return self._with(holder=ticket), TurnAnswer(granted=True), ()
         if self.holder and request.handed_over_by == self.holder.deployment_id:
             return self._with(holder=ticket), TurnAnswer(granted=True), ()
         if self.holder is None and not self.waiting and not self.held:
@@ -82,6 +92,19 @@ class GroupState(Message):
         kept = () if superseded else self.waiting
         state = self._with(waiting=(*kept, ticket))
         return state, state._answer(request.deployment_id), superseded
+
+    def reserve(self, reservation: Reservation, now: datetime) -> GroupState:
+        """Makes a deployment that is about to be started the active one; it must not be `why_refused`. Idempotent."""
+        if self._is_active(reservation.deployment_id):
+            return self
+        until = (now + timedelta(seconds=reservation.seconds)).isoformat()
+        ticket = Ticket(deployment_id=reservation.deployment_id, run_id="", by=reservation.by, reserved_until=until)
+        return self._with(holder=ticket)
+
+    def why_refused(self, reservation: Reservation) -> str:
+        """Why this reservation is refused, in CodeDeploy's words; empty where it is not."""
+        is_free = self.holder is None and not self.waiting and not self.held
+        return "" if is_free or self._is_active(reservation.deployment_id) else self._why_busy()
 
     def grant(self) -> GroupState:
         """Gives a free turn to the first that waits, unless the queue is held."""
@@ -101,9 +124,12 @@ class GroupState(Message):
     def drop(self, end: HolderEnd) -> GroupState:
         """Takes the turn from a holder that was closed from outside; its instances without a record are unknown.
 
-        Those that a compensation had not taken back are owed, and hold the queue as after one that ends by itself.
+        Those that a compensation had not taken back are owed, and hold the queue as after one that ends by itself. A
+        reservation whose deployment was never started leaves nothing.
         """
         state = self._without(end.deployment_id)
+        if end.status == "NOT_FOUND" and self.holder and self.holder.reserved_until:
+            return state
         results = {**end.results, Outcome.INTERRUPTED: (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)}
         if end.is_undo:
             results = as_undone(results)
@@ -180,6 +206,9 @@ class GroupState(Message):
         )
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_active(self, deployment_id: str) -> bool:
+        return self.holder is not None and self.holder.deployment_id == deployment_id
 
     def _with(self, **changes: object) -> GroupState:
         return self.model_copy(update=changes)
