@@ -61,7 +61,7 @@ async def test_of_a_hundred_at_once_one_is_granted_and_the_others_leave_nothing(
         accepted = [e for e in history.events if e.HasField("workflow_execution_update_accepted_event_attributes")]
         assert len(accepted) == 1
         view = await ended(await theatre.start(winner, ifBusy="fail"))
-        assert view.info["status"] == "Succeeded"
+        assert view.info.status == "Succeeded"
         assert await is_granted(processes[0], world, "d-NEXT00000")
 
 
@@ -70,7 +70,7 @@ async def test_one_that_is_never_started_lets_the_next_one_go_on(client: Client)
     async with Theatre(client, world) as theatre:
         assert await is_granted(GroupUpdates(client), world, "d-NEVER0000", seconds=0.1)
         view = await ended(await theatre.start())
-    assert view.info["status"] == "Succeeded"
+    assert view.info.status == "Succeeded"
 
 
 async def test_a_deployment_that_checks_for_long_keeps_its_reservation(client: Client) -> None:
@@ -84,7 +84,7 @@ async def test_a_deployment_that_checks_for_long_keeps_its_reservation(client: C
         await eventually(lambda: is_watched(client, world))
         assert not await is_granted(updates, world, "d-SECOND000")
         world.revision_is_held = False
-        assert (await ended(first)).info["status"] == "Succeeded"
+        assert (await ended(first)).info.status == "Succeeded"
         assert await is_granted(updates, world, "d-SECOND000")
 
 
@@ -97,7 +97,7 @@ async def test_a_deployment_that_is_refused_by_its_check_gives_its_reservation_b
         first = await theatre.start("d-FIRST0000", ifBusy="fail")
         await eventually(lambda: world.reads_revision)
         await first.signal(names.CANCEL)
-        assert (await ended(first)).info["status"] == "Stopped"
+        assert (await ended(first)).info.status == "Stopped"
         assert await is_granted(updates, world, "d-SECOND000")
 
 
