@@ -1,7 +1,7 @@
 """The worker: builds clients, activities and Temporal's workers, runs until SIGTERM, then drains.
 
-The only place where the parts are wired. `python worker.py` and `towline worker` are the same; `towline up` runs it
-beside a dev server.
+All dependencies are wired here. `python worker.py` and `towline worker` are the same; `towline up` runs it with a dev
+server.
 """
 
 from __future__ import annotations
@@ -60,40 +60,40 @@ from workflows.worker_call import CallWorker
 WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, CallWorker]
 
 INSTANCES_AT_ONCE = 500
-"""Most activities in one worker; Temporal allows a workflow 2,000 that are pending."""
+"""Maximum activities in one worker; Temporal limits a workflow to 2,000 pending ones."""
 
 DRAIN = timedelta(seconds=2)
-"""After SIGTERM, activities have this long to end by themselves; then those on hosts detach and hand over."""
+"""Time for activities to finish after SIGTERM; then those that follow hosts detach and another worker takes over."""
 
-TELL_SECONDS = 5.0
-"""At its start a worker waits so long for the catalogue to take the store's address, and goes on in any case."""
+STORE_ADDRESS_SECONDS = 5.0
+"""How long a starting worker waits until the catalogue has the store's address; then it continues without."""
 
 STORE_MARK = " store "
-"""In a worker's identity, before the mark of its store."""
+"""Separates the store's mark from the rest of a worker's identity."""
 
 AT_WORK_SECONDS = 70
-"""A worker that is at work asks Temporal for work at least once in so long."""
+"""A live worker polls Temporal at least once in this time."""
 
 STICKY = timedelta(seconds=3)
-"""A killed worker's workflows are offered to another one so much later, where `Takeover` has not seen to it before;
-Temporal's default is 10 s."""
+"""How long a killed worker's workflow tasks wait for it before another worker gets them, unless `Takeover` resets the
+workflow earlier; Temporal's default is 10 s."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("towline.worker")
 
-TALKATIVE = ("asyncssh", "botocore", "boto3", "urllib3")
-"""Libraries that tell a dozen lines of every connection, one of them its whole command: only warnings are kept."""
+VERBOSE_LIBRARIES = ("asyncssh", "botocore", "boto3", "urllib3")
+"""Libraries that log a dozen lines per connection, one of them with the whole command: limited to warnings."""
 
 
 async def run(settings: Settings, client: Client | None = None) -> None:
-    """Works until SIGTERM, SIGINT or the task's cancellation.
+    """Runs until SIGTERM, SIGINT or cancellation.
 
     Raises:
         TemporalUnavailable: Temporal does not answer.
         OurFault: the store cannot be used, or search attributes are missing and cannot be registered.
     """
-    for library in TALKATIVE:
+    for library in VERBOSE_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     client = client or await connect_temporal(settings, logs_retries=True)
     await register_search_attributes(client)
@@ -106,18 +106,18 @@ async def run(settings: Settings, client: Client | None = None) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for worker in workers:
                 await stack.enter_async_context(worker)
-            telling = asyncio.create_task(tell_where_the_store_is(Catalogue(client), store.address))
-            stack.push_async_callback(end_of, telling)
-            await asyncio.wait({telling}, timeout=TELL_SECONDS)
+            publishing = asyncio.create_task(publish_store_address(Catalogue(client), store.address))
+            stack.push_async_callback(end_of, publishing)
+            await asyncio.wait({publishing}, timeout=STORE_ADDRESS_SECONDS)
             log.info("at work on %s", ", ".join(worker.task_queue for worker in workers))
-            look_for_garbage()
-            async with told_to_end() as end:
+            enable_garbage_collection()
+            async with shutdown_signal() as end:
                 await end.wait()
-            log.info("drains: hooks go on on their hosts, another worker follows them")
+            log.info("draining: hooks continue on their hosts, another worker follows them")
 
 
-def look_for_garbage() -> None:
-    """But not among what is loaded and stays: that takes a twentieth of a second in mid-rollout."""
+def enable_garbage_collection() -> None:
+    """Enables the garbage collector without the objects loaded so far: scanning them takes 50 ms in mid-rollout."""
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
@@ -132,7 +132,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
         "interceptors": [Takeover(client), Beats()],
         "max_concurrent_activities": INSTANCES_AT_ONCE,
         "graceful_shutdown_timeout": DRAIN,
-        # A beat a second at most: a cancel reaches an activity with the answer to its heartbeat.
+        # At most one heartbeat per second: an activity learns of its cancellation from the reply to a heartbeat.
         "max_heartbeat_throttle_interval": timedelta(seconds=1),
         "default_heartbeat_throttle_interval": timedelta(seconds=1),
     }
@@ -154,7 +154,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
 def build_activities(
     client: Client, store: Store, pool: TransportPool, cache_folder: Path, host: str
 ) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
-    """The activities that touch hosts, and all the others."""
+    """The activities that reach hosts, and all others."""
     cache = Cache(cache_folder)
     instances = InstanceActivities(store, Archives(store, cache), pool, is_open=DeploymentReader(client).is_open)
     hosts = HostActivities(store, pool, host=host)
@@ -181,18 +181,18 @@ def build_activities(
     return on_hosts, everywhere
 
 
-async def tell_where_the_store_is(catalogue: Catalogue, address: str) -> None:
-    """Writes the store's address into the catalogue, for clients, and has the tables loaded; tried until it is there.
+async def publish_store_address(catalogue: Catalogue, address: str) -> None:
+    """Writes the store's address to the catalogue, for clients, and loads its tables; retries until that succeeds.
 
-    Where all workers were killed, the catalogue answers only after Temporal has noticed that (some ten seconds): the
-    worker that takes over must not end for that.
+    After all workers were killed, the catalogue answers only once Temporal has noticed (some ten seconds); the new
+    worker must not exit because of that.
     """
     while True:
         try:
             await catalogue.write_store_address(address)
             await catalogue.touch()
         except TowlineError as error:
-            log.warning("clients cannot be told yet where the store is: %s", error)
+            log.warning("the store's address is not in the catalogue yet: %s", error)
             await asyncio.sleep(1)
         else:
             return
@@ -205,12 +205,12 @@ async def end_of(task: asyncio.Task[None]) -> None:
 
 
 def check_store(store: Store) -> None:
-    """A worker whose store cannot be written must not take work that would fail. Raises OurFault."""
+    """Raises OurFault if the store is not writable, before the worker takes work that would fail."""
     store.put("worker-check", socket.gethostname().encode())
 
 
 async def check_same_store(client: Client, store: Store) -> None:
-    """What one worker freezes the others must find: raises OurFault where those at work use another store."""
+    """Raises OurFault if live workers use another store: they must find what this one writes."""
     asked = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=names.TASK_QUEUE),
@@ -219,7 +219,7 @@ async def check_same_store(client: Client, store: Store) -> None:
     try:
         described = await client.workflow_service.describe_task_queue(asked)
     except RPCError as error:
-        log.warning("whether all workers use one store cannot be told: %s", error.message)
+        log.warning("cannot check that all workers use the same store: %s", error.message)
         return
     since = time.time() - AT_WORK_SECONDS
     for poller in described.pollers:
@@ -227,12 +227,12 @@ async def check_same_store(client: Client, store: Store) -> None:
         if mark and poller.last_access_time.ToSeconds() > since and not await asyncio.to_thread(has_mark, store, mark):
             raise OurFault(
                 f"the store {store.address} is not the one that other workers use (such as {identity})",
-                "Set TOWLINE_STORE to theirs. To move the store, end them all, copy it, and wait a minute.",
+                "Set TOWLINE_STORE to the same. To move the store, end all workers, copy it, and wait a minute.",
             )
 
 
 def check_folder(folder: Path) -> None:
-    """A worker that cannot keep archives must not take work either. Raises OurFault."""
+    """Raises OurFault if the worker cannot write archives to its folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
@@ -243,9 +243,9 @@ def check_folder(folder: Path) -> None:
 
 
 async def register_search_attributes(client: Client) -> None:
-    """Registers what is missing of towline's search attributes; an unregistered one fails workflow tasks for ever.
+    """Registers towline's missing search attributes; workflow tasks that set an unregistered one fail forever.
 
-    Raises OurFault, with the command to run, where that is not allowed.
+    Raises OurFault, with the command to run, if that is not permitted.
     """
     try:
         known = await client.operator_service.list_search_attributes(
@@ -267,16 +267,16 @@ async def register_search_attributes(client: Client) -> None:
 
 
 def registration_command(namespace: str) -> str:
-    """The command by which an administrator registers the search attributes."""
+    """The command with which an administrator registers the search attributes."""
     pairs = " ".join(f"--name {name} --type Keyword" for name in names.SEARCH_ATTRIBUTES)
     return f"temporal operator search-attribute create --namespace {namespace} {pairs}"
 
 
 @contextlib.asynccontextmanager
-async def told_to_end(
+async def shutdown_signal(
     signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
 ) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by the first of these signals. Temporal's worker itself does nothing about them."""
+    """Yields an event that the first of these signals sets; Temporal's worker does not handle signals."""
     end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in signals:
@@ -289,7 +289,7 @@ async def told_to_end(
 
 
 class LogFormatter(logging.Formatter):
-    """Of logs that may go to a terminal: what hosts and archives sent does not steer it."""
+    """Escapes control characters from hosts and archives, since logs may go to a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
@@ -297,7 +297,7 @@ class LogFormatter(logging.Formatter):
 
 
 def main() -> int:
-    """Runs a worker by the environment's settings; a refusal is one line. Returns the exit status, as of commands."""
+    """Runs a worker with the environment's settings; logs an error as one line. Returns the exit status."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -312,5 +312,5 @@ def main() -> int:
 if __name__ == "__main__":
     answer = main()
     logging.shutdown()
-    # The interpreter aborts at exit once in a while when Temporal's threads are still at work (towline/cli/main.py).
+    # The interpreter occasionally aborts at exit while Temporal's threads still run (towline/cli/main.py).
     os._exit(answer)

@@ -1,7 +1,7 @@
-"""Work on what others send, beside the event loop: one thread takes it, one piece after the other.
+"""Runs CPU-bound work on untrusted input off the event loop, in a single thread.
 
-One, not a pool's many: in Python only one of them works at a time, and the event loop would wait behind all others
-for its turn. What is given here must not stay in one call of C code for long.
+A single one, not a pool: only one thread holds the GIL at a time, and with a pool the event loop would queue behind all
+of its threads. The work must not stay in one C call for long, since that does not release the GIL.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aside")
 
 
 async def aside(work: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
-    """What `work` returns or raises, while the event loop goes on."""
+    """Runs `work` in the thread and returns its result, without blocking the event loop."""
     return await asyncio.get_running_loop().run_in_executor(_thread, partial(work, *args, **named))

@@ -1,7 +1,7 @@
-"""boto3 behind one door: clients made when they are first needed, and AWS's errors in our words.
+"""The only user of boto3: creates clients on demand and translates AWS's errors.
 
-boto3 takes a quarter of a second to import, so it is imported here, inside functions, and nowhere else. AWS's own
-environment variables, profiles and endpoints (`AWS_ENDPOINT_URL_S3`, ...) work as their users expect.
+Importing boto3 takes a quarter of a second, so it is imported inside functions here and nowhere else. AWS's environment
+variables, profiles and endpoints (`AWS_ENDPOINT_URL_S3`, …) work as usual.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NOT_FOUND = {
 }
 _CHECK_NAME = "Check bucket, key and version"
 _CREDENTIALS = "Check the credentials of this machine with: aws sts get-caller-identity"
-_making = threading.Lock()  # boto3's session is not thread-safe while it makes clients; clients are
+_making = threading.Lock()  # creating a client from a boto3 session is not thread-safe; clients are
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """A new client of an AWS service; raises OurFault where no region is known for one that needs it."""
+    """A new client of an AWS service; raises OurFault if it needs a region and none is configured."""
     import boto3.session
     from botocore.config import Config
 
@@ -42,15 +42,15 @@ def client(service: str, region: str | None = None) -> Any:
     with _making, translated(f"AWS {service}"):
         try:
             return boto3.session.Session().client(service, region_name=region, config=config)  # type: ignore[call-overload]
-        except ValueError as error:  # botocore's way to say that an endpoint is no address
+        except ValueError as error:  # botocore raises it for an invalid endpoint URL
             raise OurFault(f"AWS {service}: {error}", "Check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3") from error
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turns botocore's errors into ours: absent is NotFound, misnamed InvalidInput, refused or out of reach OurFault.
+    """Translates botocore's errors: absent is NotFound, badly named InvalidInput, denied or unreachable OurFault.
 
-    `what` names the thing for people, such as `s3://bucket/key`.
+    `what` names the resource in messages, such as `s3://bucket/key`.
     """
     import boto3.exceptions
     from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -59,9 +59,9 @@ def translated(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _from_client_error(what, error.response) from error
-    except boto3.exceptions.Boto3Error as error:  # the transfer manager's, with the ClientError only as text
+    except boto3.exceptions.Boto3Error as error:  # from the transfer manager, with the ClientError only as text
         raise OurFault(f"{what}: {error}", _CREDENTIALS) from error
-    except ParamValidationError as error:  # found before anything is sent: no such name can exist
+    except ParamValidationError as error:  # raised before the request: the name is invalid
         rule = str(error).removeprefix("Parameter validation failed:").strip()
         raise InvalidInput(f"{what}: {rule}", _CHECK_NAME) from error
     except BotoCoreError as error:
@@ -79,7 +79,7 @@ def _from_client_error(what: str, response: Any) -> TowlineError:
     if code in _NOT_FOUND or status == 404:
         return NotFound(f"{what}: no such object ({code})", _CHECK_NAME)
     if code in ("PreconditionFailed", "412"):
-        return InvalidBundle(f"{what}: it is not the object of the given ETag", "Somebody has replaced it: deploy anew")
+        return InvalidBundle(f"{what}: it is not the object of the given ETag", "It was replaced: deploy again")
     if status in (401, 403):
         hint = f"{_CREDENTIALS} (S3 also answers so for an absent key where listing is not allowed)"
         return OurFault(f"{what}: access refused ({code}: {said})", hint)

@@ -1,4 +1,4 @@
-"""Who runs a command: user and host, and in CI the person and the address of the run."""
+"""Identity of the user who runs a command: user and host, and in CI the actor and the URL of the run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ ADDRESSES = (
     "{DRONE_BUILD_LINK}",
     "{BUILD_URL}",  # Jenkins
 )
-"""How CI systems tell the address of a run; the first whose variables are all there counts."""
+"""URLs of a CI run by CI system; the first whose variables are all set is used."""
 
 ACTORS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "CIRCLE_USERNAME", "BUILDKITE_BUILD_CREATOR", "BUILD_REQUESTEDFOR")
-"""Where CI systems tell who had the run started."""
+"""The variables in which CI systems name the user who started the run."""
 
 MOST = 200
 
 
 @dataclass(frozen=True)
 class Who:
-    """Who asked for something, and the address of the CI run in which; empty outside of CI."""
+    """A requester, and the URL of the CI run; empty outside of CI."""
 
     name: str
     run: str = ""
 
 
 def who(environ: Mapping[str, str] | None = None) -> Who:
-    """Who runs this command, by the environment.
+    """The requester of this command, from the environment.
 
     >>> who({"GITLAB_USER_LOGIN": "ada", "CI_JOB_URL": "https://git.example/shop/-/jobs/7"}).run
     'https://git.example/shop/-/jobs/7'
@@ -54,7 +54,7 @@ def whoami() -> str:
     """`user@host` of this process."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
+    except (KeyError, OSError):  # no passwd entry, as in containers
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
 
@@ -64,10 +64,10 @@ def _run_address(given: Mapping[str, str]) -> str:
         names = re.findall(r"{(\w+)}", form)
         if all(given.get(name) for name in names):
             address = form.format_map(given)
-            return re.sub(r"^(\w+://)[^/@]*@", r"\1", address)  # without a password that may stand there
+            return re.sub(r"^(\w+://)[^/@]*@", r"\1", address)  # without user and password
     return ""
 
 
 def _plain(text: str) -> str:
-    """Without what a variable's value may have that JSON has not, and not longer than a line."""
+    """The text without lone surrogates, which JSON cannot encode, cut to `MOST` characters."""
     return text.encode(errors="replace").decode()[:MOST]

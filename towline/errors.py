@@ -1,23 +1,23 @@
 """The errors of towline.
 
     TowlineError                    code, message, hint; `str()` is one line that ends with the next step
-    ├── InvalidInput                what a person or a program gave us cannot be used
+    ├── InvalidInput                input from a user or a program that cannot be used
     │   ├── InvalidRequest          a deployment's request
     │   ├── InvalidAppSpec          the AppSpec of a revision; carries every Problem
     │   ├── InvalidBundle           an archive that is broken or hostile
     │   └── InvalidManifest         towline.yaml; carries every Problem
-    ├── NotFound                    an application, group, deployment, revision or instance that nobody declared
-    ├── Conflict                    it was changed meanwhile, or exists with different parameters
-    ├── HostError                   one host's own fault: counts against the deployment's budget
-    │   ├── Unreachable             no answer; tried again for a while
+    ├── NotFound                    no such application, group, deployment, revision or instance
+    ├── Conflict                    changed by another client, or exists with different parameters
+    ├── HostError                   the fault of one host: counts against the deployment's failure budget
+    │   ├── Unreachable             no answer; retried for a while
     │   ├── HostKeyRefused          an unknown or changed host key
-    │   ├── AuthenticationRefused   the host does not let us in (on several hosts: our fault)
-    │   ├── HostRefused             the host or its runner cannot work (no Python, no sudo, AWS's agent runs)
-    │   └── NotUnderstood           the host sends what is no event of the host protocol
-    ├── OurFault                    credentials, bastion, store, source: pauses a rollout, eats no slot
+    │   ├── AuthenticationRefused   the host rejects user or key (on several hosts: OurFault)
+    │   ├── HostRefused             the host cannot run the deployment (no Python, no sudo, AWS's agent runs)
+    │   └── NotUnderstood           the host sent something outside the host protocol
+    ├── OurFault                    control-plane error (credentials, bastion, store, source): pauses the rollout
     └── TemporalUnavailable         Temporal does not answer, or no worker does
 
-An error is translated once per border: library → towline in transports and bundles, towline → `ApplicationError` in
+Errors are translated once per boundary: library → towline in transports and bundles, towline → `ApplicationError` in
 `activities/errors.py`, → exit status in `towline/cli`.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TowlineError(Exception):
-    """Base of all; `code` is stable and for programs, `message` and `hint` are for people."""
+    """Base class: `code` is stable and for programs, `message` and `hint` are for people."""
 
     code = "Error"
 
@@ -48,17 +48,17 @@ class TowlineError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM has come: a command ends at once, as Ctrl-C ends it; what it only watched goes on."""
+    """SIGTERM was received: a command ends at once, as with Ctrl-C; the deployment it watched continues."""
 
 
 def hint_of(number: int | None) -> str:
-    """What mends an operating system's error, where that can be said: a disk or quota that is full."""
+    """The next step for an errno, if there is an obvious one: a full disk or quota."""
     full = number in (errno.ENOSPC, errno.EDQUOT)
     return "Make room there (see: df -h, df -i), and run the same again." if full else ""
 
 
 class InvalidInput(TowlineError):
-    """What was given cannot be used."""
+    """The input cannot be used."""
 
     code = "InvalidInput"
 
@@ -72,7 +72,7 @@ class WithProblems(InvalidInput):
 
 
 class InvalidRequest(WithProblems):
-    """A deployment's request that breaks a rule."""
+    """A deployment request that breaks a rule."""
 
     code = "InvalidRequest"
 
@@ -102,13 +102,13 @@ class NotFound(TowlineError):
 
 
 class Conflict(TowlineError):
-    """The thing exists in another form, or somebody changed it meanwhile."""
+    """It exists with different parameters, or another client changed it in the meantime."""
 
     code = "Conflict"
 
 
 class HostError(TowlineError):
-    """One host's own fault."""
+    """The fault of one host."""
 
     code = "HostError"
 
@@ -120,36 +120,36 @@ class Unreachable(HostError):
 
 
 class HostKeyRefused(HostError):
-    """The host showed a key that is unknown or not the one known."""
+    """The host's key is unknown or differs from the known one."""
 
     code = "HostKeyRefused"
 
 
 class AuthenticationRefused(HostError):
-    """The host did not accept our key or user."""
+    """The host did not accept the key or user."""
 
     code = "AuthenticationRefused"
 
 
 class HostRefused(HostError):
-    """The host, or the runner on it, cannot or will not do this work; `code` says which rule."""
+    """The host, or the runner on it, cannot run the deployment; `code` names the rule."""
 
     code = "HostRefused"
 
 
 class NotUnderstood(HostError):
-    """The host sent what the host protocol does not know: whatever answers there, it is not tried again."""
+    """The host sent something outside the host protocol; not retried."""
 
     code = "NotUnderstood"
 
 
 class OurFault(TowlineError):
-    """Something that every host would meet: it pauses the rollout and is tried again."""
+    """A control-plane error that every host would hit: the rollout pauses and retries."""
 
     code = "OurFault"
 
 
 class TemporalUnavailable(TowlineError):
-    """Temporal, or every worker, is out of sight."""
+    """Temporal, or every worker, is unreachable."""
 
     code = "TemporalUnavailable"

@@ -1,11 +1,11 @@
-"""Masks what looks like a secret in text that hooks and hosts wrote, before it is kept or shown (docs/masking.md).
+"""Masks what looks like a secret in the output of hooks and hosts, before it is stored or shown (docs/masking.md).
 
-Takes time in proportion to the text, whatever the text is: it is written by others, and a worker masks it. Hence the
-rules for each pattern below: it begins with a literal, or only where a word begins (so that no word is looked at
-twice); what it repeats without a limit is either possessive or the last thing that it takes.
+The text is untrusted and masked in a worker, so the time must be linear in its length. Hence the rules for each pattern
+below: it begins with a literal or at the start of a word (so that no word is scanned twice), and an unbounded
+repetition is either possessive or the last part of the pattern.
 
-`detect-secrets` is not used as the list: on lines that are no source code it takes each word for a candidate (its
-scan of one log line finds `INFO` and `user`).
+`detect-secrets` is not used for the patterns: outside of source code it takes each word for a candidate (its scan of
+one log line finds `INFO` and `user`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 MASK = "[masked]"
 
 _PIECE = 16 * 1024
-"""Characters that are masked at once: one call into `re` keeps every other thread waiting while it lasts."""
-_PIECE_END = 4096  # so far back the end of a line, or of an item, is looked for
+"""Characters masked per call: a call into `re` holds the GIL while it lasts."""
+_PIECE_END = 4096  # how far back to look for the end of a line or an item
 
 
 def mask(text: str) -> str:
-    """The text without what looks like a secret.
+    """The text with what looks like a secret masked.
 
     >>> mask("login password=hunter2 at https://bob:hunter2@example.com")
     'login password=[masked] at https://bob:[masked]@example.com'
@@ -42,7 +42,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _cut(text: str, lowest: int, end: int) -> int:
-    """Where to cut: after a line whose value is not on the next one; else after an item of a list; else at `end`."""
+    """Where to cut: after a line whose value is not on the next line, else after a list item, else at `end`."""
     cut = end
     while (cut := text.rfind("\n", lowest, cut)) >= 0:
         if text[cut - 1] not in ":=|>+-\\\"'\r":
@@ -50,9 +50,9 @@ def _cut(text: str, lowest: int, end: int) -> int:
     return next((cut + 1 for mark in " ,&" if (cut := text.rfind(mark, lowest, end)) >= 0), end)
 
 
-# ── private keys: over many lines, and either end may be cut off ─────────────────────────────────────────────────
+# ── private keys: span many lines, and either end may be cut off ─────────────────────────────────────────────────
 
-_STREAM = r"(?:\[std(?:out|err)\])?+"  # what a script log puts before a line
+_STREAM = r"(?:\[std(?:out|err)\])?+"  # the prefix of a line in a script log
 _KEY_EDGE = re.compile(r"-----(BEGIN|END) [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_LINE = re.compile(rf"{_STREAM}[ \t]{{0,16}}[\w+/=\\]{{0,4096}}[ \t\r]{{0,4}}", re.ASCII)
 _CUT_KEY_LINE = re.compile(rf"{_STREAM}[A-Za-z0-9+/]{{16,80}}={{0,2}}[ \t\r]{{0,4}}")
@@ -60,10 +60,10 @@ _FULL_KEY_LINE = re.compile(rf"{_STREAM}[ \t]{{0,16}}[A-Za-z0-9+/]{{60,80}}={{0,
 
 
 def _without_private_keys(text: str) -> str:
-    """Without private keys: from BEGIN to END, or to the end, and what is left of one whose BEGIN was cut off.
+    """Masks private keys from BEGIN to END or to the end of the text, and the rest of a key whose BEGIN was cut off.
 
-    A log's tail may begin within a key. Where its END is there, too, lines of Base64 before that are the key's;
-    else lines of Base64 at the very beginning are.
+    A log's tail may start within a key. The Base64 lines before an END without BEGIN belong to the key; without END,
+    those at the very start of the text do.
     """
     parts = []
     at = _end_of_leading_base64(text)
@@ -83,7 +83,7 @@ def _without_private_keys(text: str) -> str:
 
 
 def _end_of_leading_base64(text: str) -> int:
-    """Where lines of Base64 end with which the text begins, of which the first may have been cut; 0: there are none."""
+    """The end of the Base64 lines at the start of the text, the first of which may be cut; 0 if there are none."""
     at = text.find("\n") + 1
     if not at or not _CUT_KEY_LINE.fullmatch(text, 0, at - 1):
         return 0
@@ -94,7 +94,7 @@ def _end_of_leading_base64(text: str) -> int:
 
 
 def _start_of_base64(text: str, lowest: int, end: int) -> int:
-    """Where lines of Base64 begin that end at `end`; not before `lowest`. The last two may be short."""
+    """The start of the Base64 lines that end at `end`, not before `lowest`. The last two lines may be short."""
     start, lines = end, 0
     while start > lowest:
         line = max(lowest, text.rfind("\n", lowest, start - (lines > 0)) + 1)
@@ -105,12 +105,12 @@ def _start_of_base64(text: str, lowest: int, end: int) -> int:
     return start
 
 
-# ── what is on one line, or on two ───────────────────────────────────────────────────────────────────────────────
+# ── secrets on one or two lines ──────────────────────────────────────────────────────────────────────────────────
 
-# Strings in quotes, closed or not; possessive, so never looked at twice.
+# Quoted strings, closed or not; possessive, so never scanned twice.
 _STRING = r"""(?:"(?:[^"\\\n]|\\.)*+["\\]?+|'(?:[^'\\\n]|\\.)*+['\\]?+)"""
 _ESCAPED_STRING = r"""(?:\\{1,3}["'][^"'\\\n]*+(?:\\{0,3}["'])?+)"""  # JSON within JSON
-# Several strings in a row are one value: "a" "b", "a" + 'b', also on the lines that follow.
+# Adjacent strings are one value: "a" "b", "a" + 'b', also on the following lines.
 _NEXT_STRING = (
     rf"""(?<=["'])[ \t]{{0,8}}(?:[+.\\][ \t]{{0,8}})?(?:\r?\n{_STREAM}[ \t]{{0,64}})?"""
     rf"""(?:[+.][ \t]{{0,8}})?{_STRING}(?![ \t]{{0,4}}[:=])"""
@@ -118,7 +118,7 @@ _NEXT_STRING = (
 _PLAIN = r"""(?:[^\s"'&,;\\]|\\(?!["'])|[&,;](?!\s|\Z|[\w.-]{1,40}=))"""
 _VALUE = rf"(?:{_STRING}|{_ESCAPED_STRING}|{_PLAIN})++(?:{_NEXT_STRING}){{0,64}}+"
 
-# A name whose value is a secret, from where its word begins to where that ends.
+# A name whose value is a secret, from the start to the end of its word.
 _KEYS = (
     "password",
     "passwd",
@@ -134,13 +134,13 @@ _KEYS = (
     r"connection[_-]?string",
     r"[_-]auth(?![a-z])",
     r"(?<!by)(?<!com)(?<!tres)(?<=[\w.-])pass(?![a-z])",  # DB_PASS; not compass
-    r"(?<![\w-])pass(?=[\"']?=)",  # "pass: 12" is a test's result
+    r"(?<![\w-])pass(?=[\"']?=)",  # "pass: 12" is a test result
     r"(?<=[\w-])(?<!old)pwd(?![a-z])",
     r"pwd(?=[\"']?[ \t]{0,4}[=:][ \t]{0,4}[^\s/])",  # PWD=/srv/app is a shell's working directory
 )
 _NAME = rf"(?>(?<![\w-])[\w-]*?(?:{'|'.join(_KEYS)})[\w-]*+)"
 _SEPARATOR = r"""(?:\\{0,3}["'])?\]?[ \t]{0,8}(?:=>|:=|={1,2}|:(?!:|//))[ \t]{0,8}"""
-# The value is a line of its own: a string, or a word that is not made of letters alone, as those of sentences are.
+# The value is a line of its own: a string, or a word with more than letters (prose has only letters).
 _ON_NEXT_LINE = (
     rf"""(?:[|>\\][-+]?)?[ \t]{{0,8}}\r?\n{_STREAM}[ \t]{{0,64}}(?:-[ \t]{{1,4}})?"""
     r"""(?=(?:"[^"\n]{1,512}"|'[^'\n]{1,512}'|(?=[A-Za-z]{0,64}[^\sA-Za-z])[^\s:=]\S{5,4096})"""
@@ -164,7 +164,7 @@ def _named(text: str) -> str:
     return text
 
 
-# Whole header lines: Authorization (of any scheme), Cookie. In quotes, to the quote's end.
+# Whole header lines: Authorization (any scheme), Cookie. In quotes, up to the closing quote.
 _HEADER = re.compile(
     r"""(?<![\w])((?:authorization|(?:set-)?cookie2?)\\{0,3}["']?[ \t]{0,4}:[ \t]{0,4}(?:\\{0,3}["'])?+)[^\r\n"'\\]++"""
     r"""(?:(?<==)"[^"\n]*+"[^\r\n"'\\]*+){0,64}+""",
@@ -183,13 +183,13 @@ def _address(found: re.Match[str]) -> str:
     return f"://{user}:{MASK}@" if user is not None and len(user) < 16 else f"://{MASK}@"
 
 
-# -u user:password as of curl; `docker run -u 1000:1000` and `rsync -u host:/path` have numbers and paths
+# -u user:password as in curl; `docker run -u 1000:1000` and `rsync -u host:/path` have numbers and paths
 _USER_OPTION = re.compile(
     r"""((?<!\S)(?:-[a-z]{0,8}u[ \t]{0,4}|--(?:proxy-)?(?:user|auth)(?:[ \t]{1,4}|=)|-U[ \t]{1,4})"""
     r"""(?:\\{0,3}["'])?+[^\s:"'/\\]{1,128}+:)(?!\d{1,10}(?![^\s"'])|/)[^\s"'\\]++""",
     re.A,
 )
-# Commands one of whose options of one letter is followed by a password.
+# Commands with a one-letter option that takes a password.
 _PASSWORD_OPTIONS = {
     r"(?:mysql|mariadb)[\w-]*+": r"-p(?=\S)",
     r"sshpass": r"-p[ \t]{0,4}",
@@ -210,7 +210,7 @@ def _in_commands(text: str) -> str:
     return text
 
 
-# Tokens of services, told by how they begin; each is looked for only where a word begins.
+# Tokens of services, recognised by prefix, only at the start of a word.
 _TOKENS = (
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?!\w)",  # AWS
     r"AIza[\w-]{30,}+",  # Google
@@ -246,7 +246,7 @@ def _substitution(pattern: re.Pattern[str], replacement: str | Callable[[re.Matc
     return lambda text: pattern.sub(replacement, text)
 
 
-# What to do with a text in which one of the words is (in small letters); a quick look saves most texts most patterns.
+# (lowercase keywords, substitution): the substitution runs only if a keyword is in the text, which is rare.
 _STEPS: tuple[tuple[tuple[str, ...], Callable[[str], str]], ...] = (
     (("authorization", "cookie"), _substitution(_HEADER, rf"\1{MASK}")),
     (("bearer", "basic"), _substitution(_BEARER, rf"\1{MASK}")),

@@ -1,7 +1,7 @@
-"""Secrets by name.
+"""References to secrets.
 
-A record holds only a name: `env:NAME`, `file:PATH`, `secretsmanager:ID[#KEY]`, `ssm:NAME`. A worker resolves it at
-each use, so that a rotated secret is in force at once; the value goes to where it is needed and nowhere else.
+A record holds only a reference: `env:NAME`, `file:PATH`, `secretsmanager:ID[#KEY]` or `ssm:NAME`. A worker resolves it
+at each use, so that a rotated secret takes effect at once, and passes the value only to where it is needed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FORMS = "env:NAME, file:PATH, secretsmanager:ID[#KEY], ssm:NAME"
 
 
 def resolve(name: str) -> str:
-    """The value of a named secret, without the line end that files have.
+    """The value of a secret by its reference, without a trailing line end.
 
-    Raises InvalidInput for a name of no known form, OurFault where this worker cannot get at the value. No error
-    carries it.
+    Raises InvalidInput for an unknown form of reference, OurFault if this worker cannot read the value. No error
+    contains the value.
     """
     kind, _, rest = name.partition(":")
     if not rest or kind not in _READERS:
@@ -55,7 +55,7 @@ def _from_file(path: str) -> str:
 def _from_secrets_manager(name: str) -> str:
     identifier, _, key = name.partition("#")
     what = f"secret secretsmanager:{identifier}"
-    with _as_ours(), aws.translated(what):
+    with _missing_is_our_fault(), aws.translated(what):
         answer = aws.client("secretsmanager").get_secret_value(SecretId=identifier)
     text = str(answer.get("SecretString") or "")
     if not key:
@@ -63,19 +63,19 @@ def _from_secrets_manager(name: str) -> str:
     try:
         return str(json.loads(text)[key])
     except (ValueError, KeyError, TypeError):
-        # `from None`: the decoder's own error carries the document.
+        # `from None`: the decoder's error contains the document.
         raise OurFault(f"{what} is no JSON object with the key {key!r}") from None
 
 
 def _from_ssm(name: str) -> str:
-    with _as_ours(), aws.translated(f"secret ssm:{name}"):
+    with _missing_is_our_fault(), aws.translated(f"secret ssm:{name}"):
         answer = aws.client("ssm").get_parameter(Name=name, WithDecryption=True)
     return str(answer["Parameter"]["Value"])
 
 
 @contextmanager
-def _as_ours() -> Iterator[None]:
-    """A secret that is not there is a fault on our side: every host would meet it."""
+def _missing_is_our_fault() -> Iterator[None]:
+    """Turns a missing secret into OurFault: every host would hit it."""
     try:
         yield
     except (NotFound, InvalidInput) as error:
@@ -86,6 +86,6 @@ _READERS = {"env": _from_env, "file": _from_file, "secretsmanager": _from_secret
 
 
 def _shown(name: str) -> str:
-    """A name for an error. One without a known form may be the secret itself, pasted by mistake."""
+    """A reference as shown in errors. One of unknown form may be the secret itself, pasted by mistake."""
     kind, colon, _ = name.partition(":")
     return repr(f"{kind}:…") if colon and re.fullmatch(r"[a-z]{1,20}", kind) else "(not shown)"

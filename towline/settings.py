@@ -1,8 +1,8 @@
-"""towline's own settings, read once from the environment. Temporal's and AWS's variables keep their usual meaning.
+"""towline's settings, read once from the environment. Temporal's and AWS's variables keep their usual meaning.
 
 TOWLINE_DATA_DIR   where `towline up` keeps Temporal's data and the store; default: the user's data directory
-TOWLINE_STORE      a directory or s3://BUCKET[/PREFIX]; a client asks the catalogue where it is not set, a worker
-                   takes `store` in the data directory
+TOWLINE_STORE      a directory or s3://BUCKET[/PREFIX]; unset, a client asks the catalogue and a worker uses `store`
+                   in the data directory
 TOWLINE_MAX_UNPACKED_BYTES
                    bytes that an archive may unpack to; default: 1 GiB, or 100 times its size if that is more
 TOWLINE_UI         address of Temporal's Web UI for the hints that commands print
@@ -28,7 +28,7 @@ DEFAULT_ADDRESS = "localhost:7233"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; `environ` is what it was read from."""
+    """The settings; `environ` is the environment they were read from."""
 
     data_dir: Path
     store: str = ""  # as given; empty: not given
@@ -38,12 +38,12 @@ class Settings:
 
     @property
     def worker_store(self) -> str:
-        """The store that a worker uses: the given one, else `store` in the data directory."""
+        """The store for a worker: the given one, else `store` in the data directory."""
         return self.store or str(self.data_dir / "store")
 
     def temporal(self) -> TemporalSettings:
-        """How to reach Temporal. Raises InvalidInput for a broken profile file or a profile that is not there."""
-        # Imported here: commands that never ask Temporal start without it.
+        """The connection to Temporal. Raises InvalidInput for a broken profile file or a missing profile."""
+        # Imported here: commands that do not use Temporal start faster without it.
         from temporalio.envconfig import ClientConfigProfile
 
         try:
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class TemporalSettings:
-    """An address (host:port), a namespace, and what Temporal's own profile says besides (TLS, API key)."""
+    """An address (host:port), a namespace, and the rest of Temporal's profile (TLS, API key)."""
 
     profile: ClientConfigProfile
     address: str
@@ -91,7 +91,7 @@ def default_data_dir() -> Path:
     import platformdirs
 
     folder = platformdirs.user_data_path("towline", appauthor=False)
-    if not folder.is_absolute():  # neither HOME nor an entry in passwd: `~` would become a folder of that name
+    if not folder.is_absolute():  # neither HOME nor a passwd entry: `~` would stay literal
         raise InvalidInput("this user has no home directory.", "Set TOWLINE_DATA_DIR to a folder for towline's data.")
     return folder
 
@@ -104,7 +104,7 @@ def _folder(text: str) -> Path:
 
 
 def _check_text(environ: Mapping[str, str]) -> None:
-    """Raises InvalidInput for a variable of ours or Temporal's that is not UTF-8."""
+    """Raises InvalidInput for a variable of towline or Temporal that is not UTF-8."""
     for name, value in environ.items():
         if name.startswith(("TOWLINE_", "TEMPORAL_")):
             try:

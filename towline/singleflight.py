@@ -1,6 +1,6 @@
-"""One read for many that ask: at the same time, or while its answer is good.
+"""Shares one read between concurrent callers, or for as long as its result is valid.
 
-A caller that is cancelled ends the read for nobody else, and a read that fails is tried again by who asks next.
+Cancelling a caller does not cancel the read for the others; a failed read is retried by the next caller.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class KeptReads(Generic[T]):
-    """Reads by key whose answers are kept: the last `most` of them, each for `seconds` after it was asked for.
+    """Cached reads by key: keeps the `most` recently used results, each for `seconds` after the read started.
 
-    A read that is under way is shared in any case.
+    A read in progress is always shared.
     """
 
     def __init__(self, most: int, seconds: float = float("inf")) -> None:
@@ -24,7 +24,7 @@ class KeptReads(Generic[T]):
         self._kept: OrderedDict[Hashable, tuple[float, asyncio.Task[T]]] = OrderedDict()
 
     async def read(self, key: Hashable, begin: Callable[[], Awaitable[T]], *, anew: bool = False) -> T:
-        """The kept answer, or what `begin()` answers or raises; `anew`: the kept one is no good any more."""
+        """The cached result, else that of `begin()`; `anew` ignores the cached one."""
         now = asyncio.get_running_loop().time()
         since, task = self._kept.get(key, (now, None))
         if task is None or anew or (task.done() and now - since >= self._seconds):
@@ -43,14 +43,14 @@ class KeptReads(Generic[T]):
 
 
 def _look_at(task: asyncio.Task[T]) -> None:
-    """A failed read may have no caller left, of which asyncio would complain."""
+    """Retrieves the exception: asyncio warns if a failed read has no caller left to do so."""
     task.cancelled() or task.exception()
 
 
 class SharedReads(Generic[T]):
-    """Reads by key: one is under way, one is next, however many ask; they begin at least `seconds` after one another.
+    """Coalesced reads by key: at most one in progress and one queued, started at least `seconds` apart.
 
-    Whoever asks gets a read that began after that, so that a write which had been acknowledged is always in it.
+    Each caller gets a read that started after its call, so that the result includes every write acknowledged by then.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -60,7 +60,7 @@ class SharedReads(Generic[T]):
         self._next: dict[str, asyncio.Task[T]] = {}
 
     async def read(self, key: str, begin: Callable[[], Awaitable[T]]) -> T:
-        """What `begin()` of the next read answers, or raises."""
+        """The result of the next read, which calls `begin()`."""
         task = self._next.get(key)
         if task is None:
             task = self._next[key] = asyncio.create_task(self._after_the_other(key, begin))

@@ -1,4 +1,4 @@
-"""Temporal's client: connecting by its standard settings, and its errors in towline's words."""
+"""Temporal's client: connects with the standard settings and translates errors to towline's."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ CONNECT_SECONDS = 10.0
 
 
 class PayloadConverter(PydanticPayloadConverter):
-    """Temporal's for pydantic; what is taken as it comes (`Any`) and cannot be decoded becomes Unreadable.
+    """Temporal's pydantic converter, except that an undecodable payload of type `Any` becomes Unreadable.
 
-    An input of a workflow that raises here fails the workflow's task, again and again: the workflow stays open for
-    ever, and nobody is told why.
+    Raising here for a workflow's input would fail its workflow task again and again: the workflow would stay open
+    forever, with no error for the caller.
     """
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
@@ -62,21 +62,20 @@ def _why_unreadable(error: Exception) -> str:
 
 
 DATA_CONVERTER = DataConverter(payload_converter_class=PayloadConverter)
-"""Every client of ours has this one."""
+"""The data converter of every towline client."""
 
 
 async def connect_temporal(settings: Settings, *, logs_retries: bool = False) -> Client:
     """A connected Temporal client with towline's data converter. Raises `TemporalUnavailable`, `InvalidInput`.
 
-    `logs_retries`: warnings of Temporal's core go to the log, as a worker wants it; commands tell in words what is
-    wrong.
+    `logs_retries`: log warnings of Temporal's core, for workers; commands print one error message instead.
     """
     temporal = settings.temporal()
     options: dict[str, Any] = {
         **_given_options(temporal),
         "target_host": temporal.address,
         "namespace": temporal.namespace,
-        "identity": whoami(),  # of commands; a worker has one of its own
+        "identity": whoami(),  # of commands; a worker sets its own
     }
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -92,7 +91,7 @@ async def connect_temporal(settings: Settings, *, logs_retries: bool = False) ->
 
 
 def _given_options(temporal: TemporalSettings) -> Mapping[str, Any]:
-    """What the environment or the profile file says of TLS, keys and the like. Raises InvalidInput."""
+    """TLS, API key and other options from the environment or the profile file. Raises InvalidInput."""
     try:
         return temporal.profile.to_client_connect_config()
     except OSError as error:
@@ -117,9 +116,9 @@ def _logging_runtime() -> Runtime:
 
 @contextmanager
 def asking(doing: str) -> Iterator[None]:
-    """Translates what Temporal's client raises into towline's errors: the one place where that is done.
+    """Translates the errors of Temporal's client to towline's, in one place.
 
-    `Conflict` for a refusal in words, `NotFound` for a workflow that is not open, `TemporalUnavailable` for all else.
+    `Conflict` for a rejected update, `NotFound` for a workflow that is not open, `TemporalUnavailable` otherwise.
     """
     try:
         yield
@@ -140,11 +139,13 @@ def _translated(error: RPCError, doing: str) -> errors.TowlineError:
     if is_absent(error):
         return errors.NotFound(f"Temporal knows no such open deployment ({doing}).", "See: towline list")
     if error.status == RPCStatusCode.NOT_FOUND:
-        return errors.TemporalUnavailable(f"Temporal refuses us: {error.message}", "See TEMPORAL_NAMESPACE.")
+        return errors.TemporalUnavailable(f"Temporal refused the request: {error.message}", "See TEMPORAL_NAMESPACE.")
     if is_no_worker(error):
         return _no_worker(doing)
     if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
-        return errors.TemporalUnavailable(f"Temporal refuses us ({doing}): {error.message}", "See TEMPORAL_API_KEY.")
+        return errors.TemporalUnavailable(
+            f"Temporal refused the request ({doing}): {error.message}", "See TEMPORAL_API_KEY."
+        )
     return errors.TemporalUnavailable(f"Temporal does not answer ({doing}): {error.message}", "See TEMPORAL_ADDRESS.")
 
 
@@ -155,7 +156,7 @@ def _no_worker(doing: str) -> errors.TemporalUnavailable:
 
 
 def is_no_worker(error: RPCError) -> bool:
-    """Whether Temporal answered that nobody works for it: in time, or by letting the question run out of it."""
+    """Whether no worker answered: Temporal said so, or the request timed out."""
     return error.status in (
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.CANCELLED,
@@ -164,5 +165,5 @@ def is_no_worker(error: RPCError) -> bool:
 
 
 def is_absent(error: RPCError) -> bool:
-    """Whether there is no such workflow; that there is no such namespace has the same status, and is another fault."""
+    """Whether there is no such workflow; a missing namespace has the same status but is a different error."""
     return error.status == RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace ")

@@ -1,4 +1,4 @@
-"""Which member of a bundle is its AppSpec; and where none is, why, and what to do about it."""
+"""Finds the AppSpec among the members of a bundle, or explains why there is none and how to fix that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AT_THE_TOP = "it must be called appspec.yml and lie at the top"
 
 
 def find_appspec(listing: Listing, name: str) -> tuple[str, str]:
-    """The AppSpec's name and the path of the member that holds it; raises InvalidBundle where there is none."""
+    """The AppSpec's name and the path of the member that holds it; raises InvalidBundle if there is none."""
     for candidate in APPSPEC_NAMES:
         member = listing.find(candidate)
         if member and member.type == "file":
@@ -60,7 +60,7 @@ def _is_alike(member: Member) -> bool:
 
 
 def _hint_of_macos(top: list[Member], deeper: list[str]) -> str:
-    """Where macOS's files beside the one directory are why that directory is not taken away."""
+    """The hint for a top directory that is not stripped because of macOS metadata beside it; empty otherwise."""
     mac = [member.path for member in top if member.path == _MACOS or member.path.startswith("._")]
     others = [member for member in top if member.path not in mac]
     if not mac or len(others) != 1 or others[0].type != "directory":
@@ -69,4 +69,4 @@ def _hint_of_macos(top: list[Member], deeper: list[str]) -> str:
     if not inside:
         return ""
     how = "pack with COPYFILE_DISABLE=1 tar -czf, or with zip -r"
-    return f"There is {inside[0]}, but {mac[0]} of macOS lies beside {others[0].path}: leave it out; {how}"
+    return f"There is {inside[0]}, but macOS put {mac[0]} beside {others[0].path}: leave it out; {how}"

@@ -1,8 +1,8 @@
-"""Bundles opened: what is in an archive or a directory, and the text of its AppSpec. Nothing is unpacked here.
+"""Reads bundles: the members of an archive or a directory, and the bytes of its AppSpec. Nothing is unpacked.
 
-An archive is read through once, from end to end, by the reader that hosts unpack with
-(`towline/host/runner/archive_reader.py`): so a torn one is found, every file's digest is known, and what is refused is
-refused before a host is touched. What the AppSpec says is read by `towline/model/appspec/parser.py`.
+An archive is read once, from start to end, by the reader that hosts unpack with
+(`towline/host/runner/archive_reader.py`): a truncated one is detected, every file's digest is known, and a bad one is
+rejected before a host is touched. `towline/model/appspec/parser.py` parses the AppSpec.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HEAD = 512
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was looked at: its members, and its AppSpec's name and bytes."""
+    """The contents of a bundle: its members, and its AppSpec's name and bytes."""
 
     listing: Listing
     appspec_name: str
@@ -50,9 +50,9 @@ class Bundle:
 
 
 def read_archive(path: Path, bundle_type: BundleType, name: str = "", limits: Limits | None = None) -> Bundle:
-    """Reads an archive; raises InvalidBundle where it is broken, hostile or without an AppSpec.
+    """Reads an archive; raises InvalidBundle if it is broken, hostile or has no AppSpec.
 
-    `name` is what people call it, for errors; by default the file's name.
+    `name` is used in error messages; by default the file's name.
     """
     shown = name or path.name
     given = vars(limits or Limits(read_settings().max_unpacked_bytes))
@@ -67,13 +67,13 @@ def read_archive(path: Path, bundle_type: BundleType, name: str = "", limits: Li
         appspec_name, found = find_appspec(listing, shown)
         inside = f"{prefix}/{found}" if prefix else found
         appspec, unpacked_bytes = collector.appspec(inside), reader.unpacked_bytes()
-        if appspec is None:  # a link leads to it: the bytes are another member's
+        if appspec is None:  # the path is a link: read the member it leads to
             appspec = _bytes_of_member(ArchiveReader(path, bundle_type, given), collector.content(inside))
         return Bundle(listing, appspec_name, appspec, unpacked_bytes)
 
 
 def _check_gzip(path: Path) -> None:
-    """As GNU tar has it: `tar` is told by its content, and what is called tgz must be packed with gzip."""
+    """Like GNU tar: the compression of `tar` is detected, but `tgz` must be gzip. Raises BadArchive."""
     with open_regular(path) as file:
         first = file.read(_HEAD)
     refuse_other(first)
@@ -83,7 +83,7 @@ def _check_gzip(path: Path) -> None:
 
 
 def _bytes_of_member(reader: ArchiveReader, number: int) -> bytes:
-    """The bytes of a member, counted from 0; one more than an AppSpec may have is enough."""
+    """The bytes of the member with this index, read up to one byte over an AppSpec's limit."""
     for count, member in enumerate(reader.members()):
         if count == number:
             begin = b""
@@ -110,9 +110,9 @@ def read_directory(path: Path) -> Bundle:
 
 
 def walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every entry below a directory with its relative name, each before what is in it, in the order of names' bytes.
+    """Every entry below a directory with its relative name: parents first, sorted by the bytes of names.
 
-    `.git` at the top is left out.
+    Leaves out `.git` at the top.
     """
     waiting = [(path, path.name) for path in _sorted(root) if path.name != ".git"]
     while waiting:
@@ -123,12 +123,12 @@ def walk(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _sorted(directory: Path) -> list[Path]:
-    """The last name first."""
+    """The entries of a directory in reverse order, for a stack."""
     return sorted(directory.iterdir(), key=lambda path: os.fsencode(path.name), reverse=True)
 
 
 def _member_of(path: Path, name: str) -> ArchiveMember:
-    """An entry of a directory as a member of its archive; raises BadArchive for what may not be in a bundle."""
+    """A directory entry as an archive member; raises BadArchive for what a bundle may not contain."""
     mode, raw = path.lstat().st_mode, os.fsencode(name)
     plain = plain_path(raw)
     if stat.S_ISLNK(mode):

@@ -1,4 +1,4 @@
-"""Archives on a worker's disk, by digest, so that one that is sent to many hosts is fetched once."""
+"""A worker's disk cache of archives by digest: one that is sent to many hosts is fetched once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RECENT_SECONDS = 3600.0
 
 
 class Cache:
-    """A folder of archives, named by SHA-256 and type. It may be shared by several workers of one user.
+    """A folder of archives named by SHA-256 and type; several workers of one user may share it.
 
-    It is kept below `limit_bytes` by removing what was not used for longest; what was used within the hour stays,
-    since it may be on its way to a host.
+    The least recently used archives are removed to stay below `limit_bytes`. Those used within the last hour stay,
+    since they may be on their way to a host.
     """
 
     def __init__(self, folder: Path, limit_bytes: int = 4 * 1024**3) -> None:
@@ -29,7 +29,7 @@ class Cache:
         self._lock = threading.Lock()
 
     def find(self, sha256: str, bundle_type: str) -> Path | None:
-        """The archive of a digest, if it is here and whole."""
+        """The archive with this digest, if it is cached and intact."""
         path = self._folder / f"{sha256}.{bundle_type}"
         try:
             os.utime(path)
@@ -38,7 +38,7 @@ class Cache:
         return path
 
     def keep(self, path: Path, bundle_type: str) -> tuple[Path, str, int]:
-        """Takes a file of this folder in under its digest; returns path, digest and size."""
+        """Adds a file in this folder to the cache under its digest; returns path, digest and size."""
         sha256, size = digest_of(path)
         kept = self._folder / f"{sha256}.{bundle_type}"
         path.replace(kept)
@@ -47,7 +47,7 @@ class Cache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A file to download into, gone at the end unless it was kept; raises OurFault where none can be made."""
+        """A temporary file to download into, removed on exit unless kept; raises OurFault if it cannot be created."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(prefix="fetching-", dir=self._folder)
@@ -78,7 +78,7 @@ class Cache:
 
 
 def _uses(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """Last use, size and path of each file; another worker may remove one meanwhile."""
+    """Last use, size and path of each file; another worker may remove one in the meantime."""
     for path in folder.iterdir():
         with suppress(FileNotFoundError):
             status = path.stat()

@@ -1,4 +1,4 @@
-"""The digest of a file: what a revision is known by."""
+"""The digest of a file, which identifies a revision."""
 
 from __future__ import annotations
 

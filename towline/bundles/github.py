@@ -1,4 +1,4 @@
-"""Revisions on GitHub, or on anything that speaks its API: a commit's tarball."""
+"""Revisions on GitHub or a server with the same API: the tarball of a commit."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _AGAIN = (500, 502, 503, 504)
 def download(
     location: GitHubLocation, path: Path, *, token: str = "", base_url: str | None = None, backoff_seconds: float = 1.0
 ) -> None:
-    """Writes the commit's tarball (gzip) to a file; blocks.
+    """Downloads the commit's tarball (gzip) to a file; blocks.
 
-    Redirects are followed, and the token does not go along to another host. Raises NotFound, InvalidInput or
-    OurFault, never with the token in it.
+    Follows redirects without sending the token to another host. Raises NotFound, InvalidInput or OurFault; no error
+    contains the token.
     """
     url = tarball_url(location, base_url or API)
     retry = Retry(
@@ -37,7 +37,7 @@ def download(
         redirect=5,
         backoff_factor=backoff_seconds,
         status_forcelist=_AGAIN,
-        # GitHub may ask for an hour; then the activity is tried again later instead.
+        # GitHub may ask for an hour of waiting; Temporal retries the activity instead.
         respect_retry_after_header=False,
         raise_on_status=False,
     )
@@ -60,7 +60,7 @@ def download(
 
 
 def tarball_url(location: GitHubLocation, base_url: str) -> str:
-    """The address of a commit's tarball; raises InvalidInput.
+    """The URL of a commit's tarball; raises InvalidInput.
 
     >>> tarball_url(GitHubLocation(repository="o/r", commit_id="1a2b"), "https://git.example.com/api/v3/")
     'https://git.example.com/api/v3/repos/o/r/tarball/1a2b'
@@ -76,7 +76,7 @@ def tarball_url(location: GitHubLocation, base_url: str) -> str:
 
 
 def _pool(url: str) -> urllib3.PoolManager:
-    """A connection pool, through the proxy that the environment names for this address."""
+    """A connection pool, through the proxy that the environment names for this URL."""
     timeout = Timeout(connect=10, read=60)
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)

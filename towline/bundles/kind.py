@@ -1,7 +1,7 @@
-"""Which kind of archive a file is, by its first bytes: what `file` says, for the three kinds that a bundle may be.
+"""Detects the type of an archive (tar, tgz or zip) from its first bytes, as `file` does.
 
-Names do not tell it reliably: CodePipeline's and CDK's keys have no ending, and `aws deploy push` writes a zip whatever
-the key is called.
+Names are unreliable: keys from CodePipeline and CDK have no extension, and `aws deploy push` writes a zip whatever the
+key is called.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from towline.errors import InvalidInput
 from towline.model.bundle.revision import BundleType, bundle_type_of
 
-_PACKED_TARS = (b"BZh", b"\xfd7zXZ\0")  # tar reads these by itself
+_PACKED_TARS = (b"BZh", b"\xfd7zXZ\0")  # tar detects these compressions
 _ENDINGS = "Give it the ending .tar, .tgz or .zip, or say which it is with --bundle-type"
 
 
 def kind_of(path: Path) -> BundleType | None:
-    """The type that the file's content tells; None where it is no archive. Raises OSError."""
+    """The archive type of a file by its content; None if it is not an archive. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
     if head.startswith(b"\x1f\x8b"):
@@ -27,27 +27,27 @@ def kind_of(path: Path) -> BundleType | None:
         return "zip"
     if head.startswith(_PACKED_TARS) or _is_tar_header(head):
         return "tar"
-    return "zip" if zipfile.is_zipfile(path) else None  # with something in front, as self-extracting ones have
+    return "zip" if zipfile.is_zipfile(path) else None  # may have data in front, as self-extracting ones do
 
 
-def bundle_type(path: Path, told: BundleType | None, name: str = "") -> BundleType:
-    """The type to read an archive as: what the content says, else what was told, else what the name's ending says.
+def bundle_type(path: Path, given: BundleType | None, name: str = "") -> BundleType:
+    """The type to read an archive as: by its content, else the given type, else by the name's extension.
 
-    `tar` tells compression by itself, so a packed one that was called `tar` stays one. Raises InvalidInput where
-    nothing tells it, OSError where the file cannot be read.
+    A gzipped archive declared as `tar` stays `tar`, since tar detects compression. Raises InvalidInput if the type
+    cannot be determined, OSError if the file cannot be read.
     """
     shown = name or path.name
     found = kind_of(path)
-    told = told or bundle_type_of(shown)
-    if told == "tar" and found == "tgz":
-        return told
-    if found or told:
-        return found or told  # type: ignore[return-value]
+    given = given or bundle_type_of(shown)
+    if given == "tar" and found == "tgz":
+        return given
+    if found or given:
+        return found or given  # type: ignore[return-value]
     raise InvalidInput(f"{shown}: it is neither a tar archive (packed or not) nor a zip archive", _ENDINGS)
 
 
 def _is_tar_header(head: bytes) -> bool:
-    """Whether a block is a tar header: its checksum holds. What POSIX calls magic is missing in old archives."""
+    """Whether a block is a tar header, by its checksum: old archives lack the POSIX magic."""
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:

@@ -1,4 +1,4 @@
-"""Revisions on a client's disk: a directory or an archive becomes an archive with a known digest."""
+"""Revisions on a client's disk: turns a directory or an archive into an archive with a known digest."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from towline.errors import InvalidInput, NotFound, OurFault
 from towline.model.bundle.revision import BundleType, RevisionLocation, StoreLocation
 
 
-def read_local(path: Path, told: BundleType | None = None) -> Bundle:
-    """Looks into a directory or an archive; raises NotFound, InvalidInput, InvalidBundle or OurFault.
+def read_local(path: Path, given: BundleType | None = None) -> Bundle:
+    """Reads a directory or an archive; raises NotFound, InvalidInput, InvalidBundle or OurFault.
 
-    `told` is the bundle type that was named; the content must not contradict it.
+    `given` is the bundle type that the user named; the content must not contradict it.
     """
     if path.is_dir():
         return read_directory(path)
-    return read_archive(path, type_on_disk(path, told))
+    return read_archive(path, type_on_disk(path, given))
 
 
-def as_archive(path: Path, folder: Path, told: BundleType | None = None) -> Packed:
+def as_archive(path: Path, folder: Path, given: BundleType | None = None) -> Packed:
     """The archive of a revision on disk: an archive as it is, a directory packed into `folder`.
 
-    Raises NotFound, InvalidInput, InvalidBundle or OurFault; a hostile archive is found by `read_local`.
+    Raises NotFound, InvalidInput, InvalidBundle or OurFault; `read_local` rejects a hostile archive.
     """
     if path.is_dir():
         name = path.resolve().name or "bundle"
-        kind = told or "tgz"
+        kind = given or "tgz"
         return pack(path, folder / f"{name}.{kind}", kind)
-    return Packed(path, type_on_disk(path, told), *digest_of(path))
+    return Packed(path, type_on_disk(path, given), *digest_of(path))
 
 
 def location_of(archive: Packed, name: str) -> RevisionLocation:
-    """Where an archive will be once a client has sent it to the store (under `revision_key`)."""
+    """The location of an archive once a client has uploaded it to the store (under `revision_key`)."""
     location = StoreLocation(digest=archive.sha256, bundle_type=archive.bundle_type, name=name)
     return RevisionLocation(revision_type="Store", store_location=location)
 
 
 def revision_key(sha256: str, bundle_type: str) -> str:
-    """Where the archive of a revision lies in the store."""
+    """The store key of a revision's archive."""
     return f"revisions/{sha256}.{bundle_type}"
 
 
-def type_on_disk(path: Path, told: BundleType | None = None) -> BundleType:
-    """The type of an archive on disk. Raises NotFound, InvalidInput where it is no archive or not as told, OurFault."""
+def type_on_disk(path: Path, given: BundleType | None = None) -> BundleType:
+    """The type of an archive on disk; raises NotFound, InvalidInput if it is not an archive of that type, OurFault."""
     try:
         found = kind_of(path)
-        if told and found and told != found and (told, found) != ("tar", "tgz"):
-            raise InvalidInput(f"{path}: it is a {found} archive, not {told}", "Leave --bundle-type out")
-        return bundle_type(path, told)
+        if given and found and given != found and (given, found) != ("tar", "tgz"):
+            raise InvalidInput(f"{path}: it is a {found} archive, not {given}", "Leave --bundle-type out")
+        return bundle_type(path, given)
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such file or directory") from error
     except OSError as error:

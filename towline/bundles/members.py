@@ -1,8 +1,8 @@
-"""From the members of a bundle, one by one, to its listing.
+"""Builds the listing of a bundle from its members.
 
-What may be in a bundle is told by `towline/host/runner/archive_rules.py`, for hosts as for us. Let pass, since bundles
-rely on it (`storage -> /var/shared`, a virtualenv's `bin/python`): symbolic links that lead out, and set-id bits, which
-hosts clear. `appspec_lint` warns of both.
+`towline/host/runner/archive_rules.py` defines what a bundle may contain, on hosts and here. Symbolic links that lead
+out of the bundle are allowed, since bundles rely on them (`storage -> /var/shared`, a virtualenv's `bin/python`);
+set-id bits are allowed, too, and cleared by hosts. The AppSpec lint warns about both.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _SETUID_SETGID = stat.S_ISUID | stat.S_ISGID
 
 @dataclass(frozen=True)
 class Limits:
-    """How large an archive may become (bytes, members); None: as the reader of archives has it."""
+    """Limits on an unpacked archive, in bytes and members; None: the archive reader's own limit."""
 
     unpacked_bytes: int | None = None
     members: int | None = None
 
 
 class Collector:
-    """Takes the members of one bundle, which the archive's rules have passed; `listing` says what is in it."""
+    """Collects the members of one bundle that the archive's rules have accepted, and builds the `Listing`."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self._appspecs: dict[str, bytes] = {}
-        self._content: dict[str, int] = {}  # which member, counted from 0, has the bytes of a path
-        self._first = ""  # the first member's top directory: the only one that may surround a bundle
+        self._content: dict[str, int] = {}  # path -> index of the member with its bytes
+        self._first = ""  # the first member's top directory, the only one that may be stripped
         self._count = 0
 
     def take(self, member: ArchiveMember) -> None:
-        """Adds a member; of a file, reads the bytes. Of members with one path the last one counts, as on hosts."""
+        """Adds a member, reading the bytes of a file. The last member of a path wins, as on hosts."""
         path = member.path
         self._first = self._first or path.partition("/")[0]
         for parent in member.parents:
@@ -70,15 +70,15 @@ class Collector:
             self._appspecs[path] = begin
 
     def appspec(self, path: str) -> bytes | None:
-        """The bytes of an AppSpec, one more at most than one may have; None where a link leads to it."""
+        """The bytes of an AppSpec, at most one over the limit; None if the path is a link."""
         return self._appspecs.get(path)
 
     def content(self, path: str) -> int:
-        """Which member of the archive, counted from 0, has the bytes of a path."""
+        """The index of the archive member that holds the bytes of a path."""
         return self._content[path]
 
     def listing(self, surrounding: str) -> Listing:
-        """The members, with the surrounding directory taken away."""
+        """The members, with the surrounding directory stripped."""
         prefix = f"{surrounding}/" if surrounding else ""
         inside = [member for member in self._members.values() if member.path.startswith(prefix)]
         if surrounding:

@@ -1,9 +1,8 @@
-"""Bundles made: a directory becomes an archive, and the same directory always the same bytes.
+"""Packs a directory into an archive, reproducibly: the same directory always gives the same bytes.
 
-Members are sorted and have the permission bits that they have on disk, without set-id bits. Owners and comments are
-fixed. A file's time is made of its content (`time_of`): not that of a checkout, which would give each CI job an archive
-of its own, nor one for all, which would make new content look like the old. Symbolic links stay links. `.git` at the
-top is left out.
+Members are sorted and keep their permission bits on disk, without set-id bits. Owners and comments are fixed. A file's
+time is derived from its content (`time_of`): the time of a checkout would give each CI job a different archive, and one
+fixed time would make new content look unchanged. Symbolic links stay links. `.git` at the top is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from towline.errors import InvalidBundle, OurFault, hint_of
 from towline.model.bundle.revision import BundleType
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-_FIRST_TIME = 315_619_200  # 2 January 1980: a zip's times begin a day before, in the time zone of its reader
+_FIRST_TIME = 315_619_200  # 2 January 1980: zip times start a day earlier, in the reader's time zone
 _PERMISSIONS = 0o777
 _UNIX = 3
 _LEVEL = 6
@@ -35,7 +34,7 @@ _LEVEL = 6
 
 @dataclass(frozen=True)
 class Packed:
-    """An archive that was made."""
+    """A finished archive."""
 
     path: Path
     bundle_type: BundleType
@@ -44,13 +43,15 @@ class Packed:
 
 
 def pack(directory: Path, archive: Path, bundle_type: BundleType) -> Packed:
-    """Makes an archive of a directory, whole or not at all; raises InvalidBundle or OurFault.
+    """Packs a directory into `archive`, atomically; raises InvalidBundle or OurFault.
 
-    What may not be in a bundle is found by `read_directory`, which is to be called before.
+    Call `read_directory` first: it rejects what a bundle may not contain.
     """
     entries = list(walk(directory))
     resolved = archive.absolute()
-    inside = [entry for entry in entries if entry[0].absolute() != resolved]  # a second run must not pack the first's
+    inside = [
+        entry for entry in entries if entry[0].absolute() != resolved
+    ]  # do not pack the archive of an earlier run
     unfinished = archive.with_name(f".{archive.name}.unfinished")
     try:
         with unfinished.open("wb") as file:
@@ -64,11 +65,12 @@ def pack(directory: Path, archive: Path, bundle_type: BundleType) -> Packed:
 
 
 def time_of(content: bytes) -> int:
-    """The time of a file with this SHA-256, in seconds since 1970: another one for another content.
+    """A modification time derived from a file's SHA-256, in seconds since 1970.
 
-    Python's `.pyc` files, rsync, web servers (ETag, Last-Modified) and caches take a file for unchanged whose size and
-    time are. The times are even, as in a zip, and lie in 1980 to 2014: in every archive's range, and never to come. Two
-    contents share one with a probability of one in 2**29; that hosts see to it, too, is Install's part.
+    Python's `.pyc` files, rsync, web servers (ETag, Last-Modified) and caches take a file of the same size and time to
+    be unchanged, so different content needs a different time. Times are even, as in a zip, and between 1980 and 2014:
+    within the range of every archive format and never in the future. Two contents collide with a probability of
+    1 in 2**29; Install on the host covers that case.
 
     >>> time_of(bytes(32)), time_of(bytes([255]) * 32)
     (315619200, 1389361022)
@@ -95,7 +97,7 @@ def _write_tar(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
 
 
 def _write_tgz(file: IO[bytes], entries: Iterable[tuple[Path, str]]) -> None:
-    # No file name and no time in gzip's header: they would be all that differs.
+    # No file name or time in gzip's header: nothing else would differ between two runs.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
         _write_tar(cast(IO[bytes], packed), entries)
 
@@ -130,7 +132,7 @@ def _time_of_file(path: Path) -> int:
 
 @contextmanager
 def _unchanged(path: Path, before: os.stat_result) -> Iterator[IO[bytes]]:
-    """The file's content; raises InvalidBundle where it changed while it was read."""
+    """Opens the file; raises InvalidBundle if it changed while it was read."""
     with path.open("rb") as content:
         yield content
         after = os.fstat(content.fileno())

@@ -1,4 +1,4 @@
-"""Revisions in S3: read once and pinned to version and ETag; hosts fetch them by presigned URL."""
+"""Revisions in S3: read once, pinned to version and ETag, fetched by hosts through presigned URLs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _LARGEST_SINGLE_PUT = 4 * 1024**3
 
 
 class S3:
-    """What towline does with revisions in S3. All methods block and raise NotFound, InvalidBundle or OurFault."""
+    """Downloads, uploads and presigns revisions in S3. Methods block and raise NotFound, InvalidBundle or OurFault."""
 
     def __init__(self, client: Any = None) -> None:
         self._given = client
-        self._clients: dict[str, Any] = {}  # by bucket: a presigned URL is only good in the bucket's own region
+        self._clients: dict[str, Any] = {}  # by bucket: a presigned URL is only valid in the bucket's region
         self._lock = threading.Lock()
 
     def download(self, location: S3Location, path: Path) -> S3Location:
-        """Writes the object to a file; returns the location with the version and ETag that it was read at.
+        """Downloads the object to a file; returns the location with the version and ETag that were read.
 
-        A given ETag must be the object's: the quotes that S3 puts around it do not count.
+        An ETag in `location` must match the object's, quotes aside.
         """
         what = s3_label(location)
         with aws.translated(what):
@@ -34,7 +34,7 @@ class S3:
             if location.e_tag and location.e_tag.strip('"') != e_tag:
                 raise InvalidBundle(
                     f"{what}: its ETag is {e_tag}, not {location.e_tag}",
-                    "Somebody has replaced the object; name its version, or deploy with the new ETag",
+                    "The object was replaced; name its version, or deploy with the new ETag",
                 )
             with path.open("wb") as file:
                 for chunk in answer["Body"].iter_chunks(_CHUNK):
@@ -44,21 +44,21 @@ class S3:
         return location.model_copy(update={"version": pinned, "e_tag": e_tag})
 
     def url(self, location: S3Location, seconds: int) -> str:
-        """A presigned URL of the object: a secret. No request is made for it."""
+        """A presigned URL of the object, which is a secret. Makes no request."""
         with aws.translated(s3_label(location)):
             client = self._client(location.bucket)
             url: str = client.generate_presigned_url("get_object", Params=_object(location), ExpiresIn=seconds)
             return url
 
     def upload(self, path: Path, location: S3Location) -> S3Location:
-        """Uploads an archive; returns its location with the version (in a versioned bucket) and ETag that it got."""
+        """Uploads an archive; returns its location with ETag and, in a versioned bucket, version."""
         client = self._client(location.bucket)
         where = _object(location)
         with aws.translated(s3_label(location)):
             if path.stat().st_size <= _LARGEST_SINGLE_PUT:
                 with path.open("rb") as file:
                     answer = client.put_object(**where, Body=file)
-            else:  # only the transfer manager uploads in parts, and it does not say what came of it
+            else:  # the transfer manager uploads in parts, but returns no version or ETag
                 client.upload_file(str(path), location.bucket, location.key)
                 answer = client.head_object(**where)
         version = answer.get("VersionId")
@@ -78,7 +78,7 @@ class S3:
 
 
 def _region_of(client: Any, bucket: str) -> str:
-    """The bucket's region; empty where we may not ask, since reading an object needs less than that."""
+    """The bucket's region; empty without permission to ask, which reading an object does not need."""
     try:
         with aws.translated(f"s3://{bucket}"):
             answer = client.head_bucket(Bucket=bucket)
