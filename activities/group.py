@@ -18,14 +18,14 @@ from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
 from towline.model.deployment.status import Outcome
 from towline.model.messages import (
+    ActiveEnd,
     DeploymentRecord,
-    HolderEnd,
+    JoinQueue,
+    LeaveQueue,
     OutcomePage,
-    TurnAnswer,
-    TurnEnd,
-    TurnRequest,
+    QueueAnswer,
     Undo,
-    WatchHolder,
+    WatchActive,
 )
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
@@ -47,13 +47,13 @@ class GroupActivities:
         self._records = DeploymentRecords(store)
 
     @activity.defn
-    async def join_turn(self, request: TurnRequest) -> TurnAnswer:
+    async def join_turn(self, request: JoinQueue) -> QueueAnswer:
         """Joins, starting the group's workflow where nobody has deployed yet."""
-        answer: TurnAnswer = await self._updates.send("join", request, TurnAnswer)
+        answer: QueueAnswer = await self._updates.send("join", request, QueueAnswer)
         return answer
 
     @activity.defn
-    async def leave_turn(self, end: TurnEnd) -> None:
+    async def leave_turn(self, end: LeaveQueue) -> None:
         """Gives the turn, or the place in the queue, back."""
         await self._updates.send("leave", end)
 
@@ -63,7 +63,7 @@ class GroupActivities:
         await self._updates.send("remember", page)
 
     @activity.defn
-    async def watch_holder(self, request: WatchHolder) -> HolderEnd:
+    async def watch_holder(self, request: WatchActive) -> ActiveEnd:
         """Returns when the holder's workflow is closed, with what the store knows of its instances.
 
         Told to end, it looks a last time: the undo of a holder that was terminated a moment ago may have its turn.
@@ -83,7 +83,7 @@ class GroupActivities:
                     await self._end_of(request, holder)
             raise
 
-    async def _end_of(self, request: WatchHolder, holder: WorkflowExecutionDescription | None) -> HolderEnd:
+    async def _end_of(self, request: WatchActive, holder: WorkflowExecutionDescription | None) -> ActiveEnd:
         """What a holder left that is closed; writes the report where it could not itself."""
         status = holder.status.name if holder and holder.status else "NOT_FOUND"
         with translated():
@@ -107,7 +107,7 @@ class GroupActivities:
         request = await DeploymentHandle(self._client, holder.id).request()
         return request.undo if request else None
 
-    async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: HolderEnd) -> None:
+    async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: ActiveEnd) -> None:
         """The report that a deployment ended from outside could not write itself; one that is there is kept."""
         if await asyncio.to_thread(self._records.has_report, holder.id):
             return
@@ -126,7 +126,7 @@ class GroupActivities:
         )
         await RecordActivities(self._store).write_report(record)
 
-    def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> HolderEnd:
+    def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> ActiveEnd:
         """What a holder that was terminated left: the records of those that ended, and the names of the others."""
         results: dict[Outcome, tuple[str, ...]] = {}
         asked_for = undo.instances if undo and undo.instances else ()  # it may have been ended before its plan
@@ -135,7 +135,7 @@ class GroupActivities:
         for name, record in records.items():
             outcome = record.outcome.outcome
             results[outcome] = (*results.get(outcome, ()), name)
-        return HolderEnd(
+        return ActiveEnd(
             deployment_id=deployment_id,
             status=status,
             results=results,

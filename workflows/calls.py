@@ -10,23 +10,23 @@ from temporalio import activity
 
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.messages import (
+    ActiveEnd,
     DeploymentRecord,
     Fleet,
     GroupFacts,
     HaltOrder,
-    HolderEnd,
     InstanceOrder,
     InstanceOutcome,
+    JoinQueue,
+    LeaveQueue,
     OutcomePage,
+    QueueAnswer,
     ReadFleet,
     ReadGroup,
     ReportWritten,
     ShardOutcome,
     ShardWreck,
-    TurnAnswer,
-    TurnEnd,
-    TurnRequest,
-    WatchHolder,
+    WatchActive,
 )
 
 
@@ -61,13 +61,13 @@ async def halt_instances(order: HaltOrder) -> None:
 
 
 @activity.defn
-async def join_turn(request: TurnRequest) -> TurnAnswer:
+async def join_turn(request: JoinQueue) -> QueueAnswer:
     """Asks the group for the turn, starting the group's workflow where there is none."""
     raise NotImplementedError
 
 
 @activity.defn
-async def leave_turn(end: TurnEnd) -> None:
+async def leave_turn(end: LeaveQueue) -> None:
     """Gives the turn back."""
     raise NotImplementedError
 
@@ -79,7 +79,7 @@ async def record_outcomes(page: OutcomePage) -> None:
 
 
 @activity.defn
-async def watch_holder(request: WatchHolder) -> HolderEnd:
+async def watch_holder(request: WatchActive) -> ActiveEnd:
     """Returns when the holder of a turn is closed."""
     raise NotImplementedError
 

@@ -20,17 +20,17 @@ with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.group.queue import GroupState, Ticket
     from towline.model.messages import (
+        ActiveEnd,
         GroupView,
-        HolderEnd,
         InstanceState,
+        JoinQueue,
+        LeaveQueue,
         OutcomePage,
+        QueueAnswer,
         Reservation,
         StatesPage,
         StopRequest,
-        TurnAnswer,
-        TurnEnd,
-        TurnRequest,
-        WatchHolder,
+        WatchActive,
     )
     from workflows import calls
 
@@ -44,7 +44,7 @@ class DeploymentGroup:
         """Takes the state that the run before handed over."""
         self._state = state
         self._turns = 0  # turns that ended in this run
-        self._leaving: list[asyncio.Task[HolderEnd]] = []  # watches that were told to end
+        self._leaving: list[asyncio.Task[ActiveEnd]] = []  # watches that were told to end
 
     @workflow.run
     async def run(self, state: GroupState) -> None:
@@ -77,7 +77,7 @@ class DeploymentGroup:
 
     async def _watch(self, holder: Ticket) -> None:
         """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""
-        request = WatchHolder(
+        request = WatchActive(
             deployment_id=holder.deployment_id,
             run_id=holder.run_id,
             group=f"{self._state.application}/{self._state.group}",
@@ -96,7 +96,7 @@ class DeploymentGroup:
     # ── what deployments ask ─────────────────────────────────────────────────────────────────────────────────────
 
     @workflow.update
-    async def join(self, request: TurnRequest) -> TurnAnswer:
+    async def join(self, request: JoinQueue) -> QueueAnswer:
         """Takes a deployment into the queue, or grants it the turn; idempotent, answers at once."""
         state, answer, superseded = self._state.join(request)
         self._take(state)
@@ -116,7 +116,7 @@ class DeploymentGroup:
             raise ApplicationError(why, type=names.GROUP_BUSY)
 
     @workflow.update
-    async def leave(self, end: TurnEnd) -> None:
+    async def leave(self, end: LeaveQueue) -> None:
         """Takes the turn, or the place in the queue, back."""
         self._take(self._state.leave(end))
         await self._grant()

@@ -97,7 +97,7 @@ def after_its_rollback(owed: tuple[str, ...] = ()) -> DeploymentReport:
     """The report of a failed rollout of nine, of which three failed, once its rollback has ended."""
     record, reports = invented(12, failed=3, skipped=3)
     back = tuple(name for name in reports if name not in owed)
-    results = {Outcome.ROLLED_BACK: back, Outcome.OWED: owed, Outcome.SKIPPED: record.results[Outcome.SKIPPED]}
+    results = {Outcome.ROLLED_BACK: back, Outcome.NOT_RESTORED: owed, Outcome.SKIPPED: record.results[Outcome.SKIPPED]}
     end = RollbackEnd(
         deployment_id="d-ROLLBACK1",
         status=DeploymentStatus.FAILED if owed else DeploymentStatus.SUCCEEDED,
@@ -126,7 +126,7 @@ def test_the_page_tells_what_failed_and_what_the_rollback_came_to() -> None:
 def test_the_page_of_a_rollback_that_left_hosts_owed_names_them() -> None:
     page = render(after_its_rollback(owed=("web-001",)))
     assert "Rollback d-ROLLBACK1 Failed: 8 of 9 instances are back." in page
-    assert "Owed, to be seen to by a person: web-001." in page
+    assert "Rollback incomplete on web-001." in page
 
 
 def test_many_causes_do_not_hide_the_timeline() -> None:

@@ -299,7 +299,7 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
     ok: dict[str, Any] = {"deployment_id": "d-1", "revision": "s3://b/app.tgz", "sha256": "ab"}
     states = {
         "web-01": InstanceState(outcome=Outcome.SUCCEEDED, is_healthy=True, **ok),
-        "gone-1": InstanceState(outcome=Outcome.OWED, is_owed=True, **ok),
+        "gone-1": InstanceState(outcome=Outcome.NOT_RESTORED, is_owed=True, **ok),
     }
     await client.start_workflow(
         names.GROUP,

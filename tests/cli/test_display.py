@@ -17,7 +17,7 @@ from towline.cli.screen import Screen
 from towline.deployments.instance_list import ListedInstance
 from towline.deployments.instance_status import Live, in_rollout_order, refined
 from towline.deployments.listing import ListedDeployment
-from towline.model.deployment.describe_end import why_it_ended
+from towline.model.deployment.describe_end import failure_reason
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, InstanceState, Progress
@@ -117,7 +117,7 @@ def test_a_rollback_comes_after_what_failed_and_its_lines_are_marked() -> None:
     assert told.said == [
         "web-01  succeeded in 4.0 s",
         "web-02  failed in 4.0 s",
-        f"Failed: HEALTH_CONSTRAINTS: {why_it_ended(ending)}",
+        f"Failed: HEALTH_CONSTRAINTS: {failure_reason(ending)}",
         "rollback d-2 begins",
         "rollback  web-01  succeeded in 4.0 s",
         "rollback  InProgress: 1 of 4 succeeded, 1 failed, 1 in flight, 1 waiting",
@@ -231,7 +231,7 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
         "web-02: AfterInstall failed in a.sh",
         "    disk full",
         "Rollback d-2 has begun",
-        "Owed, to be seen to",
+        "Rollback incomplete on",
         "/s/report.html",
     ):
         assert words in text

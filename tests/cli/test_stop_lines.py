@@ -73,7 +73,7 @@ def test_nothing_in_flight_and_an_end_are_said_as_such() -> None:
             False,
             queue("d-2", held="d-0 left web-3"),
             False,
-            ["The queue is held: d-0 left web-3. See to it, then let the queue go on: towline release shop/web"],
+            ["The queue is held: d-0 left web-3. Repair it, then release the queue: towline release shop/web"],
         ),
     ],
 )

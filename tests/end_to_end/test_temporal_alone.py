@@ -91,7 +91,7 @@ async def test_a_failed_one_names_script_instance_and_last_lines_and_what_became
         "[stderr]disk full",
         "the same on production-",
         ": 3 of 3 instances are back.",
-        "The fleet is whole: every touched instance is back where it was.",
+        "All changed instances were rolled back.",
     ):
         assert told in done.out, told
     assert (site.root("production-1") / "srv/shop/index.html").read_text() == "v1\n"

@@ -21,7 +21,7 @@ from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.model import names
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.config import PREDEFINED
-from towline.model.messages import Fleet, GroupView, ReadFleet, StopAnswer, TurnEnd, TurnRequest
+from towline.model.messages import Fleet, GroupView, JoinQueue, LeaveQueue, ReadFleet, StopAnswer
 from towline.temporal import is_absent
 from workflows.group import DeploymentGroup
 
@@ -89,13 +89,13 @@ async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -
     had_it: list[str] = []
 
     async def go_through(name: str) -> None:
-        answer = await as_activity(group.join_turn, TurnRequest(**words(name), run_id=name))
+        answer = await as_activity(group.join_turn, JoinQueue(**words(name), run_id=name))
         if not answer.granted:
             await waiting[name].execute_update("until_granted")
         state: GroupView = await group_of.query("status", result_type=GroupView)
         assert state.holder == name
         had_it.append(name)
-        await as_activity(group.leave_turn, TurnEnd(**words(name), status=DeploymentStatus.SUCCEEDED))
+        await as_activity(group.leave_turn, LeaveQueue(**words(name), status=DeploymentStatus.SUCCEEDED))
         await waiting[name].signal("end")
 
     async with running_worker(

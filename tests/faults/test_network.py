@@ -160,7 +160,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     }
     status, said = await site.run("status", "d-1", "--watch")
     assert status == ExitStatus.NEEDS_A_PERSON, said
-    assert "Owed" in said and "the same on web-0" in said
+    assert "Rollback incomplete on" in said and "the same on web-0" in said
     assert [host.installed for host in (one, *rest)] == ["v0"] * 3
     assert all(host.run_of("d-1", "BeforeInstall") is None for host in rest), "past the floor nothing more begins"
     for host in half:

@@ -206,7 +206,7 @@ async def our_fault(client: Client) -> list[str]:
     world = World(hosts=2, app="shop", blocked={"web-02": Fault(code="OurFault", message="S3 says 403")})
     async with Theatre(client, world) as theatre:
         handle = await theatre.start("d-BLOCKED")
-        await eventually(lambda: says(handle, "held by a fault on our side"))
+        await eventually(lambda: says(handle, "paused: control-plane error"))
         world.blocked.clear()
         await ended(handle)
     return ["d-BLOCKED"]

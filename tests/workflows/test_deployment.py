@@ -82,7 +82,7 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         await eventually(lambda: says(second, "waits: the queue is held"))
         group = client.get_workflow_handle(names.group_workflow_id(group_id(world.app, "production")))
         state = await group.query("status", result_type=GroupView)
-        assert state.owed == ("web-01",) and "owed" in state.held and state.waiting == (second.id,)
+        assert state.owed == ("web-01",) and "is incomplete on web-01" in state.held and state.waiting == (second.id,)
         third = await theatre.start()  # whoever comes
         await eventually(lambda: says(third, f"waits: the queue is held: {state.held}"))
         await second.execute_update(names.RESUME)  # of a pause, which is another thing
@@ -234,7 +234,7 @@ async def test_a_fault_of_ours_pauses_and_goes_on_when_mended(client: Client) ->
     world = World(hosts=3, blocked={"web-02": fault})
     async with Theatre(client, world) as theatre:
         handle = await theatre.start()
-        await eventually(lambda: says(handle, "held by a fault on our side: S3 says 403"))
+        await eventually(lambda: says(handle, "paused: control-plane error: S3 says 403"))
         world.blocked.clear()
         view = await ended(handle)
     assert view.info.status == "Succeeded" and view.info.overview.succeeded == 3
@@ -310,7 +310,7 @@ async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client
     assert last.results == {
         Outcome.SKIPPED: ("web-04",),
         Outcome.ROLLED_BACK: ("web-01", "web-03"),
-        Outcome.OWED: ("web-02",),
+        Outcome.NOT_RESTORED: ("web-02",),
     }
 
 

@@ -9,7 +9,7 @@ from towline.cli import render
 from towline.cli.output import info
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, printable
-from towline.model.deployment.describe_end import rollback_sentence, why_it_ended
+from towline.model.deployment.describe_end import failure_reason, rollback_sentence
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView
 
@@ -121,6 +121,6 @@ def _rolls_out(view: DeploymentView) -> bool:
 def _reason(view: DeploymentView) -> str:
     """Why it is where it is; while it rolls out its counts, since the lines of the instances tell the rest."""
     if view.info.error_information:
-        return f"{view.info.error_code}: {why_it_ended(view)}"
+        return f"{view.info.error_code}: {failure_reason(view)}"
     has_counts = _rolls_out(view) or view.info.status is DeploymentStatus.SUCCEEDED
     return counts(view.info, view.progress) if has_counts else render.reason(view)

@@ -12,8 +12,8 @@ import click
 from towline.cli.columns import GAP, cells, fitted
 from towline.cli.output import has_colour
 from towline.deployments.instance_status import Live
-from towline.model.deployment.describe import counts, failure_lines, printable, why
-from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.describe import counts, failure_lines, printable, status_reason
+from towline.model.deployment.describe_end import failure_reason, remedies, rollback_result, rollback_sentence
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import ErrorCode, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView, Progress
@@ -47,7 +47,7 @@ def headline(view: DeploymentView) -> str:
 
 def reason(view: DeploymentView) -> str:
     """Why it is where it is."""
-    return view.progress.text or why(view.progress)
+    return view.progress.text or status_reason(view.progress)
 
 
 def status_lines(
@@ -104,14 +104,14 @@ def ending_lines(view: DeploymentView) -> list[str]:
     info, progress = view.info, view.progress
     lines = []
     if info.error_information:
-        lines.append(f"{info.error_code}: {why_it_ended(view)}  {hint(view)}".rstrip())
+        lines.append(f"{info.error_code}: {failure_reason(view)}  {hint(view)}".rstrip())
     lines += failure_lines(progress.failures)
     if any(failure.was_touched or failure.log_tail for failure in progress.failures):  # else there is no log
         lines.append(f"all of what they wrote: towline logs {info.deployment_id} --failed")
-    lines += ways_out(view)
+    lines += remedies(view)
     if sentence := rollback_sentence(view):
         lines.append(sentence)
-    if fate := fate_of_fleet(view):
+    if fate := rollback_result(view):
         lines.append(fate)
     lines += [f"warning: {printable(warning)}" for warning in progress.warnings]
     if progress.report:

@@ -8,7 +8,7 @@ from datetime import datetime
 from towline.cli.columns import fitted
 from towline.cli.render import clock, duration, elapsed
 from towline.deployments.instance_status import Live
-from towline.model.deployment.describe import held_text, printable
+from towline.model.deployment.describe import hold_reason, printable
 from towline.model.deployment.status import Phase, TargetStatus
 from towline.model.messages import DeploymentView, GroupView
 
@@ -51,7 +51,7 @@ def advice_lines(
         lines.append(f"Watch: towline status {deployment_id} --watch")
     waiting = [one for one in (queue.waiting if queue else ()) if one != deployment_id]
     if queue and queue.held:
-        lines.append(f"The queue is held: {held_text(queue.held, queue.application, queue.group)}")
+        lines.append(f"The queue is held: {hold_reason(queue.held, queue.application, queue.group)}")
     elif queue and waiting:
         others = f" ({len(waiting) - 1} more behind it)" if len(waiting) > 1 else ""
         lines.append(

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
 from towline.model.group.queue import GroupState
-from towline.model.messages import OutcomePage, Reservation, TurnEnd, TurnRequest
+from towline.model.messages import JoinQueue, LeaveQueue, OutcomePage, Reservation
 from towline.temporal import asking, is_absent
 
 AT_ONCE = 3
@@ -45,7 +45,7 @@ class GroupUpdates:
             await self.send("reserve", reservation)
 
     async def send(
-        self, update: str, message: TurnRequest | TurnEnd | OutcomePage | Reservation, result: type | None = None
+        self, update: str, message: JoinQueue | LeaveQueue | OutcomePage | Reservation, result: type | None = None
     ) -> Any:
         """Sends an update and returns its answer; raises what Temporal's client raises."""
         workflow_id = names.group_workflow_id(message.group_id)
@@ -64,7 +64,7 @@ class GroupUpdates:
         self,
         workflow_id: str,
         update: str,
-        message: TurnRequest | TurnEnd | OutcomePage | Reservation,
+        message: JoinQueue | LeaveQueue | OutcomePage | Reservation,
         result: type | None,
     ) -> Any:
         start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(

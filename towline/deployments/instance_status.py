@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 
 from towline import errors
 from towline.model import names
-from towline.model.deployment.describe import why
+from towline.model.deployment.describe import status_reason
 from towline.model.deployment.info import DeploymentOverview
 from towline.model.deployment.status import Creator, Outcome, Phase, TargetStatus
 from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
@@ -172,7 +172,7 @@ def refined(view: DeploymentView, live: dict[str, Live]) -> DeploymentView:
             ),
         }
     )
-    newer = newer.model_copy(update={"text": why(newer)})
+    newer = newer.model_copy(update={"text": status_reason(newer)})
     return DeploymentView(info=view.info.model_copy(update={"deployment_overview": overview}), progress=newer)
 
 

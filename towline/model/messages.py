@@ -355,7 +355,7 @@ class InstanceLive(Message):
 # ── the group's turn ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class TurnRequest(Message):
+class JoinQueue(Message):
     """Asks for a group's turn; idempotent by deployment id."""
 
     application: str
@@ -379,7 +379,7 @@ class Reservation(Message):
     seconds: float = 30.0  # how long it holds for a deployment that does not exist yet
 
 
-class TurnAnswer(Message):
+class QueueAnswer(Message):
     """Whether the turn is the asker's, else who is ahead (the holder first)."""
 
     granted: bool
@@ -389,7 +389,7 @@ class TurnAnswer(Message):
     held: str = ""  # the queue is held until a person says go
 
 
-class TurnEnd(Message):
+class LeaveQueue(Message):
     """Gives the turn back, with what the group is to remember."""
 
     application: str
@@ -403,7 +403,7 @@ class TurnEnd(Message):
     owed: tuple[str, ...] = ()
 
 
-class WatchHolder(Message):
+class WatchActive(Message):
     """Asks to be told when a holder of the turn is closed; `group` is for people."""
 
     deployment_id: str
@@ -411,7 +411,7 @@ class WatchHolder(Message):
     group: str = ""
 
 
-class HolderEnd(Message):
+class ActiveEnd(Message):
     """A holder that closed without giving its turn back: what is known of its instances from the store."""
 
     deployment_id: str

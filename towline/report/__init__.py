@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from towline.model.deployment.describe import printable
-from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.describe_end import failure_reason, remedies, rollback_result, rollback_sentence
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import Creator
 from towline.model.deployment.timeline import Timeline, timeline
@@ -55,10 +55,10 @@ def render(report: DeploymentReport) -> str:
             causes=causes[:CAUSES_SHOWN],
             more_causes=causes[CAUSES_SHOWN:CAUSES_LISTED],
             causes_hidden=max(0, len(causes) - CAUSES_LISTED),
-            why=why_it_ended(view),
-            fate=fate_of_fleet(view),
+            why=failure_reason(view),
+            fate=rollback_result(view),
             rollback=rollback_sentence(view),
-            ways_out=ways_out(view),
+            remedies=remedies(view),
             named=NAMED,
             is_large=len(lines.rows) > DETAILED,
             outcomes=_counted(row.outcome for row in lines.rows),

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.ending import failure
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase
-    from towline.model.messages import TurnRequest
+    from towline.model.messages import JoinQueue
     from workflows import calls
 
 ASK_AGAIN = timedelta(seconds=60)
@@ -38,8 +38,8 @@ async def wait_for_turn(state: DeploymentState) -> None:
     queue.left()
 
 
-def _turn_request(state: DeploymentState) -> TurnRequest:
-    return TurnRequest(
+def _turn_request(state: DeploymentState) -> JoinQueue:
+    return JoinQueue(
         application=state.group.application_name,
         group=state.group.deployment_group_name,
         group_id=state.group.deployment_group_id,

@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.state_view import record_of
     from towline.model.deployment.status import Phase
-    from towline.model.group.queue import as_undone
-    from towline.model.messages import OutcomePage, ShardOutcome, TurnEnd
+    from towline.model.group.queue import as_rolled_back
+    from towline.model.messages import LeaveQueue, OutcomePage, ShardOutcome
     from workflows import calls
 
 
@@ -53,8 +53,8 @@ async def leave_queue(state: DeploymentState) -> None:
     publish(state)
 
 
-def _turn_end(state: DeploymentState) -> TurnEnd:
-    return TurnEnd(
+def _turn_end(state: DeploymentState) -> LeaveQueue:
+    return LeaveQueue(
         application=state.group.application_name,
         group=state.group.deployment_group_name,
         group_id=state.group.deployment_group_id,
@@ -76,6 +76,6 @@ def _outcome_page(state: DeploymentState, outcome: ShardOutcome) -> OutcomePage:
         revision=state.revision_label,
         sha256=state.sha256,
         is_undo=state.is_rollback,
-        results=as_undone(outcome.results) if state.is_rollback else outcome.results,
+        results=as_rolled_back(outcome.results) if state.is_rollback else outcome.results,
         now=outcome.now,
     )

@@ -364,7 +364,8 @@ GUARDS = (
         "ended-compensation-owes",
         4,
         "towline/model/group/queue.py",
-        "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)\n",
+        "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.NOT_RESTORED])"
+        " or state.held)\n",
         "",
         f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
     ),
@@ -590,7 +591,7 @@ GUARDS = (
         "a-failure-remembers-what-ran",
         4,
         "towline/model/group/queue.py",
-        "            before=before if outcome is Outcome.OWED else runs,",
+        "            before=before if outcome is Outcome.NOT_RESTORED else runs,",
         "            before=before,",
         "tests/model/group/test_queue.py::"
         "test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_what_it_ran",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from towline.model.deployment.describe_end import rollback_sentence, ways_out, why_it_ended
+from towline.model.deployment.describe_end import failure_reason, remedies, rollback_sentence
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
@@ -63,18 +63,18 @@ def broken(name: str) -> InstanceOutcome:
     ],
 )
 def test_why_it_ended_has_numbers(view: DeploymentView, says: str) -> None:
-    assert why_it_ended(view) == says
+    assert failure_reason(view) == says
 
 
 def test_an_empty_group_says_which_filter_matched_nothing() -> None:
     error = ErrorInformation(code="NO_INSTANCES", message="CodeDeploy's sentence.")
     info = DeploymentInfo(deployment_id="d-0", status=DeploymentStatus.FAILED, error_information=error)
     view = DeploymentView(info=info, progress=Progress(selects="declared instances with role=web"))
-    assert why_it_ended(view) == "No instance is in the group: it selects declared instances with role=web."
+    assert failure_reason(view) == "No instance is in the group: it selects declared instances with role=web."
 
 
 def test_a_dead_host_that_used_up_the_configuration_names_it_and_two_commands() -> None:
-    cause, *commands = ways_out(failed(9, [dead("web-02")], slots=1))
+    cause, *commands = remedies(failed(9, [dead("web-02")], slots=1))
     assert "lets 1 of 9 instances be out of service at once, and web-02 did not answer" in cause
     assert "the next deployment ends in the same way until it answers again" in cause
     assert "towline apply -f towline.yaml" in commands[0]
@@ -83,7 +83,7 @@ def test_a_dead_host_that_used_up_the_configuration_names_it_and_two_commands() 
 
 @pytest.mark.parametrize(("total", "floor"), [(2, 0), (3, 1)])
 def test_in_a_small_group_half_at_a_time_is_not_enough(total: int, floor: int) -> None:
-    assert f"{{type: HOST_COUNT, value: {floor}}}" in ways_out(failed(total, [dead("web-02")], slots=1))[-1]
+    assert f"{{type: HOST_COUNT, value: {floor}}}" in remedies(failed(total, [dead("web-02")], slots=1))[-1]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_in_a_small_group_half_at_a_time_is_not_enough(total: int, floor: int) -
     ids=["a script failed", "one of them a script", "stopped"],
 )
 def test_what_failed_by_itself_has_no_such_way_out(view: DeploymentView) -> None:
-    assert ways_out(view) == []
+    assert remedies(view) == []
 
 
 def test_a_rollback_is_told_with_its_result() -> None:

@@ -21,7 +21,11 @@ def test_the_report_reads_like_status_json() -> None:
 
 def test_what_the_deployment_counted_weighs_more_than_an_instances_own_record() -> None:
     record, reports = invented(4, failed=1)
-    results = {Outcome.ROLLED_BACK: ("web-001", "web-002"), Outcome.OWED: ("web-004",), Outcome.SUCCEEDED: ("web-003",)}
+    results = {
+        Outcome.ROLLED_BACK: ("web-001", "web-002"),
+        Outcome.NOT_RESTORED: ("web-004",),
+        Outcome.SUCCEEDED: ("web-003",),
+    }
     report = merge(record.model_copy(update={"results": results}), reports)
     outcomes = {name: known.outcome for name, known in report.details.items()}
     assert outcomes == {

@@ -19,9 +19,9 @@ from towline.model.messages import (
     Fleet,
     FleetMember,
     GroupFacts,
+    QueueAnswer,
     ShardOutcome,
     StopRequest,
-    TurnAnswer,
     Undo,
 )
 from towline.model.rollout.leases import Rollout
@@ -80,7 +80,7 @@ def test_out_of_time_shards_are_stopped_and_a_pause_does_not_hold_them() -> None
 
 def test_what_the_queue_said_last_is_not_shown_once_it_is_its_turn() -> None:
     it = state()
-    it.queue.answered(TurnAnswer(granted=False, ahead=("d-0",), ahead_by="ada", held="the rollback d-x left 1 owed"))
+    it.queue.answered(QueueAnswer(granted=False, ahead=("d-0",), ahead_by="ada", held="incomplete on web-03"))
     assert view_of(it).progress.text.startswith("waits: the queue is held")
     it.queue.signalled(granted=True)
     it.queue.left()
@@ -91,7 +91,7 @@ def test_what_the_queue_said_last_is_not_shown_once_it_is_its_turn() -> None:
 def test_a_turn_that_was_granted_by_signal_is_kept_when_an_older_answer_comes() -> None:
     it = state()
     it.queue.signalled(granted=True)
-    it.queue.answered(TurnAnswer(granted=False, ahead=("d-0",)))
+    it.queue.answered(QueueAnswer(granted=False, ahead=("d-0",)))
     assert it.queue.is_active
 
 
@@ -177,7 +177,7 @@ def test_what_a_rollback_came_to(view: DeploymentView | None, not_restored: tupl
     it.end_rollback(*end_of_rollback(it, view))
     assert it.not_restored == not_restored and it.is_whole == is_whole
     after = results_after_rollback(it)
-    assert set(after.get(Outcome.OWED, ())) == set(not_restored)
+    assert set(after.get(Outcome.NOT_RESTORED, ())) == set(not_restored)
     assert after[Outcome.SKIPPED] == ("c",)
 
 

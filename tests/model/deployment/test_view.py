@@ -7,8 +7,8 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.deployment.describe import counts, failure_lines, why
-from towline.model.deployment.describe_end import end_message, fate_of_fleet
+from towline.model.deployment.describe import counts, failure_lines, status_reason
+from towline.model.deployment.describe_end import end_message, rollback_result
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
@@ -78,17 +78,17 @@ REASONS = [
     (
         "our fault",
         Progress(phase=Phase.ROLL_OUT, blocked=Fault(code="OurFault", message="the bastion\ndoes not answer")),
-        "held by a fault on our side: the bastion does not answer",
+        "paused: control-plane error: the bastion does not answer",
     ),
     ("zone", Progress(phase=Phase.ROLL_OUT, zone="b", waiting=3, slots=1), "zone b: 3 to go; 0 of 1 slots in use"),
     ("compensation", Progress(phase=Phase.COMPENSATE), "waits for the rollback"),
-    ("owed", Progress(phase=Phase.ENDED, owed=("web-01",)), "ended; owed: web-01"),
+    ("owed", Progress(phase=Phase.ENDED, owed=("web-01",)), "ended; rollback incomplete on web-01"),
 ]
 
 
 @pytest.mark.parametrize(("progress", "says"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
 def test_the_reason_is_one_sentence(progress: Progress, says: str) -> None:
-    assert why(progress) == says
+    assert status_reason(progress) == says
 
 
 def info_of_a_failure() -> DeploymentInfo:
@@ -210,7 +210,7 @@ def test_the_end_names_script_instance_and_last_lines() -> None:
     assert "web-03: AfterInstall failed in scripts/after.sh" in text
     assert "disk full" in text
     assert "\x1b" not in text
-    assert "Owed, to be seen to by a person: web-03" in text
+    assert "Rollback incomplete on web-03" in text
 
 
 def test_the_summary_cannot_be_written_by_a_log() -> None:
@@ -229,9 +229,9 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
     assert text.count("````text") == 2
     assert "the same on web-04" in text
     assert "web-05: AfterInstall failed" in text
-    assert "**Owed, to be seen to by a person: web-03.**" in text
+    assert "**Rollback incomplete on web-03.**" in text
     going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": Phase.COMPENSATE})})
-    assert "**Owed" not in summary(going)
+    assert "**Rollback incomplete" not in summary(going)
 
 
 def test_the_summary_of_a_rollback_names_what_it_takes_back() -> None:
@@ -269,20 +269,20 @@ FATES = [
     ("Succeeded", Progress(touched=3), ""),
     ("InProgress", Progress(), ""),
     ("Failed", Progress(), "No instance was touched."),
-    ("Failed", Progress(touched=3), "The fleet is whole: every touched instance is back where it was."),
+    ("Failed", Progress(touched=3), "All changed instances were rolled back."),
     (
         "Stopped",
         Progress(touched=3, is_whole=False),
         "3 touched instances stay as they are. Take them back with: towline rollback d-1",
     ),
-    ("Failed", Progress(touched=3, owed=("a", "b")), "Owed, to be seen to by a person: a, b."),
+    ("Failed", Progress(touched=3, owed=("a", "b")), "Rollback incomplete on a, b."),
 ]
 
 
 @pytest.mark.parametrize(("status", "progress", "says"), FATES)
 def test_what_became_of_the_fleet(status: str, progress: Progress, says: str) -> None:
     info = DeploymentInfo(deployment_id="d-1", status=DeploymentStatus(status))
-    assert fate_of_fleet(DeploymentView(info=info, progress=progress)) == says
+    assert rollback_result(DeploymentView(info=info, progress=progress)) == says
 
 
 def test_failures_of_one_cause_are_told_together() -> None:

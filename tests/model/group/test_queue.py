@@ -10,20 +10,22 @@ from hypothesis import strategies as st
 
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.queue import TABLE, GroupState
-from towline.model.messages import HolderEnd, OutcomePage, Reservation, RunsNow, TurnEnd, TurnRequest
+from towline.model.messages import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, Reservation, RunsNow
 
 EMPTY = GroupState(application="shop", group="production", group_id="g-1")
 
 
-def request(name: str, if_busy: str = "wait", handed_over_by: str = "") -> TurnRequest:
-    return TurnRequest(
+def request(name: str, if_busy: str = "wait", handed_over_by: str = "") -> JoinQueue:
+    return JoinQueue(
         application="shop", group="production", group_id="g-1", deployment_id=name, run_id=f"run-{name}",
         if_busy=if_busy, handed_over_by=handed_over_by,
     )  # fmt: skip
 
 
-def end(name: str, status: DeploymentStatus = DeploymentStatus.SUCCEEDED, *owed: str, is_undo: bool = False) -> TurnEnd:
-    return TurnEnd(
+def end(
+    name: str, status: DeploymentStatus = DeploymentStatus.SUCCEEDED, *owed: str, is_undo: bool = False
+) -> LeaveQueue:
+    return LeaveQueue(
         application="shop", group="production", group_id="g-1", deployment_id=name, status=status,
         revision="" if is_undo else f"rev of {name}", sha256="a", is_undo=is_undo, owed=owed,
     )  # fmt: skip
@@ -116,7 +118,7 @@ def test_memory_goes_forward_and_back() -> None:
     state = state.remember(page("d-2", {Outcome.SUCCEEDED: ("a",), Outcome.FAILED: ("b",), Outcome.SKIPPED: ("c",)}))
     assert state.state_of("a").revision == "rev of d-2" and not state.state_of("b").is_healthy
     assert "c" not in state.instances
-    state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",), Outcome.OWED: ("b",)}, is_undo=True))
+    state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",), Outcome.NOT_RESTORED: ("b",)}, is_undo=True))
     back = state.state_of("a")
     assert (back.revision, back.is_healthy, back.outcome) == ("rev of d-1", True, Outcome.ROLLED_BACK)
     assert state.view.owed == ("b",)
@@ -139,7 +141,7 @@ def test_what_a_host_says_that_it_runs_is_the_record() -> None:
         RunsNow(label="", sha256="", instances=("a",)),  # its disk was emptied
         RunsNow(label="by others", sha256="x", instances=("b",)),
     )
-    back = page("d-back", {Outcome.OWED: ("a",), Outcome.ROLLED_BACK: ("b", "c")}, is_undo=True)
+    back = page("d-back", {Outcome.NOT_RESTORED: ("a",), Outcome.ROLLED_BACK: ("b", "c")}, is_undo=True)
     state = state.remember(back.model_copy(update={"now": told}))
     assert [state.state_of(name).revision for name in "abc"] == ["", "by others", "rev of d-1"]
     assert state.view.owed == ("a",)
@@ -157,7 +159,7 @@ def test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_w
 def test_a_dead_holder_is_dropped_and_its_instances_are_not_taken_for_healthy() -> None:
     state = EMPTY.remember(page("d-0", {Outcome.SUCCEEDED: ("a", "b")}))
     state, _, _ = state.join(request("d-1"))
-    dead = HolderEnd(deployment_id="d-1", status="TERMINATED", results={Outcome.SUCCEEDED: ("a",)}, unknown=("b",))
+    dead = ActiveEnd(deployment_id="d-1", status="TERMINATED", results={Outcome.SUCCEEDED: ("a",)}, unknown=("b",))
     state = state.drop(dead)
     assert state.holder is None
     assert state.state_of("b").outcome is Outcome.INTERRUPTED and not state.state_of("b").is_healthy
@@ -219,9 +221,9 @@ def test_a_reservation_need_have_no_deployment_for_30_seconds() -> None:
 
 def test_a_reservation_whose_deployment_never_came_leaves_nothing() -> None:
     state = EMPTY.reserve(reservation("d-1"), NOW)
-    assert state.drop(HolderEnd(deployment_id="d-1", status="NOT_FOUND")) == EMPTY
+    assert state.drop(ActiveEnd(deployment_id="d-1", status="NOT_FOUND")) == EMPTY
     state, _, _ = EMPTY.join(request("d-1"))
-    forgotten = HolderEnd(deployment_id="d-1", status="NOT_FOUND", unknown=("web-1",))
+    forgotten = ActiveEnd(deployment_id="d-1", status="NOT_FOUND", unknown=("web-1",))
     assert state.drop(forgotten).instances, "one that had joined may have worked on instances"
 
 

@@ -18,22 +18,22 @@ from towline.model.visible import STEERING
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"
 
 
-def why(progress: Progress) -> str:
+def status_reason(progress: Progress) -> str:
     """Why the deployment is where it is, in one sentence for people.
 
-    >>> why(Progress(phase=Phase.ROLL_OUT, in_flight=("web-07",), slots=4, slots_in_use=1))
+    >>> status_reason(Progress(phase=Phase.ROLL_OUT, in_flight=("web-07",), slots=4, slots_in_use=1))
     'in flight: web-07; 1 of 4 slots in use'
-    >>> why(Progress(phase=Phase.ROLL_OUT, in_flight=("web-04", "web-05"), paused="pausing"))
+    >>> status_reason(Progress(phase=Phase.ROLL_OUT, in_flight=("web-04", "web-05"), paused="pausing"))
     'pausing, 2 in flight: web-04, web-05'
-    >>> why(Progress(phase=Phase.TURN, behind=("d-X", "d-Y")))
+    >>> status_reason(Progress(phase=Phase.TURN, behind=("d-X", "d-Y")))
     'waits in the queue behind d-X and 1 more'
-    >>> why(Progress(phase=Phase.TURN, behind=("d-X",), behind_by="ada@build-7"))
+    >>> status_reason(Progress(phase=Phase.TURN, behind=("d-X",), behind_by="ada@build-7"))
     'waits in the queue behind d-X (ada@build-7)'
-    >>> why(Progress(phase=Phase.TURN, behind=("d-X",), paused="paused"))
+    >>> status_reason(Progress(phase=Phase.TURN, behind=("d-X",), paused="paused"))
     'paused; waits in the queue behind d-X'
     """
     if progress.phase is Phase.ENDED:
-        return f"ended; owed: {names(progress.owed)}" if progress.owed else "ended"
+        return f"ended; rollback incomplete on {names(progress.owed)}" if progress.owed else "ended"
     if progress.phase is Phase.TURN and progress.behind:
         paused = "paused; " if progress.paused else ""
         first = f" ({one_line(progress.behind_by)})" if progress.behind_by else ""
@@ -43,7 +43,7 @@ def why(progress: Progress) -> str:
         return _with_flight("stopping", progress) or "stopping; nothing is in flight"
     if progress.blocked:
         hint = f" ({one_line(progress.blocked.hint)})" if progress.blocked.hint else ""
-        return f"held by a fault on our side: {one_line(progress.blocked.message)}{hint}"
+        return f"paused: control-plane error: {one_line(progress.blocked.message)}{hint}"
     if progress.paused == "pausing":
         return _with_flight("pausing", progress) or "pausing"
     if progress.paused == "paused":
@@ -51,13 +51,13 @@ def why(progress: Progress) -> str:
     return _PHASES.get(progress.phase) or _why_rolling(progress)
 
 
-def held_text(held: str, application: str, group: str) -> str:
+def hold_reason(held: str, application: str, group: str) -> str:
     """Why a group's queue is held, and what to do.
 
-    >>> held_text("the rollback d-back left 1 instance owed: web-03", "shop", "web")
-    'the rollback d-back left 1 instance owed: web-03. See to it, then let the queue go on: towline release shop/web'
+    >>> hold_reason("the rollback d-back is incomplete on web-03", "shop", "web")
+    'the rollback d-back is incomplete on web-03. Repair it, then release the queue: towline release shop/web'
     """
-    return f"{held}. See to it, then let the queue go on: towline release {application}/{group}"
+    return f"{held}. Repair it, then release the queue: towline release {application}/{group}"
 
 
 def failure_line(outcome: InstanceOutcome) -> str:

@@ -16,29 +16,29 @@ def end_message(view: DeploymentView) -> str:
     info, progress = view.info, view.progress
     lines = [f"{info.status}: {info.full_name} {info.deployment_id}"]
     if info.error_information:
-        lines[0] += f" ({info.error_code}): {why_it_ended(view)}"
+        lines[0] += f" ({info.error_code}): {failure_reason(view)}"
     lines += failure_lines(progress.failures)
     if sentence := rollback_sentence(view):
         lines.append(sentence)
-    if fate := fate_of_fleet(view):
+    if fate := rollback_result(view):
         lines.append(fate)
     return "\n".join(lines)
 
 
-def fate_of_fleet(view: DeploymentView) -> str:
+def rollback_result(view: DeploymentView) -> str:
     """What became of the hosts of a deployment that did not succeed; empty for one that did, or has not ended.
 
-    >>> from towline.model.deployment.info import DeploymentInfo
+    >>> from towline.model.deployment.info import DeploymentInfo, DeploymentOverview
     >>> failed = DeploymentInfo(deployment_id="d-1", status="Failed")
-    >>> fate_of_fleet(DeploymentView(info=failed, progress=Progress(owed=("web-01",))))
-    'Owed, to be seen to by a person: web-01.'
+    >>> rollback_result(DeploymentView(info=failed, progress=Progress(owed=("web-01",))))
+    'Rollback incomplete on web-01.'
     >>> terminated = DeploymentInfo(deployment_id="d-1", status="Stopped")
-    >>> fate_of_fleet(DeploymentView(info=terminated, progress=Progress(is_whole=False)))
+    >>> rollback_result(DeploymentView(info=terminated, progress=Progress(is_whole=False)))
     'It was ended from outside: which instances it touched is not known here. Take them back with: towline rollback d-1'
     """
     progress = view.progress
     if progress.owed:
-        return f"Owed, to be seen to by a person: {names(progress.owed, named=10)}."
+        return f"Rollback incomplete on {names(progress.owed, named=10)}."
     if view.info.status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
         return ""
     undo = f"towline rollback {view.info.deployment_id}"
@@ -47,19 +47,19 @@ def fate_of_fleet(view: DeploymentView) -> str:
     if not progress.touched:  # a terminated deployment could write no last word
         return f"It was ended from outside: which instances it touched is not known here. Take them back with: {undo}"
     if progress.is_whole:
-        return "The fleet is whole: every touched instance is back where it was."
+        return "All changed instances were rolled back."
     who = "1 touched instance stays as it is. Take it" if progress.touched == 1 else ""
     return f"{who or f'{progress.touched} touched instances stay as they are. Take them'} back with: {undo}"
 
 
-def why_it_ended(view: DeploymentView) -> str:
+def failure_reason(view: DeploymentView) -> str:
     """Why a deployment did not succeed, in numbers where CodeDeploy's sentence has none; empty where nothing is wrong.
 
     >>> from towline.model.deployment.info import DeploymentInfo, DeploymentOverview
     >>> info = DeploymentInfo(deployment_id="d-1", status="Failed", deployment_config_name="Half",
     ...     error_information=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
     ...     deployment_overview=DeploymentOverview(failed=6, skipped=24))
-    >>> why_it_ended(DeploymentView(info=info, progress=Progress(total=60, slots=6, minimum_healthy=54)))
+    >>> failure_reason(DeploymentView(info=info, progress=Progress(total=60, slots=6, minimum_healthy=54)))
     '6 of 60 instances failed, and Half wants 54 to stay healthy; 24 were not begun.'
     """
     error = view.info.error_information or ErrorInformation()
@@ -85,7 +85,7 @@ def rollback_sentence(view: DeploymentView) -> str:
     return f"Rollback {rollback_id} {end.status.value}: {back}."
 
 
-def ways_out(view: DeploymentView) -> list[str]:
+def remedies(view: DeploymentView) -> list[str]:
     """What helps where hosts that do not answer used up what the configuration lets be out of service.
 
     Each deployment tries such hosts first, as it does all that failed, so it would end in the same way.

@@ -13,7 +13,7 @@ from pydantic import AliasPath, Field
 
 from towline.model.base import ApiShape, CompactShape, adapter
 from towline.model.deployment.causes import Cause, causes_of
-from towline.model.deployment.describe import why
+from towline.model.deployment.describe import status_reason
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import Outcome, Phase, TargetStatus
 from towline.model.deployment.target import InstanceTarget, TargetDetails, details_of, ended_target, plain_target
@@ -80,7 +80,7 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
     every = dict.fromkeys([*record.members, *outcomes, *reports])
     progress = record.progress
     if progress.phase is Phase.ENDED:  # it was said while the report was being written
-        progress = progress.model_copy(update={"text": why(progress)})
+        progress = progress.model_copy(update={"text": status_reason(progress)})
     if address:
         progress = progress.model_copy(update={"report": address})
     return DeploymentReport(
@@ -152,7 +152,7 @@ def _target(deployment_id: str, name: str, outcome: Outcome | None, report: Inst
     if report is None:
         return plain_target(deployment_id, name, outcome.target_status if outcome else TargetStatus.UNKNOWN)
     # What a rollback made of it is no status of CodeDeploy's: there the instance keeps how this deployment ended on it.
-    is_own = outcome and outcome not in (Outcome.ROLLED_BACK, Outcome.OWED)
+    is_own = outcome and outcome not in (Outcome.ROLLED_BACK, Outcome.NOT_RESTORED)
     return ended_target(deployment_id, report, outcome.target_status if outcome and is_own else None)
 
 

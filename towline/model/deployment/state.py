@@ -19,11 +19,11 @@ from towline.model.messages import (
     DeployRequest,
     Fleet,
     GroupFacts,
+    QueueAnswer,
     RollbackEnd,
     ShardOutcome,
     ShardProgress,
     StopRequest,
-    TurnAnswer,
 )
 from towline.model.names import SEARCH_STATUS
 from towline.model.rollout.state import RolloutState
@@ -39,7 +39,7 @@ class QueuePlace:
     ahead_by: str = ""
     held: str = ""  # why the queue goes on for no deployment
 
-    def answered(self, answer: TurnAnswer) -> None:
+    def answered(self, answer: QueueAnswer) -> None:
         """The group has answered."""
         self.is_active = self.is_active or answer.granted
         self.has_news = False

@@ -7,7 +7,7 @@ from typing import Literal
 
 from towline.model import names
 from towline.model.bundle.revision import shortened
-from towline.model.deployment.describe import held_text, why
+from towline.model.deployment.describe import hold_reason, status_reason
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.state import DeploymentState
@@ -33,10 +33,10 @@ def view_of(state: DeploymentState) -> DeploymentView:
     """What the `status` query answers."""
     progress, info = _progress(state), _info(state)
     if state.queue.held:
-        held = held_text(state.queue.held, info.application_name, info.deployment_group_name)
+        held = hold_reason(state.queue.held, info.application_name, info.deployment_group_name)
         text = f"waits: the queue is held: {held}"
     else:
-        text = why(progress)
+        text = status_reason(progress)
     return DeploymentView(info=info, progress=progress.model_copy(update={"text": text}))
 
 
@@ -64,7 +64,7 @@ def results_after_rollback(state: DeploymentState) -> Mapping[Outcome, tuple[str
         for outcome, instances in state.rollout.results.items()
     }
     restored = tuple(name for name in state.rollout.touched if name not in not_restored)
-    after = {**kept, Outcome.ROLLED_BACK: restored, Outcome.OWED: rollback.not_restored}
+    after = {**kept, Outcome.ROLLED_BACK: restored, Outcome.NOT_RESTORED: rollback.not_restored}
     return {outcome: instances for outcome, instances in after.items() if instances}
 
 

@@ -63,8 +63,8 @@ class Outcome(StrEnum):
     STOPPED = "stopped"  # halted at a boundary, or its hook was ended, because the deployment was stopped
     SKIPPED = "skipped"  # never begun
     BLOCKED = "blocked"  # a fault on our side: nothing was begun, it goes back into the queue
-    ROLLED_BACK = "rolled back"  # of an instance whose compensation succeeded
-    OWED = "owed"  # of an instance that a compensation could not bring back
+    ROLLED_BACK = "rolled back"  # of an instance whose rollback succeeded
+    NOT_RESTORED = "owed"  # of an instance that a rollback could not bring back; the value of its first release
 
     @property
     def needs_attention(self) -> bool:
@@ -86,7 +86,7 @@ _TARGET_STATUS = {
     Outcome.SKIPPED: TargetStatus.SKIPPED,
     Outcome.BLOCKED: TargetStatus.PENDING,
     Outcome.ROLLED_BACK: TargetStatus.FAILED,
-    Outcome.OWED: TargetStatus.UNKNOWN,
+    Outcome.NOT_RESTORED: TargetStatus.UNKNOWN,
 }
 
 

@@ -129,7 +129,7 @@ def details_of(report: InstanceReport, outcome: Outcome | None = None) -> Target
     """What an instance's record tells besides; `outcome` is what the deployment counted, if it knows better."""
     own = report.outcome
     fault = own.fault.message if own.fault else ""
-    was_rolled_back = outcome in (Outcome.ROLLED_BACK, Outcome.OWED) and own.outcome is not outcome
+    was_rolled_back = outcome in (Outcome.ROLLED_BACK, Outcome.NOT_RESTORED) and own.outcome is not outcome
     return TargetDetails(
         outcome=outcome or own.outcome,
         address=report.address,

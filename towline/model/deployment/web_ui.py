@@ -9,8 +9,16 @@ import re
 from urllib.parse import quote
 
 from towline.model.deployment.causes import by_cause, failure_of
-from towline.model.deployment.describe import counts, failure_line, last_lines, names, one_line, printable, why
-from towline.model.deployment.describe_end import fate_of_fleet, rollback_sentence, why_it_ended
+from towline.model.deployment.describe import (
+    counts,
+    failure_line,
+    last_lines,
+    names,
+    one_line,
+    printable,
+    status_reason,
+)
+from towline.model.deployment.describe_end import failure_reason, rollback_result, rollback_sentence
 from towline.model.deployment.status import Phase
 from towline.model.messages import DeploymentView
 from towline.model.names import DEPLOYMENT
@@ -36,12 +44,12 @@ def summary(view: DeploymentView) -> str:
         counts(info, progress),
     ]
     if progress.phase is not Phase.ENDED:
-        lines += ["", _escape(progress.text or why(progress))]
+        lines += ["", _escape(progress.text or status_reason(progress))]
     if info.error_information:
-        lines += ["", f"**{info.error_code}**: {_escape(one_line(why_it_ended(view)))}"]
+        lines += ["", f"**{info.error_code}**: {_escape(one_line(failure_reason(view)))}"]
     if sentence := rollback_sentence(view):
         lines += ["", _escape(sentence)]
-    if progress.phase is Phase.ENDED and (fate := fate_of_fleet(view)):
+    if progress.phase is Phase.ENDED and (fate := rollback_result(view)):
         lines += ["", f"**{_escape(fate)}**"]
     causes = by_cause(progress.failures, failure_of)
     for first, *others in causes[:3]:

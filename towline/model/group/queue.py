@@ -14,14 +14,14 @@ from towline.model.base import Message
 from towline.model.deployment import describe
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.messages import (
+    ActiveEnd,
     GroupView,
-    HolderEnd,
     InstanceState,
+    JoinQueue,
+    LeaveQueue,
     OutcomePage,
+    QueueAnswer,
     Reservation,
-    TurnAnswer,
-    TurnEnd,
-    TurnRequest,
 )
 from towline.model.rollout.window import FAILURES
 
@@ -71,7 +71,7 @@ class GroupState(Message):
 
     # ── the turn ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, request: TurnRequest) -> tuple[GroupState, TurnAnswer, tuple[Ticket, ...]]:
+    def join(self, request: JoinQueue) -> tuple[GroupState, QueueAnswer, tuple[Ticket, ...]]:
         """Takes a deployment in, or lets it through; answers the new state, the answer, and who was superseded.
 
         Idempotent by deployment id. A compensation takes its parent's turn over in one step, ahead of everybody.
@@ -79,15 +79,15 @@ class GroupState(Message):
         """
         ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
         if self._is_active(request.deployment_id):
-            return self._with(holder=ticket), TurnAnswer(granted=True), ()
+            return self._with(holder=ticket), QueueAnswer(granted=True), ()
         if self.holder and request.handed_over_by == self.holder.deployment_id:
-            return self._with(holder=ticket), TurnAnswer(granted=True), ()
+            return self._with(holder=ticket), QueueAnswer(granted=True), ()
         if self.holder is None and not self.waiting and not self.held:
-            return self._with(holder=ticket), TurnAnswer(granted=True), ()
+            return self._with(holder=ticket), QueueAnswer(granted=True), ()
         if any(waiting.deployment_id == request.deployment_id for waiting in self.waiting):
             return self, self._answer(request.deployment_id), ()
         if request.if_busy == "fail":
-            return self, TurnAnswer(granted=False, refused=self._why_busy()), ()
+            return self, QueueAnswer(granted=False, refused=self._why_busy()), ()
         superseded = self.waiting if request.if_busy == "supersede" else ()
         kept = () if superseded else self.waiting
         state = self._with(waiting=(*kept, ticket))
@@ -112,7 +112,7 @@ class GroupState(Message):
             return self
         return self._with(holder=self.waiting[0], waiting=self.waiting[1:])
 
-    def leave(self, end: TurnEnd) -> GroupState:
+    def leave(self, end: LeaveQueue) -> GroupState:
         """Takes the turn, or the place in the queue, back, and remembers how the deployment ended. Idempotent."""
         state = self._without(end.deployment_id)
         if end.status is DeploymentStatus.SUCCEEDED and not end.is_undo:
@@ -121,7 +121,7 @@ class GroupState(Message):
         held = _held_by(end.deployment_id, end.owed) or state.held
         return state._with(last_attempted=end.deployment_id, held=held)
 
-    def drop(self, end: HolderEnd) -> GroupState:
+    def drop(self, end: ActiveEnd) -> GroupState:
         """Takes the turn from a holder that was closed from outside; its instances without a record are unknown.
 
         Those that a compensation had not taken back are owed, and hold the queue as after one that ends by itself. A
@@ -132,8 +132,8 @@ class GroupState(Message):
             return state
         results = {**end.results, Outcome.INTERRUPTED: (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)}
         if end.is_undo:
-            results = as_undone(results)
-            state = state._with(held=_held_by(end.deployment_id, results[Outcome.OWED]) or state.held)
+            results = as_rolled_back(results)
+            state = state._with(held=_held_by(end.deployment_id, results[Outcome.NOT_RESTORED]) or state.held)
         page = OutcomePage(
             application=self.application,
             group=self.group,
@@ -179,7 +179,7 @@ class GroupState(Message):
             sha256=sha256,
             before=self.revisions[memory.before][0] if memory.before >= 0 else "",
             is_healthy=memory.is_healthy,
-            is_owed=memory.outcome is Outcome.OWED,
+            is_owed=memory.outcome is Outcome.NOT_RESTORED,
         )
 
     def states(self, after: str, limit: int) -> dict[str, InstanceState]:
@@ -202,7 +202,7 @@ class GroupState(Message):
             last_attempted=self.last_attempted,
             revision=label,
             sha256=sha256,
-            owed=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.OWED)),
+            owed=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.NOT_RESTORED)),
         )
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,13 +218,13 @@ class GroupState(Message):
         active = self.holder or (self.waiting[0] if self.waiting and not self.held else None)
         if active:
             return f"The Deployment Group '{self.group}' already has an active Deployment '{active.deployment_id}'"
-        reason = describe.held_text(self.held, self.application, self.group)
+        reason = describe.hold_reason(self.held, self.application, self.group)
         return f"The Deployment Group '{self.group}' is held: {reason}"
 
-    def _answer(self, deployment_id: str) -> TurnAnswer:
+    def _answer(self, deployment_id: str) -> QueueAnswer:
         place = [ticket.deployment_id for ticket in self.waiting].index(deployment_id)
         ahead = [*([self.holder] if self.holder else []), *self.waiting[:place]]
-        return TurnAnswer(
+        return QueueAnswer(
             granted=False,
             ahead=tuple(ticket.deployment_id for ticket in ahead),
             ahead_by=ahead[0].by if ahead else "",
@@ -278,10 +278,10 @@ TABLE = 100
 """How many revisions or deployments a group's table holds before what nobody refers to is dropped."""
 
 
-def as_undone(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
+def as_rolled_back(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
     """A compensation's results in the group's words: rolled back, or owed."""
     owed = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
-    return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.OWED: owed}
+    return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.NOT_RESTORED: owed}
 
 
 def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
@@ -309,12 +309,13 @@ def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: i
         old = before if memory and memory.outcome is Outcome.SUCCEEDED else runs
         healthy = memory.was_healthy if memory else False
         return Memory(outcome=outcome, deployment=deployment, revision=old, is_healthy=healthy)
-    if outcome in FAILURES or outcome is Outcome.OWED:
+    if outcome in FAILURES or outcome is Outcome.NOT_RESTORED:
         return Memory(
             outcome=outcome,
             deployment=deployment,
             revision=runs,
-            before=before if outcome is Outcome.OWED else runs,  # the host may say that it runs nothing any more
+            # The host may say that it runs nothing any more.
+            before=before if outcome is Outcome.NOT_RESTORED else runs,
             is_healthy=False,
             was_healthy=was_healthy or bool(memory and memory.was_healthy),
         )

@@ -1,7 +1,7 @@
 """In which order a rollout goes through its instances.
 
-Owed ones first, then unhealthy, unknown, old and current ones; inside a rank the zones take turns, and a zone's
-instances go by name. The same input always gives the same order.
+First those that a rollback could not restore, then unhealthy, unknown, old and current ones; inside a rank the zones
+take turns, and a zone's instances go by name. The same input always gives the same order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from towline.model.messages import InstanceState
 class Rank(IntEnum):
     """What an instance is before the deployment; a lower one goes earlier."""
 
-    OWED = 0
+    NOT_RESTORED = 0
     UNHEALTHY = 1
     UNKNOWN = 2
     OLD = 3
@@ -42,7 +42,7 @@ def rank(state: InstanceState | None, label: str, sha256: str) -> Rank:
     if state is None:
         return Rank.UNKNOWN
     if state.is_owed:
-        return Rank.OWED
+        return Rank.NOT_RESTORED
     if not state.is_healthy:
         return Rank.UNHEALTHY
     if not state.sha256 and not state.revision:
