@@ -171,7 +171,7 @@ async def test_writers_lose_nothing_while_runs_follow_each_other(
         assert len(await Catalogue(client).read_all("setting")) == 320
 
     async def number_of_runs() -> bool:
-        return (await client.count_workflows(f"WorkflowType = '{names.CATALOGUE}'")).count > 32
+        return (await client.count_workflows(f"WorkflowType = '{names.CATALOGUE}'")).count > 8
 
     await eventually(number_of_runs)
 

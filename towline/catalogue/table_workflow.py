@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from towline.model import names
 from towline.model.catalogue.records import CatalogueState, Delta, Known, WriteAnswer, WriteRequest
@@ -18,6 +18,7 @@ from towline.temporal import asking, is_absent
 
 READ_TIMEOUT = timedelta(seconds=5)
 WRITE_TIMEOUT_SECONDS = 20.0
+CLOSING_SECONDS = 0.1
 
 
 class TableWorkflow:
@@ -40,19 +41,30 @@ class TableWorkflow:
     async def write(self, request: WriteRequest) -> WriteAnswer:
         """Makes the request's batches, each by itself; raises `TemporalUnavailable`."""
         with asking(f"writing {self._id}"):
-            try:
-                return await self._update(request)
-            except RPCError as error:
-                if not is_absent(error):
-                    raise
-            # An update that may start the workflow costs Temporal much more than a plain one: only the first needs it.
-            try:
-                return await self._update_with_start(request)
-            except WorkflowAlreadyStartedError:
-                # The table's last run was ended from outside (terminated): an empty one in its place would lose what
-                # it kept. So it goes on from there.
-                await self._revive()
-                return await self._update(request)
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                while True:
+                    try:
+                        return await self._write(request)
+                    except RPCError as error:
+                        # A run that is closing takes no update, and the next one does in a moment.
+                        if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                            raise
+                    await asyncio.sleep(CLOSING_SECONDS)
+
+    async def _write(self, request: WriteRequest) -> WriteAnswer:
+        try:
+            return await self._update(request)
+        except RPCError as error:
+            if not is_absent(error):
+                raise
+        # An update that may start the workflow costs Temporal much more than a plain one: only the first needs it.
+        try:
+            return await self._update_with_start(request)
+        except WorkflowAlreadyStartedError:
+            # The table's last run was ended from outside (terminated): an empty one in its place would lose what
+            # it kept. So it goes on from there.
+            await self._revive()
+            return await self._update(request)
 
     async def touch(self) -> None:
         """Has a worker load the table, if there is one; raises `TemporalUnavailable`.
