@@ -1,7 +1,7 @@
-"""The report's page: one self-contained HTML file, without scripts and without anything from elsewhere.
+"""Renders a deployment report as one self-contained HTML file, without scripts or external resources.
 
-What a log or a person wrote is only ever text here: the template escapes everything, and a Content-Security-Policy
-forbids scripts, frames, forms and every address. The one style sheet is allowed by its hash.
+Logs and user input are untrusted: the template escapes everything, and a Content-Security-Policy forbids scripts,
+frames, forms and all requests. The style sheet is allowed by its hash.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from towline.model.messages import DeploymentView
 
 _FOLDER = Path(__file__).parent
 CAUSES_SHOWN = 3
-"""Causes that are told in full; the others are folded, up to `CAUSES_LISTED` in all."""
+"""Causes shown in full; the others are folded, up to `CAUSES_LISTED` in all."""
 CAUSES_LISTED = 20
-NAMED = 60  # of the instances with one cause
+NAMED = 60  # instances listed per cause
 DETAILED = 400
-"""Fleets up to this size show each instance's events in full; larger ones only those of instances that need a look."""
+"""Fleets up to this size show the events of each instance; larger ones only of instances that need attention."""
 
 
 def render(report: DeploymentReport) -> str:
-    """The page of a report."""
+    """The HTML page of a report."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     lines = timeline(report)
     causes = report.causes
@@ -111,25 +111,25 @@ def time_text(iso: str) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """Whatever is shown, without control characters and what turns the writing direction (our own mark-up aside)."""
+    """A value to display, without control and bidirectional characters (towline's own mark-up is unchanged)."""
     return "\n".join(printable(line) for line in value.splitlines()) if type(value) is str else value
 
 
 def _started_by(view: DeploymentView) -> str:
-    """Who asked for the deployment; towline itself for a rollback that it began."""
+    """The requester of the deployment; towline for a rollback that it started."""
     if view.info.creator is Creator.ROLLBACK:
         return "towline, as a rollback"
     return view.progress.requested_by or view.info.creator
 
 
 def _run(view: DeploymentView) -> str:
-    """The address of the CI run that asked; empty where there was none, or where it is no web address."""
+    """The URL of the CI run that started it; empty if there was none or it is not a web URL."""
     address = view.progress.requested_from
     return address if re.match("https?://", address) else ""
 
 
 def _height(lines: Timeline) -> int:
-    """Of a row's bar in pixels: large fleets get thin ones."""
+    """The height of a row's bar in pixels: large fleets get thin ones."""
     return 14 if len(lines.rows) <= 60 else 10 if len(lines.rows) <= DETAILED else 6
 
 

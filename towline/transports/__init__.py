@@ -1,4 +1,4 @@
-"""How towline reaches hosts: ssh, local, fake. `open_transport` picks one by what a target says."""
+"""Transports to hosts: ssh, local, fake. `open_transport` picks one by the target's access settings."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A transport is four verbs to one runner on one host: start_or_attach, follow, send, close.
+"""The interface to one runner on one host: start_or_attach, follow, send, close.
 
-An order goes down once, events come up until the runner has said its last (docs/host-protocol.md). Transports know
-nothing of retries, deployments or Temporal: who calls them decides what an error means. Every error that leaves a
-transport is one of towline's own (`towline/errors.py`), translated once, here or beside the library that raised it.
+An order is sent once, then events arrive until the runner's last one (docs/host-protocol.md). Transports know nothing
+of retries, deployments or Temporal: the caller decides what an error means. A transport only raises towline's errors
+(`towline/errors.py`), translated once, here or next to the library that raised them.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ Reply = dict[str, Any]
 CHUNK_BYTES = 256 * 1024
 
 ANSWERS = frozenset({"halt", "inventory", "plan", "check", "logs"})
-"""What can be asked with one order and is answered by one event of the same kind."""
+"""Queries: one order, answered by one event of the same kind."""
 
 
 class Transport(abc.ABC):
-    """One conversation with the runner on one host. Not reusable: a new attempt opens a new one."""
+    """One connection to the runner on one host. Not reusable: each attempt opens a new one."""
 
     has_order: bool = True
-    """Whether the order may have reached the host; until then to cancel `start_or_attach` leaves nothing begun."""
+    """Whether the order may have reached the host; until then, `start_or_attach` can be cancelled without a trace."""
 
     @abc.abstractmethod
     async def start_or_attach(self, order: Order) -> None:
-        """Reaches the host, starts the runner's connected end there and hands it `order`.
+        """Connects to the host, starts the runner's connected end there and sends it `order`.
 
-        Raises Unreachable, AuthenticationRefused, HostKeyRefused, HostRefused or OurFault. After any of them nothing
+        Raises Unreachable, AuthenticationRefused, HostKeyRefused, HostRefused or OurFault; in each case nothing
         was started.
         """
 
     @abc.abstractmethod
     def follow(self) -> AsyncGenerator[HostEvent, None]:
-        """The events, as they come, until the runner has said its last.
+        """Yields events as they arrive, up to the runner's last one.
 
-        Raises Unreachable where the line breaks or falls silent before that, HostRefused where what answers is not
-        a runner, NotUnderstood for nonsense. A `refused` event is an event, not an exception.
+        Raises Unreachable if the connection breaks or goes silent earlier, HostRefused if the peer is not a runner,
+        NotUnderstood for invalid events. A `refused` event is an event, not an exception.
         """
 
     @abc.abstractmethod
     async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
-        """Sends one line, and then the bytes of `body` if there is one: an answer to `need`, or a `halt`."""
+        """Sends one line and then the bytes of `body`, if any: a reply to `need`, or a `halt`."""
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Lets the line go. The runner on the host goes on. Never raises, may be called twice."""
+        """Closes the connection; the runner on the host continues. Idempotent, never raises."""
 
     async def __aenter__(self) -> Transport:
         return self
@@ -66,9 +66,9 @@ class Transport(abc.ABC):
 
 
 async def ask(transport: Transport, order: Order) -> Answer:
-    """Sends an order that has one answer, and returns that answer (or the refusal); closes the transport.
+    """Sends a query and returns its answer (or the refusal); closes the transport.
 
-    Raises what the transport raises, and HostRefused where the runner ends without an answer.
+    Raises what the transport raises, and HostRefused if the runner ends without an answer.
     """
     do = str(order["do"])
     assert do in ANSWERS, do
@@ -81,13 +81,13 @@ async def ask(transport: Transport, order: Order) -> Answer:
 
 
 def is_last(event: HostEvent, do: str) -> bool:
-    """Whether nothing may follow this event of a conversation that began with the order `do`."""
+    """Whether this event is the last one for the order `do`."""
     return event.kind in (do, "refused", "finished")
 
 
 LONG_LIST = 500
-"""A message with a longer list is put into JSON beside the event loop, and in pieces: a single call for all of it would
-keep every thread waiting."""
+"""A message with a longer list is encoded off the event loop, in pieces: a single call for all of it would block every
+thread."""
 
 
 async def encode_line(message: Reply) -> bytes:
@@ -128,7 +128,7 @@ def _json(value: Any) -> bytes:
 
 
 async def body_chunks(body: Path | bytes) -> AsyncIterator[bytes]:
-    """The bytes of a file (read beside the event loop) or of a value, in pieces."""
+    """The bytes of a file (read off the event loop) or of a value, in chunks."""
     if isinstance(body, bytes):
         for start in range(0, len(body), CHUNK_BYTES):
             yield body[start : start + CHUNK_BYTES]
@@ -139,10 +139,10 @@ async def body_chunks(body: Path | bytes) -> AsyncIterator[bytes]:
 
 
 def ended_early(status: int | None, stderr: str, noise: str, *, spoke: bool) -> TowlineError:
-    """What it means that the connected end ended before its last event.
+    """The error for a connected end that ended before its last event.
 
-    If it had spoken, the line or the host broke, and another attempt may attach. If it never spoke, the host cannot
-    run it: sudo asks for a password, the shell is `nologin`, and so on; what it printed tells.
+    If it sent an event (`spoke`), the connection or the host broke, and another attempt may attach. Otherwise the host
+    cannot run it: sudo asks for a password, the shell is `nologin`, and so on; its output says why.
     """
     said = (stderr.strip() or noise.strip())[-1000:]
     if spoke or status is None:
@@ -153,10 +153,10 @@ def ended_early(status: int | None, stderr: str, noise: str, *, spoke: bool) -> 
     if "sudo:" in said or "sudoers" in said:
         hint = "Allow it without a password (docs/ssh.md has the sudoers line), or set `ssh.sudo: false` for root."
         return HostRefused(f"sudo does not let the deploy user run the runner: {said}", hint, code="SudoRefused")
-    if said.startswith("Unknown option: -I"):  # what Python 2 answers to the first word that it is told
+    if said.startswith("Unknown option: -I"):  # the answer of Python 2 to the first argument
         hint = "Install python3 on the host, or name one as ssh.python."
         return HostRefused(
             "Python 3.6 or newer is needed, the one that was found is Python 2", hint, code="PythonTooOld"
         )
-    told = f"it said: {said}" if said else "it said nothing"
-    return HostRefused(f"the runner could not be started, exit status {status}; {told}", code="RunnerNotStarted")
+    output = f"it said: {said}" if said else "it said nothing"
+    return HostRefused(f"the runner could not be started, exit status {status}; {output}", code="RunnerNotStarted")

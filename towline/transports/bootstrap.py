@@ -1,9 +1,9 @@
-"""How the runner gets onto a host and starts there, in one exec and without a round trip when it is there already.
+"""Installs and starts the runner on a host, in one exec and without a round trip if it is installed already.
 
-The exec'd command finds a Python, becomes root, and runs a few lines (`BOOTSTRAP`) that import the runner from a
-root-owned folder under its SHA-256, so that Python's own cache of compiled modules makes the start fast. What is there
-must have that SHA-256; else those lines ask for it on the connection, check it and keep it. (By the C half of
-`hashlib`: that takes 0.3 ms to import, the whole 3.) Nothing secret stands in the arguments.
+The command finds a Python, becomes root, and runs a few lines (`BOOTSTRAP`) that import the runner from a root-owned
+folder under its SHA-256, so that Python's bytecode cache makes the start fast. If the file is missing or has another
+SHA-256, those lines request it over the connection, verify it and store it. (With the C part of `hashlib`, which takes
+0.3 ms to import instead of 3.) The arguments contain no secret.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from towline.host.join import runner_source
 
 STATE_DIR = "/var/lib/towline"
 
-# Read by Python 3.0 and newer up to the version check. No single quotes: deploy/towline-launcher holds the same text
-# between single quotes (a test compares them). Standard input is read unbuffered, so that the runner finds the rest.
+# Must parse on Python 3.0 and newer, up to the version check. No single quotes: deploy/towline-launcher has the text in
+# single quotes (a test compares them). Standard input is read unbuffered, so that the runner gets the rest.
 BOOTSTRAP = """\
 import os, sys
 def refuse(code, message, hint=""):
@@ -83,7 +83,7 @@ del sys.path[0]
 sys.exit(runner.main())
 """
 
-# `$1` is the runner's SHA-256, `$2` the bootstrap; not `$0`, with which a shell begins each of its error messages.
+# `$1` is the runner's SHA-256, `$2` the bootstrap; not `$0`, which a shell puts in front of its error messages.
 # The printed line is an event of the host protocol.
 _FIND_PYTHON = (
     'for p in {candidates}; do p=$(command -v "$p" 2>/dev/null) && exec {become}"$p" -I -S -c "$2" "$1"; done; '
@@ -95,7 +95,7 @@ _FIND_PYTHON = (
 
 @dataclass(frozen=True)
 class Runner:
-    """The program that is sent to hosts, and the SHA-256 that names it there."""
+    """The program that is sent to hosts, and the SHA-256 that is its name there."""
 
     source: bytes
     sha256: str
@@ -113,13 +113,13 @@ def packaged_runner() -> Runner:
 
 
 def start_command(sha256: str, *, python: str | None = None, launcher: str | None = None, become_root: bool) -> str:
-    """The command to exec on a host; it is one line, so that any login shell can read it.
+    """The command to exec on a host: one line, so that any login shell can parse it.
 
     Args:
         sha256: of the runner.
         python: the interpreter on the host; None: python3, else RHEL's platform-python.
         launcher: a root-owned launcher on the host (deploy/towline-launcher) to run instead.
-        become_root: go through `sudo -n`; False for root, or for a user that has what it needs.
+        become_root: use `sudo -n`; False for root, or for a user with sufficient permissions.
 
     >>> start_command("ab", launcher="/usr/local/sbin/towline-launcher", become_root=True)
     "exec /bin/sh -c 'exec sudo -n /usr/local/sbin/towline-launcher ab'"
@@ -128,7 +128,7 @@ def start_command(sha256: str, *, python: str | None = None, launcher: str | Non
     if launcher:
         return f"exec /bin/sh -c {shlex.quote(f'exec {become}{shlex.quote(launcher)} {sha256}')}"
     candidates = shlex.quote(python) if python else "python3 /usr/libexec/platform-python"
-    # named only where it is plain: the text goes through two shells
+    # named only if plain: the text goes through two shells
     named = f" ({python})" if python and re.fullmatch("[A-Za-z0-9/._-]+", python) else ""
     missing = (
         f"the interpreter that ssh.python names is not there{named}" if python else f"no Python 3; sought: {candidates}"

@@ -1,5 +1,5 @@
-"""Splits what a host prints into events (`towline/model/host/events.py`). The host may send anything: time and memory
-stay in proportion to what it has sent, and what cannot be an event is NotUnderstood, that host's failure.
+"""Splits the output of a host into events (`towline/model/host/events.py`). Output is untrusted: time and memory are
+linear in its length, and what cannot be an event is NotUnderstood, which fails that host.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from towline.model.host.events import EVENT, HostEvent, UnknownEvent
 from towline.model.visible import visible
 
 EVENT_LIMIT_BYTES = 4 * 1024 * 1024
-"""The longest event of a deployment; the longest that the runner sends has an AppSpec of at most 1 MiB in it."""
+"""Maximum size of a deployment's event; the largest from the runner contains an AppSpec of up to 1 MiB."""
 ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
-"""The longest answer to a question: a plan names each file, a log is sent whole."""
+"""Maximum size of an answer to a query: a plan names each file, a log is sent whole."""
 
 LONG_BYTES = 64 * 1024
-"""From here on a line is read beside the event loop."""
+"""Longer lines are parsed off the event loop."""
 
 _SIMPLE_BYTES = 1024 * 1024
 _MOST_BRACKETS = 200_000
-"""In a line beyond `_SIMPLE_BYTES`: nested values, unlike text, take ten times their length in memory and much time."""
+"""Limit for a line above `_SIMPLE_BYTES`: nested values, unlike text, take ten times their length in memory."""
 
 _NOISE_BYTES = 1024 * 1024
 _NOISE_LINES = 20
 
 
 class EventLines:
-    """Puts lines together. What is no event (a shell's greeting) is kept for error messages.
+    """Assembles lines. Output that is not an event (a login banner) is kept for error messages.
 
     >>> lines = EventLines()
     >>> list(lines.feed(b'Welcome!\\n{"kind": "attac'))
@@ -65,11 +65,11 @@ class EventLines:
 
     @property
     def noise(self) -> str:
-        """What was printed that is no event, at most twenty lines."""
+        """The output that is not an event, up to twenty lines."""
         return "\n".join(self._noise)
 
     def read(self, line: bytes) -> HostEvent | None:
-        """The event of a line, None of a line that is none. Raises NotUnderstood for nonsense and for endless noise."""
+        """The event of a line, or None if it is not one. Raises NotUnderstood for invalid events and too much noise."""
         event = read_event(line)
         if event is None:
             self._noise_bytes += len(line) + 1
@@ -81,9 +81,9 @@ class EventLines:
 
 
 def read_event(line: bytes) -> HostEvent | None:
-    """The event of a line, UnknownEvent of one that a newer runner may know, None of a line that is no event.
+    """The event of a line, UnknownEvent for a kind that a newer runner may send, None if the line is not an event.
 
-    Raises NotUnderstood where it looks like an event and is none.
+    Raises NotUnderstood if it looks like an event and is invalid.
     """
     if not line.lstrip().startswith(b"{"):
         return None
@@ -99,9 +99,9 @@ def read_event(line: bytes) -> HostEvent | None:
 
 
 def _of_no_known_kind(error: ErrorDetails, line: bytes) -> UnknownEvent | None:
-    """What is to be made of a line that is none of the events that are known."""
+    """The UnknownEvent for a line of no known kind; None if it is not an event at all."""
     if error["type"] == "union_tag_not_found" or (error["type"] == "json_invalid" and not line.startswith(b'{"')):
-        return None  # a host may greet in JSON, or with a brace
+        return None  # a login banner may be JSON, or start with a brace
     kind = str(error.get("ctx", {}).get("tag", ""))
     if error["type"] == "union_tag_invalid" and re.fullmatch(r"[a-z_]{1,64}", kind):
         return UnknownEvent(kind=kind)
@@ -117,12 +117,12 @@ def _not_understood(why: str, line: bytes) -> NotUnderstood:
     )
 
 
-# Each escape once, from left to right, so that a backslash that is itself escaped begins none.
+# Matches each escape once, from left to right, so that an escaped backslash does not start another.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
 
 def _without_lone_surrogates(line: bytes) -> bytes:
-    """Half a character is none: JSON can write it, and neither UTF-8 nor Temporal can carry it."""
+    """Replaces lone surrogates, which JSON can express but neither UTF-8 nor Temporal can carry."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], line)

@@ -1,9 +1,9 @@
-"""Instances that are only played: the same orders and events, no host. For tests, rehearsals and the scale benchmark.
+"""Simulated instances: the same orders and events, without a host. For tests, rehearsals and the scale benchmark.
 
     FakeTransport("web-03", FakeHosts(fail={"web-03": "AfterInstall"}), FakeSettings(seconds=2))
 
-`FakeHosts` stands for the hosts: it remembers what was started there, so that a second attempt attaches and promise 1
-can be tested. A played deployment goes on while nobody is connected, by the clock, as a detached runner would.
+`FakeHosts` is the state of the hosts: it records what was started there, so that a second attempt attaches and promise
+1 can be tested. A simulated deployment continues without a connection, by the clock, like a detached runner.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _POLL_SECONDS = 0.05
 
 @dataclass
 class _Played:
-    """One played run: when it began, its whole journal, each record due at its offset."""
+    """One simulated run: its start time and whole journal, each record due at its offset."""
 
     began: float
     journal: list[Record]
     order: Order
 
     def halt(self, elapsed: float) -> None:
-        """Ends it at the next boundary: what is running ends, nothing further begins."""
+        """Ends the run after the current event; no further event starts."""
         kept = [event for event in self.journal if event["offset"] <= elapsed or _ends(event, self._open(elapsed))]
         if len(kept) >= len(self.journal) - 1:
-            return  # it is over, or in its last event
+            return  # ended, or in its last event
         offset = max(kept[-1]["offset"], elapsed)
         end = {"v": 1, "seq": len(kept) + 1, "time": self.began + offset, "offset": offset}
         self.journal = [*kept, {**end, "kind": "finished", "outcome": "stopped", "message": "halted"}]
@@ -55,11 +55,11 @@ def _ends(event: Record, name: str) -> bool:
 
 @dataclass
 class FakeHosts:
-    """The played hosts of one worker or test.
+    """The simulated hosts of one worker or test.
 
     Args:
         fail: by instance, the lifecycle event that fails there.
-        unreachable: names of hosts that do not answer; may be changed while it is used.
+        unreachable: names of hosts that do not answer; may change during use.
         clock: wall time in seconds.
     """
 
@@ -70,7 +70,7 @@ class FakeHosts:
     runs: dict[tuple[str, str], _Played] = field(default_factory=dict)
 
     def play(self, order: Order, settings: FakeSettings) -> bool:
-        """Begins the run of this order; answers whether it was there already. An undo never fails."""
+        """Starts the run of this order; returns whether it existed already. An undo never fails."""
         key = (order["deployment"], order["instance"])
         if key in self.runs:
             return True
@@ -81,7 +81,7 @@ class FakeHosts:
         return False
 
     def installed(self, instance: str) -> dict[str, Record]:
-        """The `groups` of an instance's inventory: by group id, what was installed there last and went well."""
+        """The `groups` of an instance's inventory: the last successful installation by group id."""
         groups: dict[str, Record] = {}
         for (deployment, name), run in self.runs.items():
             if name == instance and run.order["do"] == "deploy" and run.journal[-1].get("outcome") == "succeeded":
@@ -91,7 +91,7 @@ class FakeHosts:
 
 
 class FakeTransport(Transport):
-    """Plays one host's runner."""
+    """Simulates the runner of one host."""
 
     def __init__(self, name: str, hosts: FakeHosts, settings: FakeSettings | None = None) -> None:
         self._name = name
@@ -101,7 +101,7 @@ class FakeTransport(Transport):
         self._was_there = False
 
     async def start_or_attach(self, order: Order) -> None:
-        """See Transport. Raises Unreachable where the settings or FakeHosts say so."""
+        """See Transport. Raises Unreachable if the settings or FakeHosts say so."""
         await asyncio.sleep(0)
         self._check_line()
         self._order = order
@@ -124,12 +124,12 @@ class FakeTransport(Transport):
             self._check_line()
             if late > 0:
                 await asyncio.sleep(min(late, _POLL_SECONDS))
-                continue  # a halt may have come meanwhile
+                continue  # a halt may have arrived in the meantime
             yield as_event(event)
             position += 1
 
     async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
-        """See Transport; a played runner needs nothing, so only a halt means something."""
+        """See Transport; only a halt has an effect, since a simulated runner needs nothing."""
         if reply.get("halt"):
             self._halt(self._order)
 
@@ -167,7 +167,7 @@ class FakeTransport(Transport):
 
 
 def as_event(record: Record) -> HostEvent:
-    """The event that a record of the host protocol is."""
+    """A record of the host protocol as an event."""
     return EVENT.validate_python(record, strict=False)
 
 

@@ -1,7 +1,7 @@
-"""Host keys: which ones are trusted, and what a person is told about one that is not.
+"""Host keys: verification by known_hosts, and the error for a key that is not trusted.
 
-A host is trusted by a line of known_hosts, or by a certificate authority that such a file names (`@cert-authority`).
-Nothing is trusted at first sight: the error shows both fingerprints and the command that trusts the new key.
+A host is trusted through a line of known_hosts, or a certificate authority in such a file (`@cert-authority`).
+There is no trust on first use: the error shows both fingerprints and the command that trusts the new key.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ DEFAULT_FILES = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 
 def known_hosts(file: str | None, host: str = "HOST", port: int = 22) -> asyncssh.SSHKnownHosts:
-    """The trusted keys in a named file, which must exist, or in OpenSSH's own files as far as they exist.
+    """The trusted keys in a named file, which must exist, or in those of OpenSSH's own files that exist.
 
-    Raises OurFault for a file that is missing (with the command that makes it, for `host`), unreadable or damaged.
+    Raises OurFault for a file that is missing (with the command to create it for `host`), unreadable or invalid.
     """
     paths = [Path(name).expanduser() for name in ([file] if file else DEFAULT_FILES)]
     texts: list[str] = []
@@ -48,12 +48,12 @@ def known_hosts(file: str | None, host: str = "HOST", port: int = 22) -> asyncss
 
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> asyncssh.SSHKnownHosts:
-    """Parsing a file of thousands of hosts takes longer than a handshake, so it is done once per content."""
+    """Parses known_hosts, cached by content: with thousands of hosts it takes longer than a handshake."""
     return asyncssh.import_known_hosts(text)
 
 
 class KeyWitness(asyncssh.SSHClient):
-    """Remembers the key that a host showed and that nothing vouches for; it never accepts one."""
+    """Records the untrusted key that a host presented; never accepts one."""
 
     def __init__(self) -> None:
         self.shown: asyncssh.SSHKey | None = None
@@ -73,7 +73,7 @@ class KeyWitness(asyncssh.SSHClient):
 def host_key_refused(
     witness: KeyWitness, trusted: asyncssh.SSHKnownHosts, host: str, port: int, file: str | None, reason: str
 ) -> HostKeyRefused:
-    """The error for a host whose key is unknown or not the known one, with the command that trusts it."""
+    """The error for an unknown or changed host key, with the command to trust it."""
     place = host if port == 22 else f"[{host}]:{port}"
     target = shlex.quote(str(Path(file or DEFAULT_FILES[0]).expanduser()))
     known = _known_keys(trusted, host, port)

@@ -17,10 +17,10 @@ from towline.transports.base import CHUNK_BYTES
 from towline.transports.bootstrap import packaged_runner
 from towline.transports.process import Process, ProcessTransport, Reader
 
-# The worker's own environment may hold credentials; hooks are to see what they would see on a host.
+# The worker's environment may contain credentials; hooks get the same variables as on a host.
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "SHELL", "TMPDIR", "TZ")
 
-# As a module, so that Python keeps it compiled.
+# As a module, so that Python caches its bytecode.
 _START = """\
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -34,9 +34,9 @@ _END_SECONDS = 2.0
 
 @functools.cache
 def packaged_runner_file() -> Path:
-    """The packaged runner as a file below the user's cache; where that cannot be written, in a folder of this process.
+    """The packaged runner as a file in the user's cache, or in a temporary folder if that is not writable.
 
-    Nobody else may write there: it runs as the worker's user. Python keeps its compiled form beside it.
+    Only the worker's user may write there, since it runs as that user. Python keeps its bytecode beside it.
     """
     source, name = packaged_runner().source, f"towline_runner_{packaged_runner().sha256[:16]}.py"
     try:
@@ -70,7 +70,7 @@ class _Child(Process):
         return status if status >= 0 else None
 
     async def close(self) -> None:
-        """Closes its input, at which it ends by itself; a connected end that does not is killed, the runner is not."""
+        """Closes standard input, at which the connected end exits; otherwise it is killed. The runner continues."""
         self._stdin.close()
         with contextlib.suppress(Exception):
             await self._stdin.wait_closed()
@@ -80,7 +80,7 @@ class _Child(Process):
             await self._ended()
 
     async def _ended(self) -> bool:
-        """Whether it has ended in time. Its output is read until then: asyncio waits for the end of that, too."""
+        """Whether it ended in time. Drains its output meanwhile: asyncio waits for the end of that, too."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
                 await asyncio.gather(_drain(self.stdout), _drain(self.stderr), self._process.wait())
@@ -96,10 +96,10 @@ async def _drain(reader: Reader) -> None:
 
 
 class LocalTransport(ProcessTransport):
-    """The same runner as on a host, as a child of this process. The order's `root` says where it works."""
+    """The same runner as on a host, as a child process. The order's `root` is its root directory."""
 
     def __init__(self, path: Path, root: str) -> None:
-        """`path` is the runner's file, `root` the prefix of every path; it is created where it is missing."""
+        """`path` is the runner's file, `root` the prefix of every path, created if missing."""
         super().__init__(None)
         self._path = path
         self._root = Path(root)
@@ -116,7 +116,7 @@ class LocalTransport(ProcessTransport):
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
                 cwd="/",
-                start_new_session=True,  # Ctrl-C at the worker is the worker's, not the runner's
+                start_new_session=True,  # Ctrl-C must only reach the worker
             )
         except OSError as error:
             raise HostRefused(f"the local instance in {self._root} cannot be started: {error}") from error

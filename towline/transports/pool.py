@@ -1,4 +1,4 @@
-"""What a worker's transports share, and the choice of a transport for a target."""
+"""Resources shared by a worker's transports, and the choice of a transport for a target."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from towline.transports.ssh import SshLines
 
 MAX_HANDSHAKES = 16
-"""SSH handshakes at the same time in one worker: they are work for the processor, and sshd limits them as well."""
+"""Concurrent SSH handshakes in one worker: they are CPU-bound, and sshd limits them as well."""
 
 
 class TransportPool:
-    """One per worker: the runner that is sent, the shared lines to bastions, the played hosts."""
+    """One per worker: the runner to send, the shared connections to bastions, the simulated hosts."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class TransportPool:
         max_handshakes: int = MAX_HANDSHAKES,
         ssh_settings: Callable[[Target], Awaitable[SshSettings]] | None = None,
     ) -> None:
-        """`runner_file`: another runner than the packaged one; `hosts`: what `fake` instances are played on.
+        """`runner_file`: a runner instead of the packaged one; `hosts`: the simulated hosts of `fake` instances.
 
-        `ssh_settings`: asked at each connect how a target is reached now; None: as the target says.
+        `ssh_settings`: called at each connect for the target's current settings; None: the frozen ones.
         """
         self.ssh_settings = ssh_settings or _as_frozen
         self.hosts = hosts or FakeHosts()
@@ -42,17 +42,17 @@ class TransportPool:
 
     @property
     def runner(self) -> Runner:
-        """The runner that is sent to hosts."""
+        """The runner to send to hosts."""
         return Runner.of(self._given.read_bytes()) if self._given else packaged_runner()
 
     @property
     def runner_file(self) -> Path:
-        """The same as a file of this machine, for local instances."""
+        """The runner as a file on this machine, for local instances."""
         return self._given or packaged_runner_file()
 
     @property
     def lines(self) -> SshLines:
-        """The worker's SSH lines; asyncssh is imported at the first use (0.25 s)."""
+        """The worker's SSH connections; asyncssh is imported at the first use (0.25 s)."""
         if self._lines is None:
             from towline.transports.ssh import SshLines
 
@@ -60,7 +60,7 @@ class TransportPool:
         return self._lines
 
     async def close(self) -> None:
-        """Lets go of the lines to bastions."""
+        """Closes the connections to bastions."""
         if self._lines:
             await self._lines.close()
 
@@ -72,7 +72,7 @@ class TransportPool:
 
 
 def open_transport(target: Target, pool: TransportPool) -> Transport:
-    """A transport for one attempt at this target; it reaches for the host at `start_or_attach`."""
+    """A transport for one attempt at this target; it connects in `start_or_attach`."""
     return _OPEN[type(target.access)](target, pool)
 
 

@@ -1,4 +1,4 @@
-"""What ssh and local share: a transport whose runner is a process with three byte streams."""
+"""The common part of ssh and local: a transport over a process with three byte streams."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from towline.transports.event_lines import ANSWER_LIMIT_BYTES, EVENT_LIMIT_BYTES
 
 STDERR_BYTES = 4096
 LINES_AT_ONCE = 64
-"""So many are looked at before others have their turn on the event loop."""
+"""Number of lines to process before yielding to the event loop."""
 
 
 class Writer(Protocol):
-    """The part of a stream writer that asyncio and asyncssh have in common."""
+    """The part of a stream writer common to asyncio and asyncssh."""
 
     def write(self, data: bytes, /) -> None:
         """Queues bytes."""
 
     async def drain(self) -> None:
-        """Waits until the other side has taken enough."""
+        """Waits until the write buffer has drained."""
 
 
 class Reader(Protocol):
-    """The part of a stream reader that asyncio and asyncssh have in common."""
+    """The part of a stream reader common to asyncio and asyncssh."""
 
     async def read(self, n: int, /) -> bytes:
         """Up to n bytes; empty at the end."""
 
 
 class Process(abc.ABC):
-    """A started process: its streams, its end, and what its library's errors mean."""
+    """A started process: its streams, its exit status, and the translation of its errors."""
 
     stdin: Writer
     stdout: Reader
@@ -57,22 +57,22 @@ class Process(abc.ABC):
 
     @abc.abstractmethod
     async def status(self) -> int | None:
-        """Waits for the end: the exit status, None where the line broke or a signal ended it."""
+        """Waits for the exit status; None if the connection broke or a signal ended the process."""
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Lets go of the streams; never raises."""
+        """Closes the streams; never raises."""
 
     @abc.abstractmethod
     def broken(self, error: Exception) -> Unreachable:
-        """What an error of the streams is in towline's words."""
+        """Translates an error of the streams."""
 
 
 class ProcessTransport(Transport):
-    """Speaks the host protocol over a process's streams; subclasses say how one is started."""
+    """Speaks the host protocol over the streams of a process, which subclasses start."""
 
     def __init__(self, runner: Runner | None) -> None:
-        """`runner`: what a host gets that does not have it; None where it needs none."""
+        """`runner`: sent to a host that does not have it; None if none is needed."""
         self._runner = runner
         self._runner_was_sent = False
         self._process: Process | None = None
@@ -84,7 +84,7 @@ class ProcessTransport(Transport):
 
     @abc.abstractmethod
     async def _exec(self) -> Process:
-        """Reaches the host and starts the runner's connected end; raises towline's errors only."""
+        """Connects to the host and starts the runner's connected end; raises only towline's errors."""
 
     async def start_or_attach(self, order: Order) -> None:
         """See Transport."""
@@ -92,7 +92,7 @@ class ProcessTransport(Transport):
         self._process = await self._exec()
         self._stderr_task = asyncio.create_task(self._keep_stderr(self._process))
         self.has_order = True
-        # An error here is left to `follow`: a process that ended at once (no sudo) has said why on its other streams.
+        # An error here is left to `follow`: a process that ended at once (no sudo) says why on its other streams.
         with contextlib.suppress(Unreachable):
             await self.send(order)
 
@@ -115,7 +115,7 @@ class ProcessTransport(Transport):
         raise ended_early(status, self._stderr.decode(errors="replace"), lines.noise, spoke=spoke)
 
     async def _events(self, process: Process, lines: EventLines) -> AsyncGenerator[HostEvent, None]:
-        """What the process prints, as events; however much comes at once, the event loop goes on."""
+        """The output of the process as events; does not block the event loop, however much arrives at once."""
         while data := await self._read(process):
             for number, line in enumerate(lines.feed(data), start=1):
                 event = await aside(lines.read, line) if len(line) > LONG_BYTES else lines.read(line)
@@ -127,7 +127,7 @@ class ProcessTransport(Transport):
     async def send(self, reply: Reply, body: Path | bytes | None = None) -> None:
         """See Transport. Raises Unreachable where the line is broken."""
         process, line = self._started(), await encode_line(reply)
-        async with self._sending:  # a halt that comes while an archive is on its way must not end up inside it
+        async with self._sending:  # a halt during the upload of an archive must not end up inside it
             try:
                 process.stdin.write(line)
                 await process.stdin.drain()
@@ -158,7 +158,7 @@ class ProcessTransport(Transport):
             raise process.broken(error) from error
 
     async def _send_runner(self) -> None:
-        """Sends the runner, and the order once more: the bootstrap has read over the first one."""
+        """Sends the runner, and the order again: the bootstrap has consumed the first one."""
         if self._runner is None or self._runner_was_sent:
             raise NotUnderstood("the host asks for towline's runner, and has it")
         self._runner_was_sent = True
@@ -167,7 +167,7 @@ class ProcessTransport(Transport):
         await self.send(self._order)
 
     async def _keep_stderr(self, process: Process) -> None:
-        """Reads standard error all the time, so that it never fills up; the last of it explains a failed start."""
+        """Reads standard error continuously, so that it never blocks; the end of it explains a failed start."""
         with contextlib.suppress(Exception):
             while data := await process.stderr.read(STDERR_BYTES):
                 self._stderr = (self._stderr + data)[-STDERR_BYTES:]

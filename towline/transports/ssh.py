@@ -1,7 +1,7 @@
 """Hosts over SSH: one connection and one exec per host, through one shared connection per bastion.
 
-asyncssh does the protocol; this file decides whom to trust and what its errors mean. Nothing is taken from the
-worker's own `~/.ssh/config` unless the settings name a configuration file.
+asyncssh implements the protocol; this module decides which keys to trust and translates errors. The worker's own
+`~/.ssh/config` is ignored unless the settings name a configuration file.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from towline.transports.hostkeys import KeyWitness, host_key_refused, known_host
 from towline.transports.process import Process, ProcessTransport, Reader
 
 CONNECT_SECONDS = 10.0
-LOGIN_SECONDS = 30.0  # from the first byte to the session: a loaded worker shakes many hands at once
+LOGIN_SECONDS = 30.0  # from the first byte to the session: a loaded worker does many handshakes at once
 SHELL_SECONDS = 60.0  # from the session to the first command: a login shell's start-up files
 SHELL_READY = "towline-begins"
 _READY_LINE = f"{SHELL_READY}\n".encode()
-MOST_GREETING_BYTES = 64 * 1024  # of what a login shell prints before
+MOST_GREETING_BYTES = 64 * 1024  # of a login shell's output before the first event
 NEXT_ADDRESS_SECONDS = 0.25  # what RFC 8305 recommends
 KEEPALIVE_SECONDS = 5.0
-KEEPALIVE_MISSES = 3  # a line without an answer for some 15 s is broken
+KEEPALIVE_MISSES = 3  # a connection without an answer for some 15 s is broken
 CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Way:
-    """One hop: whom to reach and with what. Hashable, so that bastions can be shared by it."""
+    """One hop: the host, and the credentials for it. Hashable, as the key of shared bastion connections."""
 
     host: str
     port: int | None
@@ -51,13 +51,13 @@ class Way:
 
     @property
     def text(self) -> str:
-        """For people: user@host:port, as far as given."""
+        """For display: user@host:port, as far as given."""
         user = f"{self.username}@" if self.username else ""
         return f"{user}{self.host}{f':{self.port}' if self.port else ''}"
 
 
 def way_to(name: str, settings: SshSettings) -> Way:
-    """The last hop to an instance; without `host` its name is the host."""
+    """The last hop to an instance; `host` defaults to its name."""
     given = settings.identity_file
     return Way(
         host=settings.host or name,
@@ -71,7 +71,7 @@ def way_to(name: str, settings: SshSettings) -> Way:
 
 
 def way_to_bastion(jump: ProxyJump, behind: Way) -> Way:
-    """The hop to a bastion; user, key and known_hosts are those of the host behind it unless it has its own."""
+    """The hop to a bastion; user, key and known_hosts default to those of the host behind it."""
     return Way(
         host=jump.host,
         port=jump.port,
@@ -84,15 +84,15 @@ def way_to_bastion(jump: ProxyJump, behind: Way) -> Way:
 
 
 class SshLines:
-    """A worker's SSH connections: those to bastions are shared and kept, those to hosts are the callers'."""
+    """A worker's SSH connections: those to bastions are shared and kept, those to hosts belong to the caller."""
 
     def __init__(self, max_handshakes: int) -> None:
-        """`max_handshakes`: how many at the same time, over all hosts and bastions."""
+        """`max_handshakes`: the maximum of concurrent ones, over all hosts and bastions."""
         self._handshakes = asyncio.Semaphore(max_handshakes)
         self._bastions: dict[Way, asyncio.Task[asyncssh.SSHClientConnection]] = {}
 
     async def connect(self, name: str, settings: SshSettings) -> asyncssh.SSHClientConnection:
-        """A fresh connection to an instance. Raises towline's errors: Unreachable, AuthenticationRefused, …"""
+        """A new connection to an instance. Raises towline's errors: Unreachable, AuthenticationRefused, …"""
         way = way_to(name, settings)
         jump = settings.proxy_jump or _jump_of_config(way)
         if jump is None:
@@ -110,7 +110,7 @@ class SshLines:
                 await close_connection(await task)
 
     async def _through(self, way: Way) -> asyncssh.SSHClientConnection:
-        """The shared connection to a bastion, opened by whoever needs it first; its faults are ours."""
+        """The shared connection to a bastion, opened on first use; its errors become OurFault."""
         task = self._bastions.get(way)
         if task is None or (task.done() and (task.cancelled() or task.exception() or task.result().is_closed())):
             task = self._bastions[way] = asyncio.create_task(self._shake_hands(way, None))
@@ -126,8 +126,8 @@ class SshLines:
         if way.known_hosts_file or not way.config:
             trusted = known_hosts(way.known_hosts_file, way.host, way.port or 22)
         options = _options(way, trusted, witness)
-        # A host that does not answer must not hold a place among the handshakes, so a plain connection comes first.
-        # A configuration file may say otherwise where the host is, and behind a bastion only the bastion can tell.
+        # A host that does not answer must not occupy a handshake slot, so the TCP connection comes first.
+        # Not with a configuration file, which may change the address, nor behind a bastion, which resolves it.
         sock = None if tunnel or way.config else await _connected_socket(way)
         try:
             async with self._handshakes:
@@ -144,7 +144,7 @@ class SshTransport(ProcessTransport):
     def __init__(
         self, runner: Runner, lines: SshLines, name: str, settings: Callable[[], Awaitable[SshSettings]]
     ) -> None:
-        """`name` is the instance's; it is the host's, too, unless the settings, asked at the connect, have another."""
+        """`name` is the instance's name, and the host unless the settings, read at each connect, have another."""
         super().__init__(runner)
         self._sha256 = runner.sha256
         self._lines = lines
@@ -173,10 +173,10 @@ class SshTransport(ProcessTransport):
         return _Remote(connection, process, self._name, early)
 
     async def _shell_ready(self, process: asyncssh.SSHClientProcess[bytes]) -> bytes:
-        """Waits until the login shell is through its start-up files, and returns what else it has printed.
+        """Waits until the login shell has run its start-up files, and returns what else it has printed.
 
-        Until then the host has no order: a file that waits for ever begins nothing, and one that reads gets nothing.
-        Raises HostRefused.
+        The order is sent after that: a start-up file that hangs starts nothing, and one that reads input gets none of
+        it. Raises HostRefused.
         """
         seen = b""
         try:
@@ -184,7 +184,7 @@ class SshTransport(ProcessTransport):
                 while (at := seen.find(_READY_LINE)) < 0:
                     data = await process.stdout.read(CHUNK_BYTES)
                     if not data:
-                        return seen  # it ended: why is told by what it printed
+                        return seen  # it ended; its output says why
                     seen = seen[-MOST_GREETING_BYTES:] + data
         except asyncio.CancelledError:
             _kill(process)
@@ -200,7 +200,7 @@ class SshTransport(ProcessTransport):
 
 
 def _kill(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """What waits on the host would wait on without us. OpenSSH does not pass it on where root has logged in."""
+    """Kills the remote process, which would wait forever otherwise. OpenSSH ignores the signal for a root login."""
     with contextlib.suppress(OSError):
         process.kill()
 
@@ -233,7 +233,7 @@ class _Remote(Process):
 
 
 class _Output:
-    """Standard output with what was read of it already."""
+    """Standard output, preceded by what has been read of it already."""
 
     def __init__(self, early: bytes, reader: Reader) -> None:
         self._early, self._reader = early, reader
@@ -247,10 +247,10 @@ class _Output:
 
 @contextlib.asynccontextmanager
 async def _acknowledging(connection: asyncssh.SSHClientConnection) -> AsyncIterator[None]:
-    """Has the kernel acknowledge at once what arrives during the block.
+    """Turns off delayed ACKs during the block.
 
-    After a login sshd sends its other host keys, and until these are acknowledged it holds back its next packet, the
-    answer to our exec. The kernel would wait for 40 ms, in the hope of something to send along.
+    After a login sshd sends its other host keys, and its next packet, the answer to the exec, waits for their ACK,
+    which the kernel would delay by 40 ms in the hope of data to send along.
     """
     sock = connection.get_extra_info("socket")
     task = asyncio.create_task(_acknowledge(sock)) if sock and hasattr(socket, "TCP_QUICKACK") else None
@@ -263,13 +263,13 @@ async def _acknowledging(connection: asyncssh.SSHClientConnection) -> AsyncItera
 
 async def _acknowledge(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        for number in range(10):  # a tenth of a second, often at first: a host that is busy gains nothing by more
+        for number in range(10):  # a tenth of a second, more often at first: a busy host gains nothing from more
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             await asyncio.sleep(0.002 * 1.4**number)
 
 
 async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
-    """Closes politely, and for good where the other side does not answer; never raises."""
+    """Closes gracefully, or aborts if the other side does not answer; never raises."""
     with contextlib.suppress(Exception):
         connection.close()
         try:
@@ -280,10 +280,10 @@ async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
 
 
 def _options(way: Way, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitness) -> dict[str, Any]:
-    """asyncssh's options. What is not given is left to a named configuration file, never to the worker's own."""
+    """asyncssh's options. Unset ones are left to a named configuration file, never to the worker's own."""
     options: dict[str, Any] = {
         "config": [str(Path(way.config).expanduser())] if way.config else None,
-        # First what processors do by themselves: asyncssh works ChaCha20 packet by packet in Python.
+        # Prefer ciphers with hardware support: asyncssh handles ChaCha20 packet by packet in Python.
         "encryption_algs": () if way.config else "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         "client_factory": lambda: witness,
         "preferred_auth": "publickey",
@@ -306,7 +306,7 @@ def _options(way: Way, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitne
 
 
 def _identities(files: tuple[str, ...]) -> list[asyncssh.SSHKeyPair]:
-    """The private keys, read now. One that is missing does no harm while another is there: a key is being rotated."""
+    """Reads the private keys. One may be missing while another exists, as during key rotation."""
     pairs: list[asyncssh.SSHKeyPair] = []
     troubles: list[str] = []
     for name in files:
@@ -326,7 +326,7 @@ def _identities(files: tuple[str, ...]) -> list[asyncssh.SSHKeyPair]:
 
 
 def _jump_of_config(way: Way) -> ProxyJump | None:
-    """The ProxyJump that a named configuration file has for this host: shared like any other bastion."""
+    """The ProxyJump for this host in a named configuration file: shared like any other bastion."""
     if not way.config:
         return None
     path = Path(way.config).expanduser()
@@ -334,7 +334,7 @@ def _jump_of_config(way: Way) -> ProxyJump | None:
         raise OurFault(f"SSH configuration file {path} is missing", code="SshConfigMissing")
     try:
         options = asyncssh.SSHClientConnectionOptions(config=[str(path)], host=way.host)
-    except Exception as error:  # asyncssh reads keys and known hosts here too
+    except Exception as error:  # asyncssh reads keys and known hosts here, too
         raise OurFault(f"SSH configuration file {path} cannot be used: {error}", code="SshConfigUnusable") from error
     tunnel = cast("str | None", options.tunnel)
     if not tunnel or tunnel == "none":
@@ -347,8 +347,8 @@ def _jump_of_config(way: Way) -> ProxyJump | None:
 async def _connected_socket(way: Way) -> socket.socket:
     """A TCP connection to the first of the host's addresses that answers; raises Unreachable.
 
-    The next address is tried a moment after the one before it, which goes on meanwhile: one that swallows packets must
-    not use up the time of the others.
+    Each address is tried shortly after the previous one, which continues in parallel (RFC 8305): one that drops packets
+    must not use up the time of the others.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -362,7 +362,7 @@ async def _connected_socket(way: Way) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    """An OSError in the system's words; asyncio's own say which address and not why."""
+    """The system's message for an OSError; asyncio's names the address but not the reason."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return str(error)
     return os.strerror(error.errno)
@@ -371,7 +371,7 @@ def _reason(error: OSError) -> str:
 def _translated(
     error: Exception, way: Way, witness: KeyWitness, trusted: asyncssh.SSHKnownHosts | None, is_tunnelled: bool
 ) -> TowlineError:
-    """What an error of a handshake is in towline's words."""
+    """Translates an error of a handshake."""
     match error:
         case TowlineError():
             return error
@@ -398,7 +398,7 @@ def _translated(
 
 
 def _no_session(error: Exception, name: str) -> TowlineError:
-    """What it means that a host lets us in and opens no session."""
+    """The error for a host that accepts the login but opens no session."""
     if isinstance(error, asyncssh.ChannelOpenError):
         return HostRefused(f"{name} opens no session: {error}", code="NoSession")
     return Unreachable(f"the connection to {name} broke: {error or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""How the fields of an AppSpec are read: a section of the document, its place, and where its problems go.
+"""Readers for the fields of an AppSpec: a node of the document, its place, and the problems found in it.
 
 Used by `parser.py` (document), `files.py`, `hooks.py` and `permissions.py`; it knows types of
 values, not sections.
@@ -15,27 +15,27 @@ from towline.model.visible import quoted
 from towline.model.yaml.psych import Alias, Entries, Items, Node, Scalar, Symbol
 from towline.model.yaml.quoting import yaml_text
 
-_BLANKS = " \t\n\v\f\r\0"  # what Ruby's strip takes away
+_BLANKS = " \t\n\v\f\r\0"  # the characters that Ruby's strip removes
 _MOST_UNKNOWN_KEYS = 20
 _MOST_FINDINGS = 1000
 
 
 @dataclass
 class Findings:
-    """The problems of one document, in which line each key that was read stands, and what could not be read.
+    """The problems of one document, the line of each key that was read, and the sections that could not be read.
 
-    `is_deployed`: AWS's agent has deployed the revision, so what it takes and towline refuses is a warning.
+    `is_deployed`: AWS's agent has deployed the revision, so what only towline refuses is a warning.
     """
 
     problems: list[Problem] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)  # entry of the plan -> entry of the file, where they differ
+    keys: dict[str, str] = field(default_factory=dict)  # entry of the plan -> entry of the file, if different
     unread: set[str] = field(default_factory=set)  # sections with entries that are not in the plan
     is_deployed: bool = False
     _counts: Counter[Severity] = field(default_factory=Counter)
 
     def add(self, place: Place, rule: str, hint: str, severity: Severity) -> None:
-        """Keeps a problem; after a thousand of one severity it would tell nothing new."""
+        """Adds a problem, up to a thousand of each severity."""
         self._counts[severity] += 1
         if self._counts[severity] <= _MOST_FINDINGS:
             self.problems.append(Problem(line=place.line, key=place.key, rule=rule, hint=hint, severity=severity))
@@ -51,15 +51,15 @@ class Place:
     found: Findings
 
     def error(self, rule: str, hint: str = "") -> None:
-        """Adds what the agent refuses, or what could not work."""
+        """Adds an error: what the agent refuses, or what cannot work."""
         self.found.add(self, rule, hint, Severity.ERROR)
 
     def warn(self, rule: str, hint: str = "") -> None:
-        """Adds what the agent lets pass and people were hurt by."""
+        """Adds a warning: what the agent accepts and users have been hurt by."""
         self.found.add(self, rule, hint, Severity.WARNING)
 
     def refuse(self, rule: str, hint: str = "") -> None:
-        """Adds what the agent lets pass and towline does not, since it would fail on every host."""
+        """Adds what the agent accepts and towline refuses, since it would fail on every host."""
         (self.warn if self.found.is_deployed else self.error)(rule, hint)
 
     @property
@@ -76,11 +76,11 @@ class Place:
 
     @property
     def is_alias(self) -> bool:
-        """Whether an alias stands there, which was told already."""
+        """Whether the node is an alias, which has been reported already."""
         return isinstance(self.node, Scalar) and isinstance(self.node.value, Alias)
 
     def at(self, name: str) -> Place:
-        """The place of a key below; its node is None where the key is absent or null."""
+        """The place of a key below; its node is None if the key is absent or null."""
         assert isinstance(self.node, Entries)
         line = self.node.key_lines.get(name, self.line)
         place = replace(self, node=self.node.get(name), key=f"{self.key}.{name}" if self.key else name, line=line)
@@ -89,7 +89,7 @@ class Place:
         return place
 
     def items(self) -> list[Place]:
-        """The places of a list's items; none for an empty map, which Ruby walks through just as well."""
+        """The places of a list's items; none for an empty map, which Ruby iterates just as well."""
         if not isinstance(self.node, Items):
             return []
         places = [
@@ -100,11 +100,11 @@ class Place:
         return places
 
     def check_keys(
-        self, known: Collection[str], hints: Mapping[str, str] | None = None, told: Collection[str] = ()
+        self, known: Collection[str], hints: Mapping[str, str] | None = None, reported: Collection[str] = ()
     ) -> None:
-        """Warns of each key that the agent ignores, but those of which an error tells."""
+        """Warns of each key that the agent ignores, except those already reported."""
         assert isinstance(self.node, Entries)
-        unknown = [name for name in self.node.key_lines if name not in known and name not in told and name != "<<"]
+        unknown = [name for name in self.node.key_lines if name not in known and name not in reported and name != "<<"]
         for name in unknown[:_MOST_UNKNOWN_KEYS]:
             plain = name.strip("\\ \t\u00a0\u200b\ufeff")
             hint = (hints or {}).get(plain) or did_you_mean(plain, known)
@@ -119,15 +119,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a list has: maps with the `required` keys (the first one names it), of all that are `known`."""
+    """The kind of entries in a list: maps with `required` keys (the first names the entry) out of `known` ones."""
 
     required: tuple[str, ...]
     known: tuple[str, ...]
-    hints: Mapping[str, str] = field(default_factory=dict)  # what to say of a key that is unknown
-    meant: Mapping[str, str] = field(default_factory=dict)  # an unknown key, and which key people mean by it
+    hints: Mapping[str, str] = field(default_factory=dict)  # hint for an unknown key
+    meant: Mapping[str, str] = field(default_factory=dict)  # unknown key -> the key that people mean by it
 
     def meant_by(self, entry: Entries, name: str) -> str:
-        """The key of an entry that stands in the place of `name`, which is missing; empty: there is none."""
+        """The unknown key of an entry that was probably meant as the missing `name`; empty if there is none."""
         unknown = [key for key in list(entry.entries)[:_MOST_UNKNOWN_KEYS] if key not in self.known]
         near = f"Did you mean {name}?"
         return next(
@@ -136,7 +136,7 @@ class Kind:
 
 
 def read_entries(section: Place, kind: Kind) -> list[Place]:
-    """The maps of a list; keys that stand as entries of their own are read with the entry that they belong to."""
+    """The maps of a list; keys split off into an entry of their own are merged into the entry above."""
     if not _is_list_of_maps(section, kind):
         section.found.unread.add(section.key)
         return []
@@ -155,7 +155,7 @@ def read_entries(section: Place, kind: Kind) -> list[Place]:
 
 
 def _joined(above: Place, item: Place, kind: Kind) -> Place | None:
-    """The entry above with the keys of an item that is no entry by itself; None where it may be one."""
+    """The entry above merged with an item that is incomplete on its own; None if the item may be an entry."""
     assert isinstance(above.node, Entries) and isinstance(item.node, Entries)
     keys = item.node.entries.keys()
     both = above.node.entries.keys() | keys
@@ -219,12 +219,12 @@ def _is_map(place: Place, kind: Kind) -> bool:
 
 
 def is_empty(section: Place) -> bool:
-    """Whether a section counts as an empty list: unset, or an empty map, which Ruby walks through just as well."""
+    """Whether a section counts as an empty list: unset, or an empty map, which Ruby iterates just as well."""
     return section.is_unset or (isinstance(section.node, Entries) and not section.node.entries)
 
 
 def is_list(place: Place, of: str, example: str = "") -> bool:
-    """Whether a value may be walked as a list of words; else an error. Unset and an empty map count as empty lists."""
+    """Whether a value can be read as a list of texts; else adds an error. Unset and an empty map are empty lists."""
     node = place.node
     if is_empty(place) or isinstance(node, Items):
         return True
@@ -236,9 +236,9 @@ def is_list(place: Place, of: str, example: str = "") -> bool:
 
 
 def ruby_text(place: Place) -> str:
-    """A value as the agent's `to_s.strip` makes text of it; an error for a list or a map.
+    """A value as text, by the agent's `to_s.strip`; an error for a list or a map.
 
-    A word that YAML took for something else (`runas: yes` is the user "true") is warned of.
+    Warns if YAML reads the text as something else (`runas: yes` is the user "true").
     """
     if not isinstance(place.node, Scalar):
         place.error(*_not_text(place))
@@ -256,9 +256,9 @@ def ruby_text(place: Place) -> str:
 
 
 def strict_text(place: Place, hint: str = "") -> str | None:
-    """A value that must be text and is used as it is; None and an error otherwise.
+    """A value that must be text, unchanged; None and an error otherwise.
 
-    `hint` is what to do where YAML reads a word as a number or the like; by default, to put it in quotes.
+    `hint` is for a text that YAML reads as a number or the like; by default, to put it in quotes.
     """
     node = place.node
     if isinstance(node, Scalar) and isinstance(node.value, str):
@@ -273,7 +273,7 @@ def strict_text(place: Place, hint: str = "") -> str | None:
 
 
 def _not_text(place: Place) -> tuple[str, str]:
-    """Rule and hint for a list or a map in a text's place; `{{ name }}` is a map in a map to YAML."""
+    """Rule and hint for a list or a map instead of text; `{{ name }}` is a map in a map to YAML."""
     if isinstance(place.node, Entries) and any(key.startswith("(line ") for key in place.node.entries):
         rule = "this looks like a template, {{ … }}, that was not filled in"
         return rule, "Write what it stands for, or fill it in before the bundle is made"

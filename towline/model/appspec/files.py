@@ -1,4 +1,4 @@
-"""The `files` of an AppSpec, and its `file_exists_behavior`: what is installed where."""
+"""Parses the `files` of an AppSpec and its `file_exists_behavior`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BEHAVIORS: tuple[FileExistsBehavior, ...] = ("DISALLOW", "OVERWRITE", "RETAIN")
 
 
 def read_files(section: Place) -> tuple[FileEntry, ...]:
-    """The files of a plan; what is wrong goes to the section's findings."""
+    """The files of a plan; problems go to the section's findings."""
     entries: list[FileEntry] = []
     for item in read_entries(section, _FILE):
         if entry := _file_entry(item):
@@ -41,8 +41,8 @@ def read_files(section: Place) -> tuple[FileEntry, ...]:
 
 def _file_entry(item: Place) -> FileEntry | None:
     assert isinstance(item.node, Entries)
-    told = [meant for name in _FILE.required if (meant := _tell_missing(item, name))]
-    item.check_keys(_FILE.known, _FILE.hints, told)
+    reported = [meant for name in _FILE.required if (meant := _report_missing(item, name))]
+    item.check_keys(_FILE.known, _FILE.hints, reported)
     places = [item.at(name) for name in _FILE.required]
     texts = [None if place.node is None else strict_text(place) for place in places]
     fine = (
@@ -55,8 +55,8 @@ def _file_entry(item: Place) -> FileEntry | None:
     return FileEntry(source=texts[0], destination=texts[1])
 
 
-def _tell_missing(item: Place, name: str) -> str:
-    """Tells that an entry has no `name`; returns the key that stands in its place, if one does."""
+def _report_missing(item: Place, name: str) -> str:
+    """Reports an entry without `name`; returns the key that was probably meant as it, if any."""
     place = item.at(name)
     if place.node is not None:
         return ""
@@ -72,7 +72,7 @@ def _tell_missing(item: Place, name: str) -> str:
 
 
 def read_behavior(place: Place) -> FileExistsBehavior | None:
-    """What to do where a file exists already; only capitals count."""
+    """The behavior for files that already exist; case-sensitive."""
     if place.node is None:
         return None
     written = place.node.text if isinstance(place.node, Scalar) else ""

@@ -1,4 +1,4 @@
-"""The `hooks` of an AppSpec: which scripts run at which lifecycle event, as whom and for how long."""
+"""Parses the `hooks` of an AppSpec: the scripts of each lifecycle event, with user and timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from towline.model.yaml.quoting import yaml_text
 
 EVENT_LIMIT_SECONDS = 3600
 LONGEST_TIMEOUT_SECONDS = 366 * 24 * 3600
-"""No event lasts as long; a plan has no timeout above it, since a clock of a host could not count to it."""
+"""The maximum timeout in a plan: far longer than any event, and safe for a host's timers."""
 
 _NEVER_RUN = ("Start", "BlockTraffic", "DownloadBundle", "Install", "AllowTraffic", "End")
 _ALL_EVENTS = f"The events are {', '.join(HOOK_EVENTS)}"
@@ -37,7 +37,7 @@ _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})")
 
 
 def read_hooks(section: Place) -> dict[str, tuple[Script, ...]]:
-    """The scripts of each event that the agent knows; what it ignores is warned of and left out."""
+    """The scripts of each event that the agent knows; warns of what it ignores and leaves it out."""
     if section.is_unset:
         return {}
     if not isinstance(section.node, Entries):
@@ -52,12 +52,12 @@ def read_hooks(section: Place) -> dict[str, tuple[Script, ...]]:
                 hooks[event] = scripts
                 _warn_of_event_timeout(place, scripts)
         else:
-            _tell_unknown(place, event)
+            _report_unknown(place, event)
     return hooks
 
 
-def _tell_unknown(place: Place, event: str) -> None:
-    """Warns of an event that has no hooks, or is none; an error in its scripts stops the agent all the same."""
+def _report_unknown(place: Place, event: str) -> None:
+    """Warns of an unknown event or one without hooks; the agent still fails on an error in its scripts."""
     _scripts(place)
     if event in _NEVER_RUN:
         place.warn("scripts of this event never run", f"Hooks run at {', '.join(HOOK_EVENTS)}")
@@ -78,21 +78,21 @@ def _scripts(event: Place) -> tuple[Script, ...]:
 def _script(item: Place) -> Script | None:
     assert isinstance(item.node, Entries)
     location = item.at("location")
-    told = ""
+    meant = ""
     path = ruby_text(location) if location.node is not None else ""
     if not path and not location.is_alias and (location.node is None or isinstance(location.node, Scalar)):
-        told = _SCRIPT.meant_by(item.node, "location")
-        _tell_missing(location, item, told)
-    item.check_keys(_SCRIPT.known, _SCRIPT.hints, (told,))
+        meant = _SCRIPT.meant_by(item.node, "location")
+        _report_missing(location, item, meant)
+    item.check_keys(_SCRIPT.known, _SCRIPT.hints, (meant,))
     timeout = _timeout(item.at("timeout"))
     user = _runas(item.at("runas"))
     if not path or timeout is None or not warn_of_text(location, path):
         return None
-    sudo = not item.at("sudo").is_unset  # any value but false counts, as in Ruby
+    sudo = not item.at("sudo").is_unset  # any value but false is true, as in Ruby
     return Script(location=path, timeout=timeout, runas=user, sudo=sudo)
 
 
-def _tell_missing(location: Place, item: Place, meant: str) -> None:
+def _report_missing(location: Place, item: Place, meant: str) -> None:
     if meant:
         assert isinstance(item.node, Entries)
         value = item.node.entries[meant]
@@ -115,7 +115,7 @@ def _runas(place: Place) -> str | None:
 
 
 def _timeout(place: Place) -> int | None:
-    """Seconds as Ruby's to_i makes them of the value; None and an error where the agent refuses it."""
+    """Seconds by Ruby's to_i; None and an error if the agent refuses the value."""
     if place.is_unset:
         return EVENT_LIMIT_SECONDS
     if place.is_alias:
@@ -137,7 +137,7 @@ def _timeout(place: Place) -> int | None:
 
 
 def _to_i(value: object) -> int | None:
-    """Ruby's to_i: leading digits of a text, the whole part of a number; None where Ruby has none."""
+    """Ruby's to_i: the leading digits of a text, the integer part of a number; None for a type without to_i."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -151,7 +151,7 @@ def _to_i(value: object) -> int | None:
 
 
 def meant_seconds(written: str) -> int | None:
-    """The seconds that somebody meant who wrote this; None where there is no telling.
+    """The seconds that were probably meant by a text; None if unclear.
 
     >>> [meant_seconds(text) for text in ("30m", "5 minutes", "1:30", "1:30:00", "010", "1h30m", "1.5", "soon", "1e3")]
     [1800, 300, 90, 5400, 10, 5400, 1, None, 1000]
@@ -173,7 +173,7 @@ def meant_seconds(written: str) -> int | None:
 
 
 def _warn_of_event_timeout(event: Place, scripts: tuple[Script, ...]) -> None:
-    """Counts only timeouts that were written: the default of 3600 s would say it of every second AppSpec."""
+    """Warns if the explicit timeouts add up to too much; the default of 3600 s would trigger it too often."""
     written = [
         script.timeout
         for index, script in enumerate(scripts)

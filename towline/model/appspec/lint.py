@@ -1,8 +1,8 @@
-"""What an AppSpec says about a bundle that does not have it: sources, scripts, links, and what would clash.
+"""Checks an AppSpec against its bundle: missing sources and scripts, links that lead out, and conflicting files.
 
-An error is what towline's runner would refuse on every host, so that no host is begun with it. A warning is what may
-work, or does work in another way than people think. `validate` and a deployment say the same. Permissions are looked
-at in `permissions_lint.py`.
+An error is what towline's runner would refuse on every host, found before any host is touched. A warning is what may
+not work, or not as people expect. `validate` and a deployment report the same. Permissions are checked in
+`permissions_lint.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from towline.model.visible import quoted
 from towline.model.yaml.quoting import yaml_text
 
 _MOST_OF_A_KIND = 100
-# A destination that ends like this was meant as the name of a file.
+# A destination that ends like this was meant as a file name.
 _ENDING = re.compile(
     r"\.(?:war|jar|ear|conf|cfg|ini|env|json|xml|ya?ml|toml|properties|service|timer|socket|sh|py|php|js|html|css|txt|zip|"
     r"tar|gz|pem|crt|key|sql|log)"
@@ -30,7 +30,7 @@ _DOT_FILES = frozenset((".env", ".htaccess", ".npmrc", ".bashrc", ".profile", ".
 
 
 def lint_bundle(checked: Checked, listing: Listing) -> list[Problem]:
-    """The problems of an AppSpec with its bundle, of what could be read of it, in the order of their lines."""
+    """The problems of an AppSpec with its bundle, as far as it could be parsed, in the order of lines."""
     if checked.readable is None:
         return []
     lint = _Lint(checked, checked.readable, listing)
@@ -66,7 +66,7 @@ class _Lint:
             self.add("", rule, "Call it appspec.yml")
 
     def links(self) -> None:
-        """One line for all of a kind: a virtualenv has several."""
+        """Reports links in one problem per kind: a virtualenv has several."""
         refused = {*self.preview.leaving, *self.preview.loops}
         if links := [link for link in self._listing.links_out if link.path not in refused]:
             rule = f"links lead out of the bundle, and are only made as links: {_some(links)}"
@@ -93,7 +93,7 @@ class _Lint:
     def source(self, key: str, entry: FileEntry) -> None:
         member = self._listing.find(entry.source)
         if member is None and self._listing.find_link(entry.source):
-            return  # a link that leads nowhere in the bundle is made as a link; `links` has told
+            return  # a link that leads out of the bundle is installed as a link; `links` reports it
         if member is None:
             self._missing_source(f"{key}.source", entry.source)
         elif member.type == "file":
@@ -113,7 +113,7 @@ class _Lint:
             self.add(key, f"there is no {source or '(empty name)'} in the bundle{fails}", self._near(source), severity)
 
     def _file_source(self, key: str, entry: FileEntry) -> None:
-        """A file goes into its destination under its own name: what people mean who end a destination with a name."""
+        """Warns of a destination that looks like a file name: a file is installed into it under its own name."""
         name = posixpath.basename(relative(entry.source))
         if entry.source.endswith("/"):
             hint = f"Take the '/' away: 'source: {yaml_text(entry.source.rstrip('/'))}'"
@@ -163,7 +163,7 @@ class _Lint:
             self.add("files", rule, hint, Severity.ERROR)
 
     def _near(self, path: str, *, is_script: bool = False) -> str:
-        """The next step for a path that is not there."""
+        """The hint for a missing path."""
         words = path.split()
         if is_script and len(words) > 1:
             script = next((word for word in words if (found := self._listing.find(word)) and found.type == "file"), "")
@@ -190,11 +190,11 @@ class _Lint:
         return f"{path} -> {self._listing.by_path[path].target}"
 
     def with_keys_of_file(self, text: str) -> str:
-        """A text in which entries are named as the file counts them, with those that could not be read."""
+        """A text with entries numbered as in the file, counting those that could not be read."""
         return re.sub(r"\bpermissions\[\d+\]", lambda found: self._checked.keys.get(found[0], found[0]), text)
 
     def add(self, key: str, rule: str, hint: str = "", severity: Severity = Severity.WARNING) -> None:
-        """Adds a problem at a key of the plan; it is told at the key of the file, with the nearest line above."""
+        """Adds a problem at a key of the plan, reported at the key of the file and the nearest line above."""
         entry = re.match(r"[\w.]*\[\d+\]", key)
         if entry:
             key = self._checked.keys.get(entry[0], entry[0]) + key[entry.end() :]
@@ -206,7 +206,7 @@ class _Lint:
 
 
 def _looks_like_a_file(last: str, source: str) -> bool:
-    """Whether the last part of a destination is a file's name rather than a directory's.
+    """Whether the last part of a destination is the name of a file rather than a directory.
 
     >>> _looks_like_a_file("ROOT.war", "app.war"), _looks_like_a_file(".env", ".env.production")
     (True, True)
@@ -224,6 +224,6 @@ def _is_kind(listing: Listing, path: str, is_script: bool) -> bool:
 
 
 def _some(links: list[Member]) -> str:
-    """The first, and how many more: `bin/python -> /usr/bin/python3 (and 2 more)`."""
+    """The first and the number of others: `bin/python -> /usr/bin/python3 (and 2 more)`."""
     more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
     return f"{links[0].path} -> {links[0].target}{more}"

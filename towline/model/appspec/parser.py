@@ -1,9 +1,9 @@
-"""The AppSpec file of a revision, compiled into the plan that hosts work by, with everything that is wrong with it.
+"""Compiles the AppSpec file of a revision into the plan for hosts, and collects all of its problems.
 
-It accepts what the CodeDeploy agent 1.8.1 accepts on Linux, and refuses what that agent refuses when it parses, or
-would surely fail at later. What the agent lets pass and people were hurt by is a warning. towline differs on purpose
-in these: a byte order mark works, an unquoted `mode: 0644` is octal 644, a context's `user` and `range` are as
-documented, an unknown lifecycle event is a warning. What needs the bundle's files is told by `lint.py`.
+Accepts what the CodeDeploy agent 1.8.1 accepts on Linux, and refuses what that agent refuses when parsing or is certain
+to fail at later. What the agent accepts and users have been hurt by is a warning. towline differs on purpose in these:
+a byte order mark works, an unquoted `mode: 0644` is octal 644, a context's `user` and `range` are as documented, an
+unknown lifecycle event is a warning. Checks that need the bundle's files are in `lint.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from towline.model.visible import quoted
 from towline.model.yaml.psych import Entries, Scalar, read_document
 
 APPSPEC_NAMES = ("appspec.yml", "appspec.yaml")
-"""The names that are looked for, in this order."""
+"""Accepted file names, in order of preference."""
 
 TEXT_LIMIT_BYTES = 1024 * 1024
 _KEYS = ("version", "os", "files", "permissions", "hooks", "file_exists_behavior")
@@ -34,11 +34,11 @@ _KEY_HINTS = {
 
 @dataclass(frozen=True)
 class Checked:
-    """An AppSpec that was read: `value` is None exactly where one of the problems is an error.
+    """A parsed AppSpec: `value` is None if and only if one of the problems is an error.
 
-    `readable` is the plan of what could be read in spite of errors, None where that is nothing. `lines` has the line of
-    each key, for problems that are found later; `keys` the entry of the file (`files[2]`) for an entry of `readable`,
-    where they differ; `unread` the sections of which `readable` has not everything.
+    `readable` is the plan of what could be read despite errors, None if nothing could. `lines` maps keys to lines, for
+    problems found later; `keys` maps entries of `readable` to those of the file (`files[2]`) if different; `unread`
+    names the sections that `readable` has only in part.
     """
 
     value: CompiledPlan | None
@@ -50,7 +50,7 @@ class Checked:
 
 
 def parse_appspec(text: bytes | str, name: str = "appspec.yml", *, is_deployed: bool = False) -> Checked:
-    """Reads an AppSpec; never raises. `name` is the file's name in the bundle.
+    """Parses an AppSpec; never raises. `name` is the file's name in the bundle.
 
     `is_deployed`: AWS's agent has deployed it, so what only towline refuses (`~`) is a warning.
 
@@ -81,7 +81,7 @@ def parse_appspec(text: bytes | str, name: str = "appspec.yml", *, is_deployed: 
 
 
 def _document(text: bytes | str, found: Findings) -> Place | None:
-    """The top of the document, or None where there is nothing to read on."""
+    """The top of the document, or None if it cannot be parsed further."""
     decoded = _decoded(text, found)
     if decoded is None:
         return None
@@ -116,7 +116,7 @@ def _decoded(text: bytes | str, found: Findings) -> str | None:
 
 
 def _is_for_linux_servers(top: Place) -> bool:
-    """False, with the one error that matters, where the whole file is for something else."""
+    """False, with a single error, if the file is an AppSpec for another platform."""
     os = top.at("os").node
     assert isinstance(top.node, Entries)
     if isinstance(os, Scalar) and str(os.value).lower() == "windows":

@@ -1,4 +1,4 @@
-"""What is wrong with a path or name of an AppSpec as it is written, before any bundle or host is looked at."""
+"""Checks paths and names in an AppSpec as written, without bundle or host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WEB_ROOT = re.compile(
 
 
 def warn_of_text(place: Place, text: str) -> bool:
-    """Tells of what a path or a name has in it that was hardly meant; False, with an error, where none can have it."""
+    """Warns of suspicious content in a path or a name; False, with an error, if it can never be valid."""
     if "\0" in text:
         place.error(f"{quoted(text)} has a zero byte in it", f"Write '{place.name}: {yaml_text(_plain(text))}'")
         return False
@@ -39,7 +39,7 @@ def warn_of_text(place: Place, text: str) -> bool:
 
 
 def warn_of_place(place: Place, text: str) -> bool:
-    """Tells of a path on hosts (`destination`, `object`) that does not start at their root; False with an error."""
+    """Warns of a path on hosts (`destination`, `object`) that is not absolute; False if that is an error."""
     if not warn_of_text(place, text):
         return False
     if text.startswith("~"):
@@ -58,7 +58,7 @@ def warn_of_place(place: Place, text: str) -> bool:
 
 
 def warn_of_source(place: Place, text: str) -> bool:
-    """Tells of a source that is no plain path in the bundle; False with an error."""
+    """Warns of a source that is not a plain path in the bundle; False if that is an error."""
     if not warn_of_text(place, text):
         return False
     if relative(text).startswith("../.."):  # above what this deployment has on a host
@@ -76,7 +76,7 @@ def warn_of_source(place: Place, text: str) -> bool:
 
 
 def warn_of_web_root(place: Place, source: str, destination: str) -> None:
-    """Tells of a whole bundle that is installed where a web server shows it to everybody."""
+    """Warns if the whole bundle is installed into a web root, where it would be public."""
     if relative(source) == "" and _WEB_ROOT.fullmatch(posixpath.normpath(destination)):
         rule = f"the whole bundle, its AppSpec and scripts too, goes to {destination}, which looks like a web root"
         place.warn(rule, "Keep what is served in a directory of its own, and name that as source")

@@ -1,4 +1,4 @@
-"""The `permissions` of an AppSpec: objects, patterns, modes, ACLs and SELinux contexts, by the agent's grammar."""
+"""Parses the `permissions` of an AppSpec: objects, patterns, modes, ACLs and SELinux contexts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _RANGE = re.compile(rf"s(\d{{1,9}})(?:-s(\d{{1,9}}))?(?::({_CATEGORIES}(?:,{_CAT
 
 
 def read_permissions(section: Place) -> tuple[Permission, ...]:
-    """The permissions of a plan; what is wrong goes to the section's findings."""
+    """The permissions of a plan; problems go to the section's findings."""
     entries: list[Permission] = []
     for item in read_entries(section, _PERMISSION):
         if entry := _permission(item):
@@ -77,23 +77,23 @@ def _permission(item: Place) -> Permission | None:
 
 
 def _object(item: Place) -> str:
-    """The path of the object; empty, with an error, where there is none."""
+    """The path of the object; empty, with an error, if there is none."""
     assert isinstance(item.node, Entries)
-    place, told = item.at("object"), ""
+    place, meant = item.at("object"), ""
     path = ruby_text(place) if place.node is not None else ""
     if path and not warn_of_place(place, path):
         path = ""
     elif not path and not place.is_alias and (place.node is None or isinstance(place.node, Scalar)):
-        told = _PERMISSION.meant_by(item.node, "object")
-        if told:
-            value = item.node.entries[told]
+        meant = _PERMISSION.meant_by(item.node, "object")
+        if meant:
+            value = item.node.entries[meant]
             written = yaml_text(value.text) if isinstance(value, Scalar) else "…"
-            hint = f"Write 'object: {written}' in place of {quoted(told)}"
-            item.at(told).error("a permission without object", hint)
+            hint = f"Write 'object: {written}' in place of {quoted(meant)}"
+            item.at(meant).error("a permission without object", hint)
         else:
             hint = "Name the file or directory that it is for: 'object: /…'"
             place.error("a permission without object", hint)
-    item.check_keys(_PERMISSION.known, _PERMISSION.hints, (told,))
+    item.check_keys(_PERMISSION.known, _PERMISSION.hints, (meant,))
     return path
 
 
@@ -120,7 +120,7 @@ def _except(place: Place) -> tuple[str, ...]:
 
 
 def _warn_of_glob(place: Place, glob: str) -> None:
-    """Only `*` is special, it stays on one level, and `**` is a word of its own."""
+    """The pattern. Only `*` is special and matches within one level; `**` is a pattern of its own."""
     if "/" in glob:
         hint = "Name an object further down, and here what lies directly in it"
         place.warn(f"{quoted(glob)} matches nothing: a name with '/' never matches", hint)
@@ -150,7 +150,7 @@ def _type(place: Place) -> tuple[Literal["file", "directory"], ...]:
 
 
 def _name(place: Place) -> str | None:
-    """The name of an owner or group. A number fails at the agent, and a quoted one is looked up as a name."""
+    """The name of an owner or group. The agent fails at a number, and looks up a quoted one as a name."""
     if place.node is None:
         return None
     name = strict_text(place, "Write the name: the agent knows no numbers")
@@ -167,7 +167,7 @@ def _name(place: Place) -> str | None:
 def mode_text(place: Place) -> str | None:
     """The mode as three or four octal digits.
 
-    Unquoted octal digits are meant as written: YAML makes 420 of `0644`, and agent 1.8.1 the mode 0420 without a word.
+    Unquoted octal digits are meant as written: YAML reads `0644` as 420, and agent 1.8.1 silently sets mode 0420.
     """
     if place.node is None or place.is_alias:
         return None
@@ -191,7 +191,7 @@ def mode_text(place: Place) -> str | None:
 
 
 def meant_mode(written: str) -> str:
-    """The digits that somebody meant who wrote a mode in another way.
+    """The octal digits that were probably meant by a mode in another notation.
 
     >>> [meant_mode(text) for text in ("00644", "0o755", "u=rwx,g=rx,o=", "rwxr-x--x", "a+x", "02755")]
     ['0644', '0755', '0750', '0751', '0644', '2755']
@@ -230,7 +230,7 @@ def _acls(place: Place) -> tuple[AclEntry, ...] | None:
 
 
 def acl_entry(place: Place, text: str) -> AclEntry | None:
-    """One entry: `[d:]type:name:perms`, or short `m:rw`, `bob:rw`, `d:bob:rw`; None and an error if it is wrong."""
+    """One entry: `[d:]type:name:perms`, or short `m:rw`, `bob:rw`, `d:bob:rw`; None and an error if invalid."""
     parts = text.split(":")
     is_default = len(parts) > 2 and parts[0] in _DEFAULT
     *kinds, name, perms = parts[1:] if is_default else parts if len(parts) > 1 else ["", "", ""]
@@ -257,7 +257,7 @@ def acl_entry(place: Place, text: str) -> AclEntry | None:
 
 
 def _permission_bits(place: Place, perms: str, text: str) -> str | None:
-    """`rwx` in setfacl's form, of a digit or of any mix of the letters."""
+    """Permissions in setfacl's form `rwx`, from a digit or any mix of the letters."""
     if re.fullmatch(r"[0-7]", perms):
         perms = "".join(letter for letter, bit in (("r", 4), ("w", 2), ("x", 1)) if int(perms) & bit)
     if set(perms) - set("rwx-"):
@@ -292,7 +292,7 @@ def _optional_text(place: Place, hint: str = "") -> str | None:
 
 
 def range_problem(text: str) -> str:
-    """What is wrong with an SELinux range, or nothing.
+    """The problem of an SELinux range; empty if it is valid.
 
     >>> range_problem("s0-s3:c0.c5,c7"), range_problem("s2-s1"), range_problem("s0:c1,c1")
     ('', "range 's2-s1': the second sensitivity is below the first", "range 's0:c1,c1': a category is named twice")

@@ -1,4 +1,4 @@
-"""What the `permissions` of an AppSpec do to the files that its bundle installs: nothing, twice, or harm."""
+"""Checks the `permissions` of an AppSpec against the files that its bundle installs: no effect, overlaps, harm."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from towline.model.problem import Severity, did_you_mean
 from towline.model.visible import quoted
 from towline.model.yaml.quoting import yaml_text
 
-_MOST_STEPS = 3_000_000  # paths that are looked at, over all permissions
-_MOST_NAMES = 5  # that a hint names
+_MOST_STEPS = 3_000_000  # paths checked, over all permissions
+_MOST_NAMES = 5  # in a hint
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of a permission; `key` counts as the plan does: `permissions[1].mode`."""
+    """A problem of a permission; `key` is in terms of the plan: `permissions[1].mode`."""
 
     key: str
     rule: str
@@ -30,7 +30,7 @@ class Finding:
 def lint_permissions(
     permissions: Sequence[Permission], preview: Preview, *, is_whole: bool = True
 ) -> Iterator[Finding]:
-    """The problems of permissions with what is installed. `is_whole`: every entry of `files` could be read."""
+    """The problems of permissions with the installed files. `is_whole`: every entry of `files` could be parsed."""
     overlaps = _Overlaps(permissions, preview)
     steps = 0
     for index, permission in enumerate(permissions):
@@ -63,7 +63,7 @@ def _without_effect(key: str, permission: Permission, paths: list[str], preview:
     elif not paths and not any(preview.below(target, kind) for kind in permission.type):
         rule = f"no {permission.type[0]} is installed below {target}, and the permission is for nothing else"
         yield Finding(f"{key}.type", rule, "Write 'type: [file, directory]'")
-    elif not paths and not permission.except_ and "/" not in permission.pattern:  # that one was told by the parser
+    elif not paths and not permission.except_ and "/" not in permission.pattern:  # the parser has reported that one
         hint = "A pattern other than ** is for what lies directly in the object"
         yield Finding(f"{key}.pattern", f"{quoted(permission.pattern)} matches nothing that is installed", hint)
     else:
@@ -91,7 +91,7 @@ def _except(key: str, permission: Permission, target: str, preview: Preview) -> 
     direct = [name for name in names if "/" not in name]
     for index, item in enumerate(permission.except_[:100]):
         if "/" in item or not item:
-            continue  # told by the parser
+            continue  # reported by the parser
         where = f"{key}.except[{index}]"
         inner = _directory_with_content(item, permission, target, preview, names)
         if inner:
@@ -106,7 +106,7 @@ def _except(key: str, permission: Permission, target: str, preview: Preview) -> 
 
 
 def _directory_with_content(item: str, permission: Permission, target: str, preview: Preview, names: list[str]) -> str:
-    """The directory that an item of `except` names, where what lies in it is selected all the same; else empty."""
+    """The directory that an item of `except` names if its contents are selected nevertheless; else empty."""
     if permission.pattern != "**" or "*" in item or preview.kind(posixpath.join(target, item)) != "directory":
         return ""
     return item if any(name.startswith(f"{item}/") for name in names) else ""
@@ -128,7 +128,7 @@ def _harmful(key: str, permission: Permission, paths: list[str], preview: Previe
 
 
 def _cannot_enter(mode: str) -> str:
-    """Who may read a directory of this mode and not enter it.
+    """The users who may read a directory of this mode but not enter it.
 
     >>> _cannot_enter("644"), _cannot_enter("0750"), _cannot_enter("744")
     ('owner, group and others', '', 'group and others')
@@ -140,14 +140,14 @@ def _cannot_enter(mode: str) -> str:
 
 @dataclass
 class _Overlaps:
-    """Which permission has which path; each may have one."""
+    """Maps each path to its permission; a path may have only one."""
 
     permissions: Sequence[Permission]
     preview: Preview
     _owners: dict[str, int] = field(default_factory=dict)
 
     def find(self, index: int, paths: list[str]) -> Iterator[Finding]:
-        """The overlap of a permission with one before it, at the first path, and the way out."""
+        """The first overlap of a permission with an earlier one, with a hint."""
         shared: dict[int, list[str]] = {}
         for path in paths:
             first = self._owners.setdefault(path, index)
@@ -163,15 +163,15 @@ class _Overlaps:
         for number, permission in ((first, one), (second, other)):
             names = self._direct(permission, both)
             if names:
-                words = ", ".join(yaml_text(name) for name in (*permission.except_, *names))
-                return f"Write 'except: [{words}]' in permissions[{number}]"
+                items = ", ".join(yaml_text(name) for name in (*permission.except_, *names))
+                return f"Write 'except: [{items}]' in permissions[{number}]"
         if absolute(one.object) == absolute(other.object) and one.pattern == other.pattern:
             return "Join the two, or give one of them another type"
         outer = min(one.object, other.object, key=len)
         return f"except is only for what lies directly in an object: in place of {outer}, name what lies in it"
 
     def _direct(self, permission: Permission, both: list[str]) -> list[str]:
-        """The paths as `except` of a permission names them; empty where it cannot name them all."""
+        """The paths as names for `except`; empty if it cannot name them all."""
         target = absolute(permission.object)
         if self.preview.kind(target) == "file" or len(both) > _MOST_NAMES:
             return []

@@ -12,7 +12,7 @@ from pydantic import Field
 from towline.model.base import Message
 
 PLAN_LIMIT_BYTES = 4 * 1024 * 1024
-"""As JSON, with defaults, as hosts get it. It lies in the store and goes to hosts; Temporal only knows its key."""
+"""The plan as JSON, with defaults. It is kept in the store and sent to hosts; Temporal only has its key."""
 
 FileExistsBehavior = Literal["DISALLOW", "OVERWRITE", "RETAIN"]
 
@@ -27,7 +27,7 @@ class Script(Message):
 
 
 class FileEntry(Message):
-    """One item of `files`, as written: the host decides by what the source is on disk."""
+    """One item of `files`, as written; the host decides whether the source is a file or a directory."""
 
     source: str
     destination: str
@@ -65,7 +65,7 @@ class Permission(Message):
 
 
 class CompiledPlan(Message):
-    """What a host has to do with an unpacked revision."""
+    """The work of a host with an unpacked revision."""
 
     appspec: str = "appspec.yml"  # the file name it was read from
     files: tuple[FileEntry, ...] = ()

@@ -1,1 +1,1 @@
-"""Where a revision is, and what is in its archive."""
+"""The location of a revision and the contents of its archive."""

@@ -1,4 +1,4 @@
-"""What is in a bundle: its members after the surrounding directory was taken away, as the host will unpack them."""
+"""The contents of a bundle: its members with the surrounding directory stripped, as hosts unpack them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from towline.model.base import Message
 
 MemberType = Literal["file", "directory", "symlink"]
 Mark = Literal["bom", "crlf", "setid"]
-_MOST_LINKS = 40  # as Linux has it
-# What is a directory on every Linux host; `..` and so on are those around the unpacked bundle.
+_MOST_LINKS = 40  # the limit of Linux
+# Directories on every Linux host; `..` and so on are the parents of the unpacked bundle.
 _DIRECTORY = re.compile(
     r"\.\.(/\.\.){0,2}|/|/(bin|dev|etc|home|lib|opt|proc|root|run|sbin|srv|sys|tmp|usr|var)|"
     r"/usr/(bin|lib|local|sbin|share|local/bin|local/lib)|/var/(cache|lib|log|spool|tmp)"
@@ -22,10 +22,10 @@ _DIRECTORY = re.compile(
 
 
 class Member(Message):
-    """One member. `path` is relative, without `./`; `mode` is octal text; `sha256` a file's, `target` a link's.
+    """One member. `path` is relative, without `./`; `mode` is octal text; files have `sha256`, links `target`.
 
-    `marks` tell of a script that begins with a byte order mark or whose first line ends with CRLF, and of a file whose
-    setuid or setgid bit is not taken over.
+    `marks` note a script that starts with a byte order mark or whose first line ends with CRLF, and a file whose setuid
+    or setgid bit is dropped.
     """
 
     path: str
@@ -38,12 +38,12 @@ class Member(Message):
 
 
 class Listing(Message):
-    """All members, sorted by path; directories that an archive only implies are among them."""
+    """All members, sorted by path, including directories that the archive only implies."""
 
     members: tuple[Member, ...]
 
     def as_json(self) -> bytes:
-        """As `model_dump_json`, member by member: of 200,000 a single call would keep all threads waiting."""
+        """Like `model_dump_json`, but member by member: a single call for 200,000 would block all threads."""
         return b'{"members":[%s]}' % b",".join(member.model_dump_json().encode() for member in self.members)
 
     @cached_property
@@ -53,14 +53,14 @@ class Listing(Message):
 
     @cached_property
     def children(self) -> dict[str, list[Member]]:
-        """The members directly in each directory; the top is the empty path."""
+        """The members directly in each directory; the top has the empty path."""
         found: dict[str, list[Member]] = {}
         for member in self.members:
             found.setdefault(posixpath.dirname(member.path), []).append(member)
         return found
 
     def find(self, path: str) -> Member | None:
-        """The member at a path as a script or source names it, symbolic links followed; None where there is none.
+        """The member at a path as a script or source names it, symbolic links followed; None if there is none.
 
         The top itself is a directory with the empty path.
         """
@@ -71,7 +71,7 @@ class Listing(Message):
         return self.by_path.get(found) if found else Member(path="", type="directory", mode="0755")
 
     def find_link(self, path: str) -> Member | None:
-        """The member at a path, where the path's last part may be a link that leads nowhere; None: there is none."""
+        """The member at a path without following a link in its last part; None if there is none."""
         folder, _, name = path.rstrip("/").rpartition("/")
         if name in ("", ".", ".."):
             return self.find(path)
@@ -83,12 +83,12 @@ class Listing(Message):
     def leads_out(self, path: str) -> bool:
         """Whether a path leads out of the bundle through a symbolic link."""
         if ".." in relative(path).split("/"):
-            return False  # by itself, then
+            return False  # the path itself leads out, not a link
         leaves = self._leaves(path)
         return leaves is not None and not leaves.is_circle
 
     def leads_to_directory_outside(self, member: Member) -> bool:
-        """Whether a link leads to what is a directory on every host, outside of the bundle: `/etc`, `../..`."""
+        """Whether a link leads to a directory outside of the bundle that every host has: `/etc`, `../..`."""
         leaves = self._leaves(member.path)
         if leaves is None or leaves.is_circle:
             return False
@@ -101,12 +101,12 @@ class Listing(Message):
 
     @cached_property
     def links_in_circles(self) -> tuple[Member, ...]:
-        """The symbolic links that lead to each other and nowhere else."""
+        """The symbolic links that only lead to each other."""
         return tuple(link for link in self._links if (leaves := self._leaves(link.path)) and leaves.is_circle)
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
-        """The paths of all members by their last part, in small letters."""
+        """The paths of all members by their last part, case-folded."""
         found: dict[str, list[str]] = {}
         for member in self.members:
             found.setdefault(posixpath.basename(member.path).casefold(), []).append(member.path)
@@ -125,7 +125,7 @@ class Listing(Message):
 
 
 def members_in(listing: bytes) -> Iterator[dict[str, Any]]:
-    """The members of a listing's JSON as plain values, one after the other, for the same reason.
+    """The members of a listing's JSON as plain values, parsed one by one for the same reason.
 
     >>> [member["path"] for member in members_in(Listing(members=(Member(path="a", type="file"),)).as_json())]
     ['a']
@@ -139,7 +139,7 @@ def members_in(listing: bytes) -> Iterator[dict[str, Any]]:
 
 
 class LeavesBundle(Exception):
-    """A path that leads out of the bundle, or round in a circle.
+    """A path that leads out of the bundle, or in a circle.
 
     `rest` is where it leads outside, absolute or from the top of the unpacked bundle (`..`).
     """
@@ -151,9 +151,9 @@ class LeavesBundle(Exception):
 
 
 def follow(members: Mapping[str, Member], path: str) -> str:
-    """Where a path leads when its symbolic links are followed, as a kernel would at the top of the unpacked bundle.
+    """Resolves the symbolic links of a path, as the kernel does at the top of the unpacked bundle.
 
-    Part by part, since `link/..` is not where `link` lies. What is not there is taken for a directory. Raises
+    Part by part, since `link/..` is not the directory of `link`. A missing part is taken for a directory. Raises
     LeavesBundle.
     """
     at, todo, links = "", path.split("/")[::-1], 0
@@ -180,7 +180,7 @@ def follow(members: Mapping[str, Member], path: str) -> str:
 
 
 def relative(path: str) -> str:
-    """A path within a bundle in its plain form: `/` and `./` are the top, a leading `/` means nothing.
+    """A path within a bundle in normal form: `/` and `./` are the top, a leading `/` is ignored.
 
     >>> relative("/scripts//stop.sh"), relative("./"), relative("/")
     ('scripts/stop.sh', '', '')

@@ -1,4 +1,4 @@
-"""Where an application revision is: CodeDeploy's RevisionLocation, and ours for what a client sent from its disk."""
+"""Locations of application revisions: CodeDeploy's RevisionLocation, and towline's for uploads from a client's disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BundleType = Literal["tar", "tgz", "zip"]
 
 
 class S3Location(ApiShape):
-    """An object in S3. Without `version` and `eTag` the newest is read once, and pinned there.
+    """An object in S3. Without `version` and `eTag` the newest is read once, and pinned.
 
-    Without `bundleType` the content tells it.
+    Without `bundleType` the type is detected from the content.
     """
 
     bucket: str = Field(min_length=1)
@@ -34,7 +34,7 @@ class GitHubLocation(ApiShape):
 
 
 class StoreLocation(ApiShape):
-    """Ours: an archive that a client sent to towline's store, by the SHA-256 of its bytes (hex)."""
+    """towline's extension: an archive that a client uploaded to the store, by its SHA-256 (hex)."""
 
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     bundle_type: BundleType
@@ -42,7 +42,7 @@ class StoreLocation(ApiShape):
 
 
 class RevisionLocation(ApiShape):
-    """CodeDeploy's RevisionLocation with `revisionType` S3 or GitHub; ours is `Store`."""
+    """CodeDeploy's RevisionLocation with `revisionType` S3 or GitHub; `Store` is towline's extension."""
 
     revision_type: Literal["S3", "GitHub", "Store"]
     s3_location: S3Location | None = None
@@ -64,7 +64,7 @@ class RevisionLocation(ApiShape):
 
     @property
     def label(self) -> str:
-        """How people write it: `s3://b/key?versionId=3`, `github://owner/repo@1a2b3c4`, `shop.tgz (sha256 1a2b3c4)`.
+        """As people write it: `s3://b/key?versionId=3`, `github://owner/repo@1a2b3c4`, `shop.tgz (sha256 1a2b3c4)`.
 
         >>> RevisionLocation.parse("github://o/r@abcdef").label
         'github://o/r@abcdef'
@@ -80,8 +80,8 @@ class RevisionLocation(ApiShape):
     def parse(cls, text: str) -> RevisionLocation:
         """Reads `s3://B/K[?versionId=…&etag=…]` or `github://OWNER/REPO@SHA`; raises ValueError with the rule.
 
-        The key is text, not a URL: whatever stands between the bucket and a last `?versionId=` or `?etag=` is taken as
-        it is. The bundle type is the one that the key's ending tells, if it tells one.
+        The key is text, not a URL: everything between the bucket and a last `?versionId=` or `?etag=` is taken
+        literally. The bundle type is that of the key's extension, if it has one.
 
         >>> RevisionLocation.parse("s3://b/dir/app.tar.gz?versionId=7").s3_location.bundle_type
         'tgz'
@@ -102,11 +102,11 @@ class RevisionLocation(ApiShape):
 
 
 SHORT_BYTES = 180
-"""Of a label where Temporal keeps it: an attribute takes 255 characters, a summary 400 bytes, an S3 key alone 1,024."""
+"""Length limit of a label in Temporal (attribute: 255 characters, summary: 400 bytes); an S3 key has up to 1,024."""
 
 
 def shortened(label: str) -> str:
-    """A label that fits where Temporal keeps it; the middle goes, since versions and file names are at the end.
+    """A label cut to fit into Temporal; the middle is dropped, since versions and file names are at the end.
 
     >>> shortened("s3://b/" + "long/" * 100 + "shop.tgz")[-30:]
     'g/long/long/long/long/shop.tgz'
@@ -122,12 +122,12 @@ _PINS = re.compile(r"\?((?:versionId|etag)=[^?&#]*(?:&(?:versionId|etag)=[^?&#]*
 
 
 def s3_label(location: S3Location) -> str:
-    """How people write an object in S3; `RevisionLocation.parse` reads bucket, key and version from it again.
+    """An object in S3 as people write it; `RevisionLocation.parse` reads bucket, key and version back.
 
     >>> s3_label(S3Location(bucket="b", key="a#1.zip", version="3"))
     's3://b/a#1.zip?versionId=3'
 
-    A key that itself ends like a version gets an empty one behind it:
+    A key that ends like a version gets an empty one appended:
 
     >>> s3_label(S3Location(bucket="b", key="a?versionId=3"))
     's3://b/a?versionId=3?versionId='
@@ -138,7 +138,7 @@ def s3_label(location: S3Location) -> str:
 
 
 def split_s3(text: str) -> tuple[str, str]:
-    """The bucket, and what follows the slash behind it, of `s3://BUCKET/…`; either may be empty."""
+    """The bucket and the rest of `s3://BUCKET/…`; either may be empty."""
     bucket, _, rest = text.removeprefix(S3_SCHEME).partition("/")
     return bucket, rest
 
@@ -159,7 +159,7 @@ def _parse_s3(text: str) -> S3Location:
 
 
 def bundle_type_of(name: str) -> BundleType | None:
-    """The bundle type that the ending of a name tells, if it tells one.
+    """The bundle type by the extension of a name, if known.
 
     >>> bundle_type_of("shop-1.2.tar.gz"), bundle_type_of("MyApp/BuildArtif/h3Xk9aQ")
     ('tgz', None)
@@ -173,23 +173,23 @@ def bundle_type_of(name: str) -> BundleType | None:
 
 
 class ResolvedRevision(Message):
-    """A revision read once: what every host must get, byte for byte."""
+    """A revision pinned at its first read, so that every host gets the same bytes."""
 
-    location: RevisionLocation  # with version and eTag as they were at the first read
-    version_was_found: bool = False  # the request named no S3 version: hooks hear of none, as with AWS's agent
+    location: RevisionLocation  # with version and eTag of the first read
+    version_was_found: bool = False  # the request named no S3 version: hooks get none, as with AWS's agent
     sha256: str
     size: int  # bytes
     bundle_type: BundleType
     label: str
-    unpacked_bytes: int = 0  # 0: not known; a host takes an archive that unpacks to as much
-    store_key: str = ""  # where the archive lies in towline's store; empty where hosts fetch from S3 itself
-    plan_key: str = ""  # where the compiled plan lies in the store
-    events: tuple[str, ...] = ()  # the lifecycle events that have scripts, for people
+    unpacked_bytes: int = 0  # 0: unknown; the size limit for unpacking on hosts
+    store_key: str = ""  # the archive in towline's store; empty if hosts fetch from S3
+    plan_key: str = ""  # the compiled plan in the store
+    events: tuple[str, ...] = ()  # the lifecycle events that have scripts, for display
     warnings: tuple[str, ...] = ()
 
 
 class ReadRevision(Message):
-    """Asks for a revision to be read once. Tokens are only named (`env:NAME`, `file:PATH`, …)."""
+    """A request to read a revision once. Tokens are references (`env:NAME`, `file:PATH`, …)."""
 
     location: RevisionLocation
     deployment_id: str = ""

@@ -1,1 +1,1 @@
-"""Instances: how they are declared, selected, reached and frozen for a deployment."""
+"""Instances: declaration, selection, access, and the frozen fleet of a deployment."""

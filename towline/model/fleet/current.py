@@ -1,4 +1,4 @@
-"""How a host is reached now: a deployment freezes who is in it, and not the way there. Pure."""
+"""Current SSH settings of a host: a deployment freezes its instances, but not how they are reached. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from towline.model.fleet.targets import Ec2Source, complete
 
 
 def current_ssh(target: Target, source: Mapping[str, Any] | None, named: Mapping[str, SshSettings]) -> SshSettings:
-    """The SSH settings of a frozen target as they are declared now.
+    """The SSH settings of a frozen target, as declared now.
 
     Args:
-        target: as it was frozen; its `source` names the catalogue record that `source` is.
-        source: that record's value; None where it is not declared any more.
+        target: as frozen; its `source` is the catalogue key of the record `source`.
+        source: that record's value; None if it is no longer declared.
         named: the named settings by name.
 
     Returns:
-        The settings now; those that were frozen where what is declared now says nothing of SSH, or cannot be used.
+        The current settings; the frozen ones if the current declaration has no SSH settings or is invalid.
     """
     frozen = target.ssh or SshSettings()
     if source is None:

@@ -1,4 +1,4 @@
-"""The question who is in a group on EC2: only a worker may ask AWS, so that `apply` and `instances` ask a worker."""
+"""Messages for the EC2 members of groups: only workers query AWS, so `apply` and `instances` ask a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from towline.model.group.group import DeploymentGroup
 
 
 class AskEc2(Message):
-    """Asks for the EC2 members of groups, as these are or would be declared."""
+    """A query for the EC2 members of groups, as declared or about to be."""
 
     groups: tuple[DeploymentGroup, ...]
     sources: tuple[Ec2Source, ...]
@@ -24,7 +24,7 @@ class Ec2Member(Message):
 
 
 class Ec2Members(Message):
-    """Those of one group, `application/group`; `problem` says why they are not known."""
+    """The members of one group, `application/group`; `problem` says why they are unknown."""
 
     group: str
     members: tuple[Ec2Member, ...] = ()
@@ -32,6 +32,6 @@ class Ec2Members(Message):
 
 
 class Ec2Found(Message):
-    """The answer, in the order of the question."""
+    """The answer, in the order of the query."""
 
     groups: tuple[Ec2Members, ...]

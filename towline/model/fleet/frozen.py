@@ -1,4 +1,4 @@
-"""The frozen fleet of a deployment: who is in it, in which order, and how it is cut into pages. Pure."""
+"""The frozen fleet of a deployment: its instances, their order, and the pages they are split into. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from towline.model.messages import (
 from towline.model.rollout.order import Rank, Standing, ordered, rank
 
 ADDRESSES_BYTES = 1536 * 1024
-"""A fleet larger than this goes without its addresses, which are for people: a payload ends at 2 MiB."""
+"""Above this size the addresses, which are only for display, are left out: a payload is limited to 2 MiB."""
 
 
 @dataclass(frozen=True)
 class FrozenFleet:
-    """What a workflow gets, and what the store keeps for the activities: pages by key."""
+    """The fleet for the workflow, and the pages by store key for the activities."""
 
     fleet: Fleet
     pages: dict[str, FleetPage]
@@ -37,7 +37,7 @@ def freeze(
     group: GroupView | None,
     warnings: Iterable[str] = (),
 ) -> FrozenFleet:
-    """Ranks, orders and pages the instances by what the group knows of them (`group` None: nobody deployed yet)."""
+    """Ranks, orders and pages the instances by the group's state (`group` None: no deployment yet)."""
     label, sha256 = (group.revision, group.sha256) if group else ("", "")
     ranks = {name: rank(states.get(name), label, sha256) for name in targets}
     chosen = [name for name in targets if not (request.outdated_only and _runs_it(request, states.get(name)))]
@@ -55,7 +55,7 @@ def freeze(
 
 
 def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -> Target:
-    """An undo's target, with what the group remembers that it ran before: the host may have lost it since."""
+    """A rollback's target, with the revision to restore by the group's memory: the host may have lost it."""
     if undo is None or state is None:
         return target
     is_of_undone = state.deployment_id == undo.deployment_id
@@ -63,7 +63,7 @@ def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -
 
 
 def _runs_it(request: ReadFleet, state: InstanceState | None) -> bool:
-    """Whether an instance runs the deployment's revision already, and well."""
+    """Whether an instance already runs the deployment's revision and is healthy."""
     revision = request.order.revision
     return bool(revision and state and state.is_healthy and state.sha256 == revision.sha256)
 

@@ -1,4 +1,4 @@
-"""Instances: declared ones (on-premises) and EC2's, their tags, and how to reach them."""
+"""Instances, on-premises and EC2: their tags and access settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProxyJump(ApiShape):
 
 
 class SshSettings(ApiShape):
-    """How to reach a host by SSH; paths and `~` are the worker's. Unset keys come from the named settings."""
+    """SSH access to a host; paths and `~` are the worker's. Unset keys come from the named settings."""
 
     host: str | None = None
     port: int | None = None
@@ -31,12 +31,12 @@ class SshSettings(ApiShape):
     python: str | None = None  # the interpreter on the host; else python3, else platform-python
     launcher: str | None = None  # a root-owned launcher on the host that sudoers pins
     sudo: bool | None = None  # default: unless username is root
-    config: str | None = None  # an OpenSSH configuration file, on purpose only
+    config: str | None = None  # an OpenSSH configuration file; none is read by default
     connect_timeout_seconds: float | None = None  # default 10
-    unreachable_after_seconds: float | None = None  # default 120: how long an unreachable host is tried again
+    unreachable_after_seconds: float | None = None  # default 120: how long an unreachable host is retried
     deployment_root: str | None = None
     allow_aws_agent: bool | None = None
-    address: str | None = None  # for ec2: which attribute is the host, e.g. privateIpAddress
+    address: str | None = None  # for ec2: the attribute to use as host, e.g. privateIpAddress
 
 
 class LocalSettings(ApiShape):
@@ -47,7 +47,7 @@ class LocalSettings(ApiShape):
 
 
 class FakeSettings(ApiShape):
-    """An instance that is only played, for tests and the scale benchmark."""
+    """A simulated instance, for tests and the scale benchmark."""
 
     fail: str | None = None  # the event that fails
     seconds: float = 0.0
@@ -62,51 +62,51 @@ class InstanceRecord(ApiShape):
     zone: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
     ssh: SshSettings | None = None
-    use: str | None = None  # the named ssh settings below its own; None: `default`
+    use: str | None = None  # the named ssh settings to inherit; None: `default`
     local: LocalSettings | None = None
     fake: FakeSettings | None = None
     owner: str = ""
     paused: bool = False
 
 
-# ── how a worker reaches one instance: one class per transport ───────────────────────────────────────────────────
+# ── access of a worker to one instance: one class per transport ──────────────────────────────────────────────────
 
 
 class SshAccess(SshSettings):
-    """By SSH, with every setting that is known."""
+    """Access by SSH, with all settings resolved."""
 
     transport: Literal["ssh"] = "ssh"
 
     @property
     def shown_as(self) -> str:
-        """For people: where it goes."""
+        """The address for display."""
         return self.host or ""
 
 
 class LocalAccess(LocalSettings):
-    """As a child process of a worker on the same machine."""
+    """Access as a child process of a worker on the same machine."""
 
     transport: Literal["local"] = "local"
 
     @property
     def shown_as(self) -> str:
-        """For people: where it goes."""
+        """The address for display."""
         return self.root
 
     @property
     def unreachable_after_seconds(self) -> float | None:
-        """How long it is tried again; None: the default."""
+        """How long it is retried; None: the default."""
         return None
 
 
 class FakeAccess(FakeSettings):
-    """By no means: it is only played."""
+    """No access: the instance is simulated."""
 
     transport: Literal["fake"] = "fake"
 
     @property
     def shown_as(self) -> str:
-        """For people: where it goes."""
+        """The address for display."""
         return "fake"
 
 
@@ -114,27 +114,27 @@ Access = Annotated[SshAccess | LocalAccess | FakeAccess, Field(discriminator="tr
 
 
 class Target(Message):
-    """One instance of a frozen fleet, and how it was reached when that was frozen. Secrets are only named."""
+    """One instance of a frozen fleet, with its access settings at that time. Secrets are references."""
 
     name: str  # instance name, or i-…
-    address: str = ""  # for people: host name, address or local root
+    address: str = ""  # for display: host name, address or local root
     zone: str = ""
     access: Access
     tags: dict[str, str] = Field(default_factory=dict)
-    source: str = ""  # the catalogue key of what declares it, which is read again at each connect
-    expected: str = ""  # of an undo: the label of what it ran before, as far as the group remembers
+    source: str = ""  # catalogue key of its declaration, read again at each connect
+    expected: str = ""  # in a rollback: label of the revision it ran before, if the group remembers
 
     @property
     def ssh(self) -> SshAccess | None:
-        """Its SSH settings, where it is reached so."""
+        """Its SSH settings, if it is reached by SSH."""
         return self.access if isinstance(self.access, SshAccess) else None
 
     @property
     def local(self) -> LocalAccess | None:
-        """Its local settings, where it is reached so."""
+        """Its local settings, if it is local to a worker."""
         return self.access if isinstance(self.access, LocalAccess) else None
 
     @property
     def task_queue(self) -> str | None:
-        """The queue that its activities must go to, or None for the deployment's own."""
+        """The task queue for its activities; None: the deployment's."""
         return f"towline@{self.local.host}" if self.local and self.local.host else None

@@ -1,4 +1,4 @@
-"""Ranges in instance names, `web-[001:120]`, and the `{name}` in what belongs to each of them."""
+"""Ranges in instance names, `web-[001:120]`, and the `{name}` placeholder in their settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 def expand(pattern: str) -> list[str]:
-    """The names that a pattern stands for, both ends included; raises ValueError with the rule.
+    """Expands a pattern to its names, both ends included; raises ValueError with the rule.
 
-    A number is padded with zeros to the width of the range's beginning; a third one is the step. Letters work, too.
+    Numbers are zero-padded to the width of the first one; a third number is the step. Letters work, too.
 
     >>> expand("web-[008:010]")
     ['web-008', 'web-009', 'web-010']
@@ -61,7 +61,7 @@ def _values(text: str) -> list[str]:
 
 
 def with_name(value: T, name: str) -> T:
-    """A plain JSON value with `{name}` replaced in every text of it.
+    """A plain JSON value with `{name}` replaced in every string.
 
     >>> with_name({"host": "{name}.example.com", "port": 22}, "web-1")
     {'host': 'web-1.example.com', 'port': 22}

@@ -1,4 +1,4 @@
-"""One host under several names: noticed by where it is reached, and by what hosts answer. Pure."""
+"""Detection of one host declared under several names, by its address or its answer. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from towline.model.rollout.order import natural
 
 
 def place_of(target: Target) -> str:
-    """Where a target is reached, equal for two names of one host; empty where that cannot be said.
+    """The address of a target, equal for two names of one host; empty if unknown.
 
     >>> from towline.model.fleet.instance import SshAccess
     >>> place_of(Target(name="web-01", access=SshAccess(host="10.0.0.1")))
@@ -27,7 +27,7 @@ def place_of(target: Target) -> str:
 
 
 def shared(places: Mapping[str, str]) -> dict[str, list[str]]:
-    """The places that several names have, with these names in order.
+    """The places shared by several names, with these names in order.
 
     >>> shared({"web-10": "a", "web-2": "a", "db": "b", "x": "", "y": ""})
     {'a': ['web-2', 'web-10']}
@@ -40,7 +40,7 @@ def shared(places: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def once_each(targets: Mapping[str, Target]) -> tuple[dict[str, Target], list[str]]:
-    """The targets without further names of a host, and a warning for each such host: N counts hosts, not names."""
+    """The targets without duplicate names of a host, and a warning per such host: rollouts count hosts, not names."""
     twice = shared({name: place_of(target) for name, target in targets.items()})
     left_out = {name for names in twice.values() for name in names[1:]}
     warnings = [f"{_are_one(names, place)}; it is deployed to once, as {names[0]}" for place, names in twice.items()]

@@ -1,8 +1,8 @@
-"""Which instances a deployment group has: EC2's and on-premises tag filters, Auto Scaling groups, and `where`.
+"""Selection of a deployment group's instances: EC2 and on-premises tag filters, Auto Scaling groups, and `where`.
 
 CodeDeploy's rule: a group is the union of what its EC2 filters, its on-premises filters and its Auto Scaling groups
 select. EC2 filters see EC2 instances only, on-premises ones the declared instances only. Filters in one list are OR;
-in a tag set the lists are AND. `where` (ours) then narrows the union down.
+in a tag set the lists are AND. `where` (towline's extension) then narrows the union.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def candidate(record: InstanceRecord) -> Candidate:
 
 
 def selects(group: DeploymentGroup, instance: Candidate) -> bool:
-    """Whether the group has this instance."""
+    """Whether the group selects this instance."""
     if instance.paused or any(instance.tags.get(key) != value for key, value in group.where.items()):
         return False
     if instance.source == "declared":
@@ -46,7 +46,7 @@ def selects(group: DeploymentGroup, instance: Candidate) -> bool:
 
 
 def _matches(filters: tuple[TagFilter, ...], sets: tuple[tuple[TagFilter, ...], ...], tags: dict[str, str]) -> bool:
-    """One list is OR; of several lists each must match. No filter at all selects nothing."""
+    """Whether any filter of each list matches. No filters at all select nothing."""
     lists = [one for one in (filters, *sets) if one]
     return bool(lists) and all(any(tag_filter.matches(tags) for tag_filter in one) for one in lists)
 
@@ -58,7 +58,7 @@ def members(group: DeploymentGroup, instances: Iterable[Candidate]) -> list[str]
 
 @dataclass(frozen=True)
 class Membership:
-    """A group's declared members as they will be, and what a change gives and takes."""
+    """A group's declared members after a change, and those that the change adds and removes."""
 
     group: str  # application/group
     members: tuple[str, ...]
@@ -68,7 +68,7 @@ class Membership:
 
     @property
     def loses_most(self) -> bool:
-        """Whether more than half of those that were members are lost, as by a misspelt tag."""
+        """Whether more than half of the previous members are removed, as by a misspelt tag."""
         stay = len(self.members) - len(self.gained)
         return len(self.lost) > stay
 
@@ -86,7 +86,7 @@ def membership(group: str, after: Iterable[str], before: Iterable[str] | None) -
 
 
 def described(group: DeploymentGroup) -> str:
-    """Which instances a group selects, in words.
+    """A description of the instances that a group selects.
 
     >>> described(DeploymentGroup.model_validate({"applicationName": "a", "deploymentGroupName": "g",
     ...     "onPremisesInstanceTagFilters": [{"Key": "role", "Value": "web"}], "where": {"zone": "a"}}))

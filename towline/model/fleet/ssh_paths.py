@@ -1,4 +1,4 @@
-"""Paths that SSH settings name: they are the worker's, so a worker is asked what they are there."""
+"""Messages to check the paths in SSH settings: they are on the worker, so a worker checks them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NAMES = ("identityFile", "knownHostsFile", "config")
 
 
 class CheckPaths(Message):
-    """Asks a worker about paths, as written."""
+    """A request to check paths, as written."""
 
     paths: tuple[str, ...]
 
 
 class PathFinding(Message):
-    """What a path is on the worker; `problem` empty: it is there and can be read."""
+    """The state of a path on the worker; `problem` is empty if it is readable."""
 
     path: str
     resolved: str
@@ -27,14 +27,14 @@ class PathFinding(Message):
 
 
 class PathFindings(Message):
-    """The worker's answer; `worker` tells whose."""
+    """The answer of the worker named in `worker`."""
 
     worker: str
     findings: tuple[PathFinding, ...] = ()
 
 
 def ssh_paths(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The paths that records (catalogue JSON by key) name, with the key that names each; not those with `{name}`.
+    """The paths that records (catalogue JSON by key) name, with the key of each; without those that contain `{name}`.
 
     >>> ssh_paths({"ssh/default": {"identityFile": ["~/a"], "proxyJump": {"knownHostsFile": "/k"}}})
     {'~/a': 'identityFile', '/k': 'knownHostsFile'}
@@ -49,7 +49,7 @@ def ssh_paths(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def mend_of(key: str, path: str) -> str:
-    """The command that makes a missing file, for the machine of the worker; empty for a configuration file.
+    """The command that creates a missing file on the worker's machine; empty for a configuration file.
 
     >>> mend_of("knownHostsFile", "/etc/towline/known_hosts")
     'ssh-keyscan HOST >> /etc/towline/known_hosts, and compare the fingerprints'

@@ -1,4 +1,4 @@
-"""How to reach an instance: its own keys win over those of the settings it uses, and those over `default`."""
+"""Resolves access settings: an instance's own keys override the named settings it uses, and those `default`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class NamedSshSettings(SshSettings):
 
 
 class InstanceSsh(SshSettings):
-    """The `ssh` of an instance or of an ec2 source: its own keys, and whose it uses."""
+    """The `ssh` of an instance or of an ec2 source: its own keys, and the named settings it uses."""
 
     use: str | None = Field(default=None, pattern=NAME)
 
 
 class Ec2Source(ApiShape):
-    """Where EC2 instances are sought, as the catalogue keeps it under `ec2/<region>`."""
+    """A region to search for EC2 instances, as the catalogue keeps it under `ec2/<region>`."""
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z0-9]+)+$")
     ssh: InstanceSsh = InstanceSsh()
@@ -35,13 +35,13 @@ class Ec2Source(ApiShape):
 
 
 ADDRESSES: tuple[str, ...] = ("privateIpAddress", "publicIpAddress", "privateDnsName", "publicDnsName", "instanceId")
-"""What `address` of an ec2 source may be, and `tag:NAME`."""
+"""Values for the `address` of an ec2 source, besides `tag:NAME`."""
 
 
 def complete(own: SshSettings | None, use: str | None, named: Mapping[str, SshSettings], name: str) -> SshAccess:
-    """The settings for one instance, `{name}` filled in; without `host` the instance's name is it.
+    """The settings for one instance, with `{name}` filled in; `host` defaults to the instance's name.
 
-    Raises KeyError with the name of settings that do not exist (no `default` is fine).
+    Raises KeyError with the name of missing settings (except `default`).
     """
     merged: dict[str, object] = {}
     layers = [named.get(DEFAULT_SETTINGS)]

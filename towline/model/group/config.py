@@ -12,7 +12,7 @@ DEFAULT_CONFIG = "CodeDeployDefault.OneAtATime"
 
 
 class MinimumHealthyHosts(ApiShape):
-    """HOST_COUNT (0 or more) or FLEET_PERCENT (0 to 99); MOST_CONCURRENCY is what the service shows for OneAtATime."""
+    """HOST_COUNT (0 or more) or FLEET_PERCENT (0 to 99); MOST_CONCURRENCY is shown by CodeDeploy for OneAtATime."""
 
     type: Literal["HOST_COUNT", "FLEET_PERCENT", "MOST_CONCURRENCY"]
     value: int = Field(ge=0)

@@ -1,4 +1,4 @@
-"""Applications and deployment groups: CodeDeploy's shapes, what they select, and their stable ids."""
+"""Applications and deployment groups in CodeDeploy's shapes, their filters and their stable ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TagFilter(ApiShape):
     type: Literal["KEY_ONLY", "VALUE_ONLY", "KEY_AND_VALUE"] = Field(default="KEY_AND_VALUE", alias="Type")
 
     def matches(self, tags: dict[str, str]) -> bool:
-        """Whether an instance with these tags is selected. Case counts; there are no wildcards."""
+        """Whether an instance with these tags is selected. Case-sensitive, without wildcards."""
         if self.type == "KEY_ONLY":
             return self.key in tags
         if self.type == "VALUE_ONLY":
@@ -31,7 +31,7 @@ class TagFilter(ApiShape):
 
 
 class AutoRollback(ApiShape):
-    """Whether, and at which events, a deployment is compensated."""
+    """Whether, and on which events, a deployment is rolled back."""
 
     enabled: bool = False
     events: tuple[Literal["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"], ...] = ()
@@ -50,11 +50,11 @@ class OnPremisesTagSet(ApiShape):
 
 
 class DeploymentGroup(ApiShape):
-    """A deployment group as declared. `where` (ours) is ANDed with the filters."""
+    """A deployment group as declared. `where` is towline's and ANDed with the filters."""
 
     application_name: str = Field(pattern=NAME)
     deployment_group_name: str = Field(pattern=NAME)
-    deployment_group_id: str = ""  # empty: a uuid5 of the names as first given; settable to take a host over
+    deployment_group_id: str = ""  # empty: a uuid5 of the original names; settable to take over a host
     deployment_config_name: str = "CodeDeployDefault.OneAtATime"
     ec2_tag_filters: tuple[TagFilter, ...] = ()
     ec2_tag_set: Ec2TagSet | None = None
@@ -64,14 +64,14 @@ class DeploymentGroup(ApiShape):
     where: dict[str, str] = Field(default_factory=dict)
     auto_rollback_configuration: AutoRollback = AutoRollback()
     file_exists_behavior: Literal["DISALLOW", "OVERWRITE", "RETAIN"] | None = None
-    if_busy: Literal["refuse", "wait"] | None = None  # ours: what CreateDeployment does then; unset: refuse
-    timeout_seconds: int = 12 * 3600  # ours: a deployment's limit, pauses and queue excluded
-    git_hub_token: str | None = None  # ours: the name of a secret (env:NAME, file:PATH, secretsmanager:ID, ssm:NAME)
-    git_hub_url: str | None = None  # ours: base URL of the GitHub API
+    if_busy: Literal["refuse", "wait"] | None = None  # towline's: CreateDeployment on a busy group; None: refuse
+    timeout_seconds: int = 12 * 3600  # towline's: limit of a deployment without pauses and queue
+    git_hub_token: str | None = None  # towline's: a secret: env:NAME, file:PATH, secretsmanager:ID, ssm:NAME
+    git_hub_url: str | None = None  # towline's: base URL of the GitHub API
     owner: str = ""
 
     def model_post_init(self, context: Any) -> None:
-        """Gives a group without an id the one that its names stand for."""
+        """Derives the id of a group without one from its names."""
         if not self.deployment_group_id:
             given = group_id(self.application_name, self.deployment_group_name)
             object.__setattr__(self, "deployment_group_id", given)
@@ -83,19 +83,19 @@ class DeploymentGroup(ApiShape):
 
     @property
     def seeks_ec2(self) -> bool:
-        """Whether it selects EC2 instances at all."""
+        """Whether it selects EC2 instances."""
         return bool(self.ec2_tag_filters or self.ec2_tag_set or self.auto_scaling_groups)
 
 
 class Application(ApiShape):
-    """An application: a name, and who declared it."""
+    """An application: its name and owner."""
 
     application_name: str = Field(pattern=NAME)
     owner: str = ""
 
 
 def group_id(application: str, group: str) -> str:
-    """The id of a group as first named: stable, since a host's cleanup list and archives lie under it.
+    """The id of a group by its original names: stable, since hosts keep cleanup list and archives under it.
 
     >>> group_id("shop", "production") == group_id("shop", "production")
     True

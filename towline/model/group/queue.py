@@ -1,4 +1,4 @@
-"""A deployment group's turn and memory: who holds it, who waits, what each instance last did. Plain data.
+"""The state of a deployment group: its queue of deployments and the last outcome of each instance. Plain data.
 
 `GroupState` is all that the DeploymentGroup workflow carries over continue-as-new; its methods are the rules.
 """
@@ -27,41 +27,41 @@ from towline.model.rollout.window import FAILURES
 
 
 class Ticket(Message):
-    """A deployment that holds the turn, or waits for it.
+    """The active deployment of a group, or a waiting one.
 
-    `reserved_until` (ISO 8601): it holds the turn and has not joined yet. Till then it need not even exist.
+    `reserved_until` (ISO 8601): it is active but has not joined yet, and need not exist until then.
     """
 
     deployment_id: str
     run_id: str
-    by: str = ""  # who asked for it
+    by: str = ""  # the requester
     reserved_until: str = ""
 
     def reserved_for(self, now: datetime) -> timedelta:
-        """How long its deployment still need not exist; 0 or less: not any more."""
+        """The remaining time of the reservation; 0 or less: expired."""
         return datetime.fromisoformat(self.reserved_until) - now if self.reserved_until else timedelta(0)
 
 
 class Memory(Message):
-    """What an instance last did, as compactly as 10,000 of them need: numbers are places in the group's tables."""
+    """The last outcome of an instance, compact for 10,000 of them: numbers are indexes into the group's tables."""
 
     outcome: Outcome
     deployment: int
-    revision: int  # what it runs, -1: nothing known
-    before: int = -1  # what it ran before that
+    revision: int  # the current one; -1: unknown
+    before: int = -1  # the one before that
     is_healthy: bool = False
     was_healthy: bool = False
 
 
 class GroupState(Message):
-    """The whole of a group's workflow: turn, queue and memory."""
+    """The whole state of a group's workflow: active deployment, queue and outcomes."""
 
     application: str
     group: str
     group_id: str
     holder: Ticket | None = None
     waiting: tuple[Ticket, ...] = ()
-    held: str = ""  # why the turn is granted to no deployment until a person releases the queue
+    held: str = ""  # why no deployment becomes active until a user releases the queue
     last_succeeded: str = ""
     last_attempted: str = ""
     revision: int = -1  # the last successful one
@@ -69,13 +69,13 @@ class GroupState(Message):
     deployments: tuple[str, ...] = ()
     instances: dict[str, Memory] = Field(default_factory=dict)
 
-    # ── the turn ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def join(self, request: JoinQueue) -> tuple[GroupState, QueueAnswer, tuple[Ticket, ...]]:
-        """Takes a deployment in, or lets it through; answers the new state, the answer, and who was superseded.
+        """Makes a deployment the active one or queues it; returns the new state, the answer, and superseded tickets.
 
-        Idempotent by deployment id. A compensation takes its parent's turn over in one step, ahead of everybody.
-        While the queue is held, a deployment that comes waits in it like those before it.
+        Idempotent by deployment id. A rollback takes over from its parent in one step, ahead of all others. While the
+        queue is held, new deployments wait in it.
         """
         ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
         if self._is_active(request.deployment_id):
@@ -102,18 +102,18 @@ class GroupState(Message):
         return self._with(holder=ticket)
 
     def why_refused(self, reservation: Reservation) -> str:
-        """Why this reservation is refused, in CodeDeploy's words; empty where it is not."""
+        """Why this reservation is refused, as CodeDeploy's message; empty if it is not."""
         is_free = self.holder is None and not self.waiting and not self.held
         return "" if is_free or self._is_active(reservation.deployment_id) else self._why_busy()
 
     def grant(self) -> GroupState:
-        """Gives a free turn to the first that waits, unless the queue is held."""
+        """Makes the first waiting deployment active if there is no active one, unless the queue is held."""
         if self.holder or self.held or not self.waiting:
             return self
         return self._with(holder=self.waiting[0], waiting=self.waiting[1:])
 
     def leave(self, end: LeaveQueue) -> GroupState:
-        """Takes the turn, or the place in the queue, back, and remembers how the deployment ended. Idempotent."""
+        """Removes an active or waiting deployment and records its end. Idempotent."""
         state = self._without(end.deployment_id)
         if end.status is DeploymentStatus.SUCCEEDED and not end.is_undo:
             state, revision = state._revision(end.revision, end.sha256)
@@ -122,10 +122,10 @@ class GroupState(Message):
         return state._with(last_attempted=end.deployment_id, held=held)
 
     def drop(self, end: ActiveEnd) -> GroupState:
-        """Takes the turn from a holder that was closed from outside; its instances without a record are unknown.
+        """Removes an active deployment that was closed from outside; its instances without a record are unknown.
 
-        Those that a compensation had not taken back are owed, and hold the queue as after one that ends by itself. A
-        reservation whose deployment was never started leaves nothing.
+        Instances that a rollback did not restore hold the queue, as after its regular end. A reservation whose
+        deployment was never started leaves nothing.
         """
         state = self._without(end.deployment_id)
         if end.status == "NOT_FOUND" and self.holder and self.holder.reserved_until:
@@ -145,13 +145,13 @@ class GroupState(Message):
         return state.remember(page)._with(last_attempted=end.deployment_id)
 
     def release(self) -> GroupState:
-        """The state in which the queue is not held any more."""
+        """The state with the queue released."""
         return self._with(held="")
 
-    # ── the memory ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def remember(self, page: OutcomePage) -> GroupState:
-        """Notes how instances ended; those that were skipped keep what they had."""
+        """Records the outcomes of instances; skipped ones keep their previous outcome."""
         is_large = max(len(self.revisions), len(self.deployments)) >= TABLE
         state, revision = (self._compact() if is_large else self)._revision(page.revision, page.sha256)
         state, deployment = state._deployment(page.deployment_id)
@@ -161,15 +161,15 @@ class GroupState(Message):
                 memory = _after(instances.get(name), outcome, deployment, revision)
                 if memory:
                     instances[name] = memory
-        for told in page.now:  # what a host says is the record: its disk may have been emptied meanwhile
-            state, runs = state._revision(told.label, told.sha256)
-            for name in told.instances:
+        for report in page.now:  # hosts are authoritative: a disk may have been wiped in the meantime
+            state, runs = state._revision(report.label, report.sha256)
+            for name in report.instances:
                 if name in instances:
                     instances[name] = instances[name].model_copy(update={"revision": runs})
         return state._with(instances=instances)
 
     def state_of(self, name: str) -> InstanceState:
-        """What is known of one instance, spelled out."""
+        """The recorded state of one instance, with indexes resolved."""
         memory = self.instances[name]
         label, sha256 = self.revisions[memory.revision] if memory.revision >= 0 else ("", "")
         return InstanceState(
@@ -183,13 +183,13 @@ class GroupState(Message):
         )
 
     def states(self, after: str, limit: int) -> dict[str, InstanceState]:
-        """A page of what is known, in the order of names."""
+        """A page of recorded states, ordered by name."""
         names = sorted(name for name in self.instances if name > after)[:limit]
         return {name: self.state_of(name) for name in names}
 
     @property
     def view(self) -> GroupView:
-        """What the `status` query answers."""
+        """The answer to the `status` query."""
         label, sha256 = self.revisions[self.revision] if self.revision >= 0 else ("", "")
         return GroupView(
             application=self.application,
@@ -205,7 +205,7 @@ class GroupState(Message):
             owed=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.NOT_RESTORED)),
         )
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── internals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_active(self, deployment_id: str) -> bool:
         return self.holder is not None and self.holder.deployment_id == deployment_id
@@ -214,7 +214,7 @@ class GroupState(Message):
         return self.model_copy(update=changes)
 
     def _why_busy(self) -> str:
-        """Why a deployment that does not want to wait cannot begin."""
+        """The reason to refuse a deployment that does not wait."""
         active = self.holder or (self.waiting[0] if self.waiting and not self.held else None)
         if active:
             return f"The Deployment Group '{self.group}' already has an active Deployment '{active.deployment_id}'"
@@ -236,7 +236,7 @@ class GroupState(Message):
         return self._with(holder=holder, waiting=tuple(t for t in self.waiting if t.deployment_id != deployment_id))
 
     def _revision(self, label: str, sha256: str) -> tuple[GroupState, int]:
-        """The place of a revision in the table, at its end if it is new; -1 for none."""
+        """The index of a revision in the table, appended if new; -1 for none."""
         if not label:
             return self, -1
         if (label, sha256) in self.revisions:
@@ -249,7 +249,7 @@ class GroupState(Message):
         return self._with(deployments=(*self.deployments, deployment_id)), len(self.deployments)
 
     def _compact(self) -> GroupState:
-        """Rewrites the tables to what is still referred to, so that a year of deployments does not grow them."""
+        """Drops unused entries from the tables, so that they do not grow over a year of deployments."""
         used = {self.revision} | {m.revision for m in self.instances.values()}
         used |= {m.before for m in self.instances.values()}
         revisions = sorted(used - {-1})
@@ -275,23 +275,23 @@ class GroupState(Message):
 
 
 TABLE = 100
-"""How many revisions or deployments a group's table holds before what nobody refers to is dropped."""
+"""Size of a group's table of revisions or deployments at which unused entries are dropped."""
 
 
 def as_rolled_back(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
-    """A compensation's results in the group's words: rolled back, or owed."""
+    """A rollback's results as outcomes of the group: rolled back, or not restored."""
     owed = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
     return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.NOT_RESTORED: owed}
 
 
 def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
-    """Why the queue is held; empty where no host is owed."""
+    """The reason to hold the queue; empty if all hosts were restored."""
     hosts = "1 instance" if len(owed) == 1 else f"{len(owed)} instances"
     return f"the rollback {deployment_id} left {hosts} owed: {describe.names(owed, named=5)}" if owed else ""
 
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:
-    """What is remembered of an instance after an outcome; None: nothing changes."""
+    """The record of an instance after an outcome; None: unchanged."""
     runs = memory.revision if memory else -1
     before = memory.before if memory else -1
     was_healthy = memory.is_healthy if memory else False
@@ -305,7 +305,7 @@ def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: i
             was_healthy=was_healthy,
         )
     if outcome is Outcome.ROLLED_BACK:
-        # Back to what it ran: after a success that is `before`; after a failure what it runs was never replaced here.
+        # Back to the previous revision: `before` after a success; after a failure the record still has it.
         old = before if memory and memory.outcome is Outcome.SUCCEEDED else runs
         healthy = memory.was_healthy if memory else False
         return Memory(outcome=outcome, deployment=deployment, revision=old, is_healthy=healthy)
@@ -314,7 +314,7 @@ def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: i
             outcome=outcome,
             deployment=deployment,
             revision=runs,
-            # The host may say that it runs nothing any more.
+            # The host may report that it runs nothing.
             before=before if outcome is Outcome.NOT_RESTORED else runs,
             is_healthy=False,
             was_healthy=was_healthy or bool(memory and memory.was_healthy),

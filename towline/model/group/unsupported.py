@@ -1,8 +1,8 @@
-"""CodeDeploy's members that towline knows and does not build yet, or that mean nothing to it.
+"""CodeDeploy's members that towline does not support yet, or that do not apply to it.
 
-What an AWS CLI skeleton or the output of `get-deployment-group` brings along is taken out silently where it asks for
-nothing (empty, disabled, the default style, a role), and is a problem where it asks for something: towline must not
-look as if it did that.
+An AWS CLI skeleton or the output of `get-deployment-group` contains such members. They are removed silently if they
+request nothing (empty, disabled, the default style, a role), and reported as a problem otherwise, so that towline does
+not appear to support them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Line = Callable[[Location], int]
 
 
 def _is_given(value: Any) -> bool:
-    """Whether there is anything in it: `{}`, `[]`, `{"enabled": false}` and `{"elbInfoList": []}` have nothing."""
+    """Whether a value requests anything: `{}`, `[]`, `{"enabled": false}` and `{"elbInfoList": []}` do not."""
     if isinstance(value, Mapping):
         return any(_is_given(item) for item in value.values())
     if isinstance(value, list | tuple):
@@ -43,7 +43,7 @@ def _never(value: Any) -> bool:
     return False
 
 
-# Member: whether it asks for something, and what to say then.
+# Member: whether it requests something, and the problem to report then.
 GROUP: dict[str, tuple[Callable[[Any], bool], str]] = {
     "serviceRoleArn": (_never, ""),
     "deploymentStyle": (_is_another_style, "only IN_PLACE with WITHOUT_TRAFFIC_CONTROL is built"),
@@ -86,7 +86,7 @@ INSTANCE: dict[str, tuple[Callable[[Any], bool], str]] = {
 def take_out(
     raw: dict[str, Any], known: Mapping[str, tuple[Callable[[Any], bool], str]], at: Location, line: Line
 ) -> list[Problem]:
-    """Removes the known members from `raw` and returns a problem for each that asks for something."""
+    """Removes the known members from `raw` and returns a problem for each that requests something."""
     problems = []
     for member in known.keys() & raw.keys():
         asks, text = known[member]

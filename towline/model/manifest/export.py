@@ -1,4 +1,4 @@
-"""The catalogue's records as a towline.yaml that, applied, changes nothing. Pure."""
+"""Exports the catalogue's records as a towline.yaml that changes nothing when applied. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Records = Mapping[str, Mapping[str, Any]]
 def manifest_of(records: Records) -> dict[str, Any]:
     """The records in towline.yaml's shape; sections without records are left out.
 
-    Owners are not part of it: `apply` keeps those that are recorded.
+    Owners are left out: `apply` keeps the recorded ones.
     """
     sections = {
         "applications": list(_applications(records)),
@@ -45,7 +45,7 @@ def _applications(records: Records) -> Iterator[dict[str, Any]]:
 
 
 def _instance(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name lie beside `ssh` in a record, and in it in a file."""
+    """Moves `use` into `ssh`: a record has it beside `ssh`, a file inside."""
     shown = _without(value, "owner", "use")
     if "use" in value:
         shown["ssh"] = {"use": value["use"], **shown.get("ssh", {})}

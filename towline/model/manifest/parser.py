@@ -1,4 +1,4 @@
-"""towline.yaml: from its text to the catalogue's records, or to problems with file, line, key and rule. Pure."""
+"""Parses towline.yaml into the catalogue's records, or problems with file, line, key and rule. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from towline.model.problem import Problem, Severity, did_you_mean
 from towline.model.shape_problems import shape_problems
 from towline.model.yaml.document import Document, Location, parse_yaml, spell
 
-FREE_KEYS = ("tags", "where")  # below these, keys are the user's: `x-` means nothing and null is no absence
+FREE_KEYS = ("tags", "where")  # below these, keys are the user's: `x-` and null are not special
 
 
 class FileProblem(Problem):
@@ -41,20 +41,20 @@ class FileProblem(Problem):
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was declared."""
+    """The place of a declaration."""
 
     file: str
     line: int
     key: str
 
     def problem(self, rule: str, hint: str = "", severity: Severity = Severity.ERROR) -> FileProblem:
-        """A problem of what stands there."""
+        """A problem at this place."""
         return FileProblem(file=self.file, line=self.line, key=self.key, rule=rule, hint=hint, severity=severity)
 
 
 @dataclass
 class Manifest:
-    """What one file, or several together, declare: records by catalogue key, as plain JSON."""
+    """The declarations of one or more files: records by catalogue key, as plain JSON."""
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
@@ -64,15 +64,15 @@ class Manifest:
 
     @property
     def errors(self) -> list[FileProblem]:
-        """The problems that forbid using it; the others are warnings."""
+        """The problems that make it unusable; the others are warnings."""
         return [problem for problem in self.problems if problem.severity is Severity.ERROR]
 
 
 def parse_manifest(text: str, *, file: str = "", folder: str = "/", host: str = "") -> Manifest:
-    """Reads one file; never raises.
+    """Parses one file; never raises.
 
-    Relative `local.root`s are taken from `folder`, where the file lies; a local instance without `host` is one of
-    `host`, the machine on which `apply` runs.
+    A relative `local.root` is relative to `folder`, the file's directory; a local instance without `host` is on `host`,
+    the machine that runs `apply`.
     """
     document = parse_yaml(text)
     problems = list(document.problems)
@@ -101,7 +101,7 @@ def parse_manifest(text: str, *, file: str = "", folder: str = "/", host: str = 
 
 
 def merge(manifests: Sequence[Manifest]) -> Manifest:
-    """Several files as one. An application may be spread over files of one owner; anything else stands once."""
+    """Merges several files. Files of one owner may share an application; everything else is declared once."""
     merged = Manifest()
     for manifest in manifests:
         merged.problems.extend(manifest.problems)
@@ -114,7 +114,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
                 if key in manifest.reference_places:
                     merged.reference_places[key] = manifest.reference_places[key]
             elif not (key.startswith("application/") and merged.records[key] == value):
-                merged.problems.append(_twice(place, key, merged.places[key]))
+                merged.problems.append(_declared_twice(place, key, merged.places[key]))
     return merged
 
 
@@ -123,7 +123,7 @@ def unknown_references(manifest: Manifest, existing: Iterable[str]) -> list[File
     keys = {*manifest.records, *existing}
     configs = [*PREDEFINED, *(key.partition("/")[2] for key in keys if key.startswith("config/"))]
     settings = [DEFAULT_SETTINGS, *(key.partition("/")[2] for key in keys if key.startswith("ssh/"))]
-    problems: dict[FileProblem, None] = {}  # a range of instances has one place: its problem is told once
+    problems: dict[FileProblem, None] = {}  # a range of instances has one place: report its problem once
     for key, value in manifest.records.items():
         config, use = value.get("deploymentConfigName"), value.get("use") or value.get("ssh", {}).get("use")
         place = manifest.reference_places.get(key, manifest.places[key])
@@ -149,7 +149,7 @@ def _check_shape(document: Document) -> tuple[ManifestShape | None, list[Problem
 
 
 def _tidied(value: Any, key: str = "") -> Any:
-    """A copy without `x-` keys, and without keys that have no value."""
+    """A copy without `x-` keys and null values."""
     if isinstance(value, list):
         return [_tidied(item) for item in value]
     if isinstance(value, dict) and key not in FREE_KEYS:
@@ -162,13 +162,13 @@ def _tidied(value: Any, key: str = "") -> Any:
 
 
 def _prepare(raw: dict[str, Any], document: Document) -> list[Problem]:
-    """Brings what CodeDeploy's own tools write into our shape: their members, and tags as a list of Key and Value."""
+    """Normalizes the output of CodeDeploy's tools: unsupported members, and tags as a list of Key and Value."""
     problems: list[Problem] = []
     line = document.line
     for at, application in _mappings(raw, ("applications",)):
-        problems += take_out(application, APPLICATION, at, line) + _no_owner(application, at, line)
+        problems += take_out(application, APPLICATION, at, line) + _reject_owner(application, at, line)
         for place, group in _mappings(application, (*at, "deploymentGroups"), "deploymentGroups"):
-            problems += take_out(group, GROUP, place, line) + _no_owner(group, place, line)
+            problems += take_out(group, GROUP, place, line) + _reject_owner(group, place, line)
             group.setdefault("applicationName", application.get("applicationName"))
             if not group.get("deploymentConfigName"):
                 group["deploymentConfigName"] = DEFAULT_CONFIG
@@ -176,7 +176,7 @@ def _prepare(raw: dict[str, Any], document: Document) -> list[Problem]:
             if isinstance(scaling, list):
                 group["autoScalingGroups"] = [one.get("name") if isinstance(one, dict) else one for one in scaling]
     for at, config in _mappings(raw, ("deploymentConfigs",)):
-        problems += take_out(config, CONFIG, at, line) + _no_owner(config, at, line)
+        problems += take_out(config, CONFIG, at, line) + _reject_owner(config, at, line)
     for at, instance in _mappings(raw, ("instances",)):
         problems += take_out(instance, INSTANCE, at, line)
         problems += _tags_as_mapping(instance, at, line)
@@ -190,7 +190,7 @@ def _mappings(raw: dict[str, Any], at: Location, key: str = "") -> Iterator[tupl
             yield (*at, index), item
 
 
-def _no_owner(raw: dict[str, Any], at: Location, line: Callable[[Location], int]) -> list[Problem]:
+def _reject_owner(raw: dict[str, Any], at: Location, line: Callable[[Location], int]) -> list[Problem]:
     if "owner" not in raw:
         return []
     del raw["owner"]
@@ -233,14 +233,14 @@ def _findings(shape: ManifestShape, document: Document) -> Iterator[Finding]:
 
 
 def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: str, folder: str, host: str) -> None:
-    """Puts the records and their places into the manifest; what stands twice becomes a problem."""
+    """Adds the records and their places to the manifest; a duplicate is a problem."""
     owner = {"owner": shape.owner} if shape.owner else {}
     if shape.owner:
         manifest.owners.add(shape.owner)
 
     def put(key: str, value: dict[str, Any], place: Place) -> None:
         if key in manifest.records:
-            manifest.problems.append(_twice(place, key, manifest.places[key]))
+            manifest.problems.append(_declared_twice(place, key, manifest.places[key]))
         else:
             manifest.records[key], manifest.places[key] = {**value, **owner}, place
 
@@ -255,7 +255,7 @@ def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: st
             at = ("applications", number, "deploymentGroups", index)
             value = _plain(group) | {"deploymentConfigName": group.deployment_config_name}
             if "deployment_group_id" not in group.model_fields_set:
-                del value["deploymentGroupId"]  # an existing group keeps its own: see `changes.diff`
+                del value["deploymentGroupId"]  # an existing group keeps its id: see `changes.diff`
             key = f"group/{name}/{group.deployment_group_name}"
             put(key, value, place_of(*at, "deploymentGroupName"))
             manifest.reference_places.setdefault(key, place_of(*at, "deploymentConfigName"))
@@ -276,7 +276,7 @@ def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: st
 
 
 def _instance_records(instance: ManifestInstance, folder: str, host: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One record per name of the range; everything that they share is made once, 10,000 names are usual."""
+    """One record per name of the range; shared values are built once, since ranges may have 10,000 names."""
     common = _plain(instance)
     ssh = common.pop("ssh", {})
     use = {"use": ssh.pop("use")} if "use" in ssh else {}
@@ -289,7 +289,7 @@ def _instance_records(instance: ManifestInstance, folder: str, host: str) -> Ite
     try:
         names = expand(instance.instance_name)
     except ValueError:
-        return  # instance_findings tells it
+        return  # reported by instance_findings
     templated: dict[str, Any] = {key: common.pop(key) for key in ("ssh", "local") if key in common}
     for name in names:
         yield f"instance/{name}", {**common, "instanceName": name, **with_name(templated, name), **use}
@@ -300,7 +300,7 @@ def _plain(model: BaseModel) -> dict[str, Any]:
     return value
 
 
-def _twice(place: Place, key: str, first: Place) -> FileProblem:
+def _declared_twice(place: Place, key: str, first: Place) -> FileProblem:
     kind, _, name = key.partition("/")
     where = f"line {first.line}" if first.file == place.file else f"{first.file} line {first.line}"
     return place.problem(f"{kind} {name} is declared twice (first: {where})", "Keep one of them.")

@@ -1,4 +1,4 @@
-"""The rules of towline.yaml beyond its shape: CodeDeploy's limits and combinations, and ours. Pure."""
+"""The rules of towline.yaml beyond its shape: limits and combinations of CodeDeploy and towline. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BRACES = re.compile(r"\{[^{}]*\}")
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken rule at a place; the line is found later."""
+    """A broken rule at a location; the line is added later."""
 
     at: Location
     rule: str
@@ -145,7 +145,7 @@ def instance_findings(instance: ManifestInstance, at: Location) -> Iterator[Find
 
 
 def ssh_findings(ssh: SshSettings, at: Location, *, is_ec2: bool = False) -> Iterator[Finding]:
-    """The rules of SSH settings, wherever they stand."""
+    """The rules of SSH settings in any section."""
     if ssh.port is not None and not 0 < ssh.port < 65536:
         yield Finding((*at, "port"), "a port is a number from 1 to 65535")
     if ssh.proxy_jump and not 0 < ssh.proxy_jump.port < 65536:

@@ -31,7 +31,7 @@ class ManifestInstance(ApiShape):
 
 
 class ManifestEc2(ApiShape):
-    """A region in which EC2 instances are sought, and how to reach those found."""
+    """A region to search for EC2 instances, and their SSH settings."""
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z0-9]+)+$")
     ssh: InstanceSsh = InstanceSsh()

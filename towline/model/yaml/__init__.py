@@ -1,1 +1,1 @@
-"""YAML as people write it and as AWS's agent reads it, with the line of every value."""
+"""YAML with the line of every value: towline.yaml, and AppSpecs as AWS's agent reads them."""

@@ -1,6 +1,6 @@
-"""YAML with places: plain values, and for each of them the line it stands on.
+"""YAML with places: plain values, and the line of each.
 
-Duplicate keys are problems here (YAML itself lets the last one win, silently). Anchors and `<<` merges work.
+Duplicate keys are problems (YAML silently uses the last one). Anchors and `<<` merges work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from towline.model.problem import Problem
 
 Location = tuple[str | int, ...]
 
-# The C loader is some ten times as fast; PyYAML may have been built without it.
+# The C loader is about ten times faster; PyYAML may have been built without it.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MAX_DEPTH = 40
@@ -24,14 +24,14 @@ MAX_VALUES = 5_000_000
 
 @dataclass
 class Document:
-    """A YAML document: its value, its problems, and where things stand."""
+    """A YAML document: its value, its problems, and the lines of its nodes."""
 
     value: Any = None
     problems: list[Problem] = field(default_factory=list)
     root: Any = None  # yaml.Node
 
     def line(self, location: Location) -> int:
-        """The line of a key or item (from 1); of the nearest thing around it, where it does not exist."""
+        """The line of a key or item (from 1); if it does not exist, that of the nearest node around it."""
         node, line = self.root, 1
         for step in location:
             if isinstance(node, yaml.MappingNode):
@@ -48,7 +48,7 @@ class Document:
 
 
 def parse_yaml(text: str) -> Document:
-    """Reads one document; a syntax error is a problem, too. Never raises."""
+    """Parses one document; a syntax error is a problem, too. Never raises."""
     try:
         loader = Loader(text.removeprefix("\ufeff"))
         try:
@@ -99,7 +99,7 @@ def _check_node(node: yaml.Node, at: Location, problems: list[Problem], seen: se
 
 
 def _check_size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
-    """Values below a node with aliases followed: a small document may stand for billions ("billion laughs")."""
+    """The number of values below a node with aliases followed, to refuse a "billion laughs" document."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply, or an anchor that contains itself")
     if isinstance(node, yaml.ScalarNode):

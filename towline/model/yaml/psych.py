@@ -1,9 +1,8 @@
-"""YAML as the CodeDeploy agent reads it, with the line of every node; a document that is read is plain data.
+"""Parses YAML as the CodeDeploy agent does, into plain data with the line of every node.
 
-The agent reads with Psych 4: YAML 1.1 through libyaml, with Psych's own rules for what a plain word is (`1:30` is
-5400, `:a` a symbol, `yes` true); aliases, dates and Ruby objects refused; the last of equal keys kept; only the first
-document looked at. This module makes nodes of libyaml's events by those rules. What the nodes must look like is told
-by `appspec.py`.
+The agent uses Psych 4: YAML 1.1 through libyaml, with Psych's rules for plain scalars (`1:30` is 5400, `:a` a symbol,
+`yes` true); aliases, dates and Ruby objects are refused, the last of equal keys wins, and only the first document is
+read. This module builds nodes from libyaml's events by those rules; `towline/model/appspec` checks them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import yaml
 from towline.model.problem import Problem, Severity
 from towline.model.yaml.syntax_hints import syntax_problem
 
-# libyaml where PyYAML has it, as in its wheels: PyYAML's own scanner refuses tabs that libyaml accepts.
+# libyaml if PyYAML has it, as in its wheels: PyYAML's own scanner refuses tabs that libyaml accepts.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST = 50
 
@@ -60,7 +59,7 @@ class Date:
 
 @dataclass(frozen=True)
 class Alias:
-    """A `*name`, which the agent refuses; what it stands for is not looked up."""
+    """A `*name`, which the agent refuses; it is not resolved."""
 
     name: str
 
@@ -70,7 +69,7 @@ Value = str | int | float | bool | None | Symbol | Date | Alias
 
 @dataclass(frozen=True)
 class Scalar:
-    """A value; `text` is as written, `plain` where it had no quotes."""
+    """A value; `text` is as written, `plain` means without quotes."""
 
     line: int
     value: Value
@@ -88,14 +87,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Entries:
-    """A map: its keys as text in the order written (each once, the last one kept)."""
+    """A map: its keys as text in the order written (the last of equal keys wins)."""
 
     line: int
     entries: dict[str, Node]
     key_lines: dict[str, int]
 
     def get(self, key: str) -> Node | None:
-        """The node of a key, or None where it is absent or null."""
+        """The node of a key, or None if it is absent or null."""
         node = self.entries.get(key)
         return None if isinstance(node, Scalar) and node.value is None else node
 
@@ -105,14 +104,14 @@ Node = Scalar | Items | Entries
 
 @dataclass(frozen=True)
 class Document:
-    """What was read: `root` is None where a syntax error stopped the reading, or the document is empty."""
+    """A parsed document: `root` is None after a syntax error, or if the document is empty."""
 
     root: Node | None
     problems: tuple[Problem, ...]
 
 
 def read_document(text: str) -> Document:
-    """Reads the first document of a YAML text; never raises, what is wrong is in `problems`."""
+    """Parses the first document of a YAML text; never raises, errors are in `problems`."""
     builder = _Builder()
     try:
         # `parse` gives events one by one, so neither a deep nor a cyclic document can exhaust the stack.
@@ -126,7 +125,7 @@ def read_document(text: str) -> Document:
 
 
 def plain_value(text: str) -> Value:
-    """What an unquoted word stands for, by Psych's rules.
+    """The value of a plain scalar by Psych's rules.
 
     >>> [plain_value(word) for word in ("0644", "1:30", "yes", "1e3", ".", "2024-01-31")]
     [420, 5400, True, '1e3', '.', Date(text='2024-01-31')]
@@ -134,7 +133,7 @@ def plain_value(text: str) -> Value:
     if not text:
         return None
     if len(text) > _LONGEST_NUMBER:
-        return text  # no number, date or word that a field of an AppSpec could be
+        return text  # neither a number nor a date nor a value of any AppSpec field
     if _WORD.match(text) or "\n" in text:
         return _CONSTANTS.get(text.lower(), text) if len(text) <= 5 else text
     if _TIME.fullmatch(text) or _DATE.fullmatch(text):
@@ -174,7 +173,7 @@ class _Builder:
         self._open: list[tuple[int, bool, list[Node]]] = []
         self._has_root = False
         self._counts: Counter[Severity] = Counter()
-        self.torn_quote = (0, 0)  # first and last line of the last quoted text over several lines
+        self.torn_quote = (0, 0)  # first and last line of the last multi-line quoted text
 
     def problem(self, line: int, rule: str, hint: str = "", key: str = "", *, warning: bool = False) -> None:
         severity = Severity.WARNING if warning else Severity.ERROR
@@ -183,13 +182,13 @@ class _Builder:
             self.problems.append(Problem(line=line, key=key, rule=rule, hint=hint, severity=severity))
 
     def take(self, event: yaml.Event) -> bool:
-        """Takes one event; False where the rest of the text is of no interest to the agent."""
+        """Processes one event; False if the agent ignores the rest of the text."""
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent) and self._has_root:
             self.problem(line, "everything from here on is ignored: only the first document is read", warning=True)
             return False
         if len(self._open) > _DEEPEST:
-            # Deeper than any AppSpec, and libyaml's time grows with the square of the depth.
+            # Deeper than any AppSpec, and libyaml is quadratic in the depth.
             self.problem(line, "nested too deeply", "Check the brackets")
             return False
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
@@ -249,7 +248,7 @@ class _Builder:
 
 
 def key_text(node: Node) -> str:
-    """A key as text; one that is a list or a map is named by its line, since no field has such a name."""
+    """A key as text; a list or a map as key is named by its line, since no field has such a name."""
     return node.text if isinstance(node, Scalar) else f"(line {node.line})"
 
 

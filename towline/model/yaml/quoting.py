@@ -1,4 +1,4 @@
-"""Values written as YAML, for hints: what is written so is read as that text, by the agent as by towline."""
+"""Writes values as YAML for hints, so that the agent and towline read them as that text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_./~][A-Za-z0-9_./~+@=-]*(?: [A-Za-z0-9_./~+@=-]+
 
 
 def yaml_text(text: str) -> str:
-    r"""A text as one word of YAML, in quotes where it needs them.
+    r"""A text as a YAML scalar, quoted if necessary.
 
     >>> print(yaml_text("scripts/x.sh"), yaml_text("*.sh"), yaml_text("yes"), yaml_text("c:\\x"), yaml_text("a\tb"))
     scripts/x.sh "*.sh" "yes" 'c:\x' "a\tb"

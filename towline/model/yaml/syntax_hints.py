@@ -1,7 +1,7 @@
-"""A syntax error of YAML told where it was made: the parser notices many of them only some lines further down.
+"""Locates YAML syntax errors where they were made: the parser notices many of them some lines further down.
 
-What is looked for are the slips of people who write by hand: an open quote, a missing blank, indentation that does not
-fit, characters that cannot be seen. Where none of them is near, the parser's own words and line remain.
+Looks for slips of hand-written files: an open quote, a missing space, wrong indentation, invisible characters. If none
+is near, the parser's own message and line are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from towline.model.deployment.lifecycle import HOOK_EVENTS
 from towline.model.problem import Problem
 from towline.model.visible import quoted
 
-# What YAML allows in a text, and libyaml takes.
+# Characters that YAML allows and libyaml accepts.
 _REFUSED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _ODD_BLANKS = "\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
 _ODD_BLANK = re.compile(f"^(?: |-)*[{_ODD_BLANKS}]|[:-][{_ODD_BLANKS}]|[{_ODD_BLANKS}](?=[-:])")
@@ -34,7 +34,7 @@ _FAMILIES: tuple[tuple[str, ...], ...] = (
 _OWNERS = {"source": "files", "object": "permissions", "location": "AfterInstall"}
 _ITEM = re.compile(rf"^( *)- ({'|'.join(_OWNERS)}):")
 _DASHED_EVENT = re.compile(rf"^ *- ({'|'.join(HOOK_EVENTS)}):\s*(?:#.*)?$")
-_BEFORE = 3  # lines above the parser's own that are looked at
+_BEFORE = 3  # lines above the parser's line to search
 
 
 class _Slip(NamedTuple):
@@ -44,7 +44,7 @@ class _Slip(NamedTuple):
 
 
 def syntax_problem(error: Exception, text: str, torn_quote: tuple[int, int] = (0, 0)) -> Problem:
-    """The problem that a text's syntax error is. `torn_quote`: the lines of the last quoted text over several lines."""
+    """The problem for a syntax error. `torn_quote`: the lines of the last multi-line quoted text."""
     if not isinstance(error, yaml.MarkedYAMLError):
         slip = _refused_character(text) or _Slip(0, " ".join(str(error).split()), "Save it as plain UTF-8 text")
     else:
@@ -81,7 +81,7 @@ def _open_quote(error: yaml.MarkedYAMLError, line: int, torn_quote: tuple[int, i
 
 
 def _odd_blank(lines: list[str], line: int) -> _Slip | None:
-    """A blank that only looks like one, where indentation and keys are made of blanks, at any place above."""
+    """A character above that only looks like a space, in indentation or a key."""
     for at in range(min(line, len(lines)), 0, -1):
         if odd := _ODD_BLANK.search(lines[at - 1]):
             letter = next(one for one in odd[0] if one not in " :-")
@@ -92,7 +92,7 @@ def _odd_blank(lines: list[str], line: int) -> _Slip | None:
 
 
 def _orphan(lines: list[str], line: int) -> _Slip | None:
-    """A list without the key that it belongs to: below `hooks` itself, or below a key that has a value already."""
+    """A list without its key: directly below `hooks`, or below a key that already has a value."""
     for at in range(min(line, len(lines)), 0, -1):
         item = _ITEM.match(lines[at - 1])
         if event := _DASHED_EVENT.match(lines[at - 1]):
@@ -108,7 +108,7 @@ def _orphan(lines: list[str], line: int) -> _Slip | None:
 
 
 def _key_above(lines: list[str], at: int, depth: int) -> tuple[str, str] | None:
-    """The nearest key above that is not deeper than an item, with its value; None where another item is nearer."""
+    """The nearest key above that is not deeper than an item, with its value; None if another item is nearer."""
     for line in range(at - 1, -1, -1):
         written = lines[line].rstrip()
         inner = len(written) - len(written.lstrip())
@@ -120,7 +120,7 @@ def _key_above(lines: list[str], at: int, depth: int) -> tuple[str, str] | None:
 
 
 def _near(lines: list[str], line: int) -> _Slip | None:
-    """A slip that shows in the text itself: in the parser's line, or in one of the few above it."""
+    """A slip visible in the text itself: in the parser's line or the few above it."""
     at, seen = min(line, len(lines)), 0
     while at > 0 and seen <= _BEFORE:
         written = lines[at - 1]
@@ -150,7 +150,7 @@ def _in_line(at: int, written: str) -> _Slip | None:
 
 
 def _no_colon(error: yaml.MarkedYAMLError, lines: list[str]) -> _Slip | None:
-    """A line that is no `key: value`, which the parser notices where the next key begins."""
+    """A line without `key: value`, which the parser notices at the next key."""
     if error.problem != "could not find expected ':'" or not error.context_mark:
         return None
     at = error.context_mark.line
@@ -187,7 +187,7 @@ def _indentation(error: yaml.MarkedYAMLError, lines: list[str]) -> _Slip | None:
 
 
 def _alike(lines: list[str], at: int, name: str) -> tuple[int, str, int] | None:
-    """The nearest key above that can only stand beside this one: an event beside an event, a section beside another."""
+    """The nearest key above of the same kind: an event for an event, a section for a section."""
     family = next((family for family in _FAMILIES if name in family), ())
     for line in range(at - 1, -1, -1):
         key = _KEY.match(lines[line])
@@ -197,7 +197,7 @@ def _alike(lines: list[str], at: int, name: str) -> tuple[int, str, int] | None:
 
 
 def _neighbour(lines: list[str], at: int, depth: int) -> tuple[int, str, int] | None:
-    """Line, name and depth of the key above that was meant to stand at the same depth: the nearest by depth."""
+    """Line, name and depth of the key above with the most similar depth, which was probably meant to be equal."""
     found: tuple[int, str, int] | None = None
     least = 1000
     for line in range(at - 1, max(at - 200, -1), -1):
