@@ -224,8 +224,10 @@ def test_no_rollback_asked_for_exits_4(site: Site) -> None:
 
 def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -> None:
     site.declare("owed", count=2, rollback=True)
-    assert site.run("deploy", "shop", "owed", "--revision", site.bundle("v1")).status == 0
-    shutil.rmtree(site.root("owed-1") / "opt/codedeploy-agent/deployment-root")  # nothing to go back to
+    first = Path(site.bundle("owed-v1"))
+    (first / AFTER).write_text('#!/bin/sh\n[ ! -e "$TOWLINE_ROOT/refuses" ]\n')
+    assert site.run("deploy", "shop", "owed", "--revision", str(first)).status == 0
+    (site.root("owed-1") / "refuses").touch()
     done = site.run("deploy", "shop", "owed", "--revision", site.bundle("v2", fails=True), "--json")
     assert done.status == 4, done.err
     assert json.loads(done.out)["progress"]["owed"] == ["owed-1"]
@@ -239,7 +241,7 @@ def check_that_the_queue_is_held(site: Site) -> None:
     assert refused.status == 1 and "towline release shop/owed" in refused.out, refused.out
     next_one = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--detach").deployment_id
     until(lambda: "waits: the queue is held" in site.run("status", next_one).out)
-    assert site.runs("owed-2") == "v1"
+    assert site.runs("owed-2") == "owed-v1"
     wrong = site.run("release", "shop/owd")
     assert wrong.status == 2 and "Did you mean shop/owed?" in wrong.err, wrong.err
     released = site.run("release", "shop/owed")

@@ -82,7 +82,7 @@ def test_owed_hosts_hold_the_queue_until_a_person_says_go() -> None:
     state, _, _ = EMPTY.join(request("d-back"))
     state, _, _ = state.join(request("d-2"))
     state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
-    assert state.holder is None and state.held == "the rollback d-back left 1 instance owed: web-03"
+    assert state.holder is None and state.held == "the rollback d-back is incomplete on web-03"
     state = state.release().grant()
     assert queue(state) == ["d-2"] and state.held == ""
 

@@ -286,8 +286,7 @@ def as_rolled_back(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, 
 
 def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
     """The reason to hold the queue; empty if all hosts were restored."""
-    hosts = "1 instance" if len(owed) == 1 else f"{len(owed)} instances"
-    return f"the rollback {deployment_id} left {hosts} owed: {describe.names(owed, named=5)}" if owed else ""
+    return f"the rollback {deployment_id} is incomplete on {describe.names(owed, named=5)}" if owed else ""
 
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:
