@@ -87,7 +87,7 @@ def bounded(problems: Iterable[Problem]) -> tuple[Problem, ...]:
         return tuple(ordered)
     kept = sorted(ordered, key=lambda problem: problem.severity is Severity.WARNING)[:MOST_PROBLEMS]
     rule = f"{len(ordered) - len(kept)} more problems are not shown"
-    hint, severity = "Mend these first", Severity.ERROR if is_broken(kept) else Severity.WARNING
+    hint, severity = "Fix these first", Severity.ERROR if is_broken(kept) else Severity.WARNING
     return (
         *sorted(kept, key=lambda problem: problem.line),
         Problem(line=0, key="", rule=rule, hint=hint, severity=severity),

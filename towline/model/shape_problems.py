@@ -41,7 +41,7 @@ def shape_problems(error: ValidationError, model: type[BaseModel], document: Doc
         found.setdefault(key, Problem(line=document.line(place), key=key, rule=rule, hint=hint))
     if len(details) > MOST_PROBLEMS:
         rule = f"{len(details) - MOST_PROBLEMS} more problems are not shown"
-        found[""] = Problem(line=0, key="", rule=rule, hint="Mend these first")
+        found[""] = Problem(line=0, key="", rule=rule, hint="Fix these first")
     return sorted(found.values(), key=lambda problem: problem.line)
 
 

@@ -316,7 +316,7 @@ def _identities(files: tuple[str, ...]) -> list[asyncssh.SSHKeyPair]:
         except FileNotFoundError:
             troubles.append(f"{path} is missing")
         except asyncssh.KeyEncryptionError:
-            troubles.append(f"{path} has a passphrase, and nobody to type it")
+            troubles.append(f"{path} has a passphrase, which cannot be entered here")
         except (OSError, ValueError) as error:
             troubles.append(f"{path} cannot be used: {error}")
     if not pairs:
@@ -386,7 +386,7 @@ def _translated(
         case asyncssh.PermissionDenied():
             keys = ", ".join(way.identity_files) or "the worker's own SSH keys"
             hint = f"Add the public key to ~/.ssh/authorized_keys of {way.username or 'the user'} there."
-            return AuthenticationRefused(f"{way.text} does not let us in with {keys}: {error}", hint)
+            return AuthenticationRefused(f"{way.text} rejects {keys}: {error}", hint)
         case asyncssh.ChannelOpenError() if is_tunnelled and error.code != asyncssh.OPEN_CONNECT_FAILED:
             hint = "Allow TCP forwarding for this user on the bastion (AllowTcpForwarding, PermitOpen)."
             return OurFault(f"the bastion does not forward to {way.text}: {error}", hint, code="BastionRefused")

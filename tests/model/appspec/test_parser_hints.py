@@ -21,7 +21,7 @@ LITERAL = r"'(- )?(\w+: (?:'[^']*'|[^'])*?)'(?=$|[,;. ])"
 
 # What has to be done elsewhere, or is for people to decide; the rest is an edit of the file, which is made here.
 ADVICE = re.compile(
-    r"Call it appspec|Where it leads|Set it in the perm|Set the mode in|Put the (script|files) into|Mend it with|"
+    r"Call it appspec|Where it leads|Set it in the perm|Set the mode in|Put the (script|files) into|Fix it with|"
     r"Save it|Leave (the link|them) out|Permissions are only for|A pattern other|It is only for what lies|"
     r"except is (only )?for|Paths are taken|Name (a script|the directory$|the script|a directory|the file|an object)|"
     r"Give the scripts|location is a script's path|Take this entry|Scripts get no arguments|"
@@ -29,7 +29,7 @@ ADVICE = re.compile(
     r"Write (what it stands|the name|a name|letters|the events|it in one line|one of the three|the value out)|"
     r"Keep (one of|what is served)|Join the two|An (entry for|AppSpec for)|Use mode for|Use >-|It (needs|belongs)|"
     r"Close the bracket|Check |Indent (it below|with)|Take (it out|such)|Remove it|Use single|Nothing is renamed|"
-    r"Write file or directory|Leave it out|Put a value|Mend these|^$"
+    r"Write file or directory|Leave it out|Put a value|Fix these|^$"
 )
 
 
@@ -84,7 +84,7 @@ class Document:
             self.lines[at] = re.sub(rf"^(\s*(?:- )?){key[1]}:.*", r"\1", self.lines[at])
         elif replaced := re.search(r"Write '(\w+: .*)' in place of '(.+)'", hint):
             self._set(at, replaced[2], replaced[1])
-        elif problem.rule.startswith("not YAML: a blank is missing"):
+        elif problem.rule.startswith("not YAML: a space is missing"):
             indent = len(self.lines[at]) - len(self.lines[at].lstrip())
             self.lines[at] = " " * indent + re.sub(r"^Write '|'$", "", hint)
         elif literal := re.search(LITERAL, hint):
@@ -97,7 +97,7 @@ class Document:
         elif hint == "Close the quote":
             quote = re.search(r"[\"']", self.lines[at])
             self.lines[at] += quote[0] if quote else ""
-        elif hint.startswith("Put an ordinary blank"):
+        elif hint.startswith("Put an ordinary space"):
             self.lines[at] = self.lines[at].replace("\u00a0", " ")
         elif pair := re.match(r"Let (.+) begin in the same column as (.+)", hint):
             self._align(at, pair[1], pair[2])

@@ -109,7 +109,7 @@ class Place:
             plain = name.strip("\\ \t\u00a0\u200b\ufeff")
             hint = (hints or {}).get(plain) or did_you_mean(plain, known)
             if plain in known and plain != name:
-                hint = f"Write '{plain}:', without what stands around it"
+                hint = f"Write '{plain}:', without the characters around it"
             key = f"{self.key}.{name}" if self.key else name
             replace(self, key=key, line=self.node.key_lines[name]).warn("unknown key, ignored by the agent", hint)
         if len(unknown) > _MOST_UNKNOWN_KEYS:
@@ -176,7 +176,7 @@ def _tell_apart(apart: Sequence[Place]) -> None:
     lines = ", ".join(str(place.line) for place in others[:20])
     more = f", as in line{'s' if len(others) > 1 else ''} {lines}" if others else ""
     rule = f"{' and '.join(first.node.entries)} is an entry of its own{more}: it belongs to the entry above"
-    first.error(rule, "Take the '- ' away, and put two blanks in its place")
+    first.error(rule, "Take the '- ' away, and put two spaces in its place")
 
 
 def _is_list_of_maps(section: Place, kind: Kind) -> bool:
@@ -192,17 +192,17 @@ def _is_list_of_maps(section: Place, kind: Kind) -> bool:
         assert isinstance(node, Entries)
         dashed = next((key for key in node.entries if key.startswith("-") and key[1:] in kind.known), "")
         if dashed:
-            rule = f"a blank is missing behind the '-' of {quoted(dashed)}"
+            rule = f"a space is missing after the '-' of {quoted(dashed)}"
             replace(section, line=node.key_lines[dashed]).error(rule, _dashed_hint(dashed[1:]))
             return False
         top = next(iter(node.entries))
-        hint = f"Put '- ' in front of {quoted(top)}, and two blanks in front of each other line of it"
+        hint = f"Put '- ' in front of {quoted(top)}, and two spaces in front of each other line of it"
     section.error(f"must be a list of maps with {' and '.join(kind.required)}", hint)
     return False
 
 
 def _dashed_hint(key: str) -> str:
-    return f"Write '- {key}:', and two blanks in place of the '-' of the entry's other keys"
+    return f"Write '- {key}:', and two spaces in place of the '-' of the entry's other keys"
 
 
 def _is_map(place: Place, kind: Kind) -> bool:

@@ -145,7 +145,7 @@ class _Lint:
             self.add(key, f"{path} is a directory", self._script_in(member), severity)
         if member and "crlf" in member.marks:
             rule = f"{path} has Windows line ends: its interpreter will not be found"
-            self.add(key, rule, f"Mend it with: sed -i 's/\\r$//' {member.path}")
+            self.add(key, rule, f"Fix it with: sed -i 's/\\r$//' {member.path}")
         if member and "bom" in member.marks:
             rule = f"{path} starts with a byte order mark: its first line is not seen"
             self.add(key, rule, "Save it as UTF-8 without a byte order mark")

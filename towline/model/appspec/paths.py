@@ -30,7 +30,7 @@ def warn_of_text(place: Place, text: str) -> bool:
         rule = f"{quoted(text)} has a character in it that cannot be seen"
         place.warn(rule, f"Write '{place.name}: {yaml_text(_plain(text))}'")
     elif text != text.strip():
-        rule = f"{quoted(text)} begins or ends with a blank, and so does the path"
+        rule = f"{quoted(text)} begins or ends with a space, and so does the path"
         place.warn(rule, f"Write '{place.name}: {yaml_text(text.strip())}'")
     if template := _TEMPLATES.search(text):
         rule = f"{quoted(template[0])} is taken literally: neither variables nor templates are filled in"

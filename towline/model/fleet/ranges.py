@@ -34,7 +34,7 @@ def expand(pattern: str) -> list[str]:
     for values in choices:
         count *= len(values)
     if count > LIMIT:
-        raise ValueError(f"{pattern!r} stands for {count} names; at most {LIMIT} may be")
+        raise ValueError(f"{pattern!r} expands to {count} names; at most {LIMIT} are allowed")
     return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 

@@ -195,7 +195,7 @@ def _reject_owner(raw: dict[str, Any], at: Location, line: Callable[[Location], 
         return []
     del raw["owner"]
     place = (*at, "owner")
-    return [Problem(line=line(place), key=spell(place), rule="owner stands once, at the top of the file")]
+    return [Problem(line=line(place), key=spell(place), rule="owner is only allowed at the top of the file")]
 
 
 def _tags_as_mapping(raw: dict[str, Any], at: Location, line: Callable[[Location], int]) -> list[Problem]:

@@ -37,7 +37,7 @@ class Finding:
 def group_findings(group: DeploymentGroup, application: str, at: Location) -> Iterator[Finding]:
     """The rules of a deployment group (codedeploy: tag combinations, limits, automatic rollback)."""
     if group.application_name != application:
-        rule = f"stands under application {application} and names {group.application_name}"
+        rule = f"is under application {application} but names {group.application_name}"
         yield Finding((*at, "applicationName"), rule, "Leave it out.")
     if group.ec2_tag_filters and group.ec2_tag_set:
         yield Finding((*at, "ec2TagSet"), "ec2TagFilters and ec2TagSet may not be used together", "Keep one of them.")
@@ -177,4 +177,4 @@ def settings_findings(named: Iterable[tuple[str, SshSettings]], at: Location) ->
 def _brace_findings(text: str, at: Location) -> Iterator[Finding]:
     unknown = [found for found in _BRACES.findall(text) if found != "{name}"]
     if unknown:
-        yield Finding(at, f"{unknown[0]} stands for nothing", "Only {name} is filled in.")
+        yield Finding(at, f"{unknown[0]} is not a known placeholder", "Only {name} is filled in.")

@@ -67,7 +67,7 @@ def _refused_character(text: str) -> _Slip | None:
     found = _REFUSED.search(text)
     if not found:
         return None
-    rule = f"the character {repr(found[0])[1:-1]} cannot stand in YAML"
+    rule = f"the character {repr(found[0])[1:-1]} is not allowed in YAML"
     return _Slip(text.count("\n", 0, found.start()) + 1, rule, "Take it out; an editor shows it as a mark or a box")
 
 
@@ -85,9 +85,9 @@ def _odd_blank(lines: list[str], line: int) -> _Slip | None:
     for at in range(min(line, len(lines)), 0, -1):
         if odd := _ODD_BLANK.search(lines[at - 1]):
             letter = next(one for one in odd[0] if one not in " :-")
-            what = "a non-breaking blank" if letter == "\u00a0" else "a blank that is none to YAML"
-            rule = f"{what} ({repr(letter)[1:-1]}) stands in this line"
-            return _Slip(at, rule, "Put an ordinary blank in its place")
+            what = "a non-breaking space" if letter == "\u00a0" else "a space that YAML does not accept"
+            rule = f"{what} ({repr(letter)[1:-1]}) is in this line"
+            return _Slip(at, rule, "Put an ordinary space in its place")
     return None
 
 
@@ -102,7 +102,7 @@ def _orphan(lines: list[str], line: int) -> _Slip | None:
             continue
         key, value = above
         if value or (item[2] == "location" and key == "hooks"):
-            rule = f"'- {item[2]}' stands below no {'event' if item[2] == 'location' else 'section'} that it belongs to"
+            rule = f"'- {item[2]}' is not below its {'event' if item[2] == 'location' else 'section'}"
             return _Slip(at, rule, f"Write '{_OWNERS[item[2]]}:' in the line above")
     return None
 
@@ -135,10 +135,10 @@ def _in_line(at: int, written: str) -> _Slip | None:
     if _NO_BLANK_AFTER_DASH.match(written):
         mended = quoted(written.strip().replace("-", "- ", 1))
         hint = f"Write {mended}, with the entry's other keys in the column of the first"
-        return _Slip(at, "a blank is missing behind the '-'", hint)
+        return _Slip(at, "a space is missing after the '-'", hint)
     if key := _NO_BLANK_AFTER_COLON.match(written):
         mended = written.strip().replace(key[1], key[1] + " ", 1)
-        return _Slip(at, f"a blank is missing behind {quoted(key[1])}", f"Write {quoted(mended)}")
+        return _Slip(at, f"a space is missing after {quoted(key[1])}", f"Write {quoted(mended)}")
     if template := _TEMPLATE.match(written):
         rule = f"this looks like a template, {template[1]} …, that was not filled in"
         return _Slip(at, rule, "Write what it stands for, or fill it in before the bundle is made")
@@ -219,7 +219,7 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 def _hint(error: yaml.MarkedYAMLError, lines: list[str], line: int) -> str:
     written = lines[line - 1] if 0 < line <= len(lines) else ""
     if "\t" in written[: len(written) - len(written.lstrip())]:
-        return "Indent with blanks, not with tabs"
+        return "Indent with spaces, not with tabs"
     if star := re.search(r"(?::|-)\s+(\*[^\s#]*)", written):
         return f'Put it in quotes: "{star[1]}"'
     if letter := re.search(r"(?::|-)\s+([@`%&!|>][^#]*)", written):
