@@ -108,9 +108,7 @@ async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
             "bundle": refused(codedeploy.create_deployment, **group, revision=s3),
             "secret": refused(api.client(secret="x" * 20).list_applications),
             "denied": refused(reader.create_deployment, **group, revision=s3),
-            "not built": refused(
-                codedeploy.create_deployment_group, **group, serviceRoleArn="arn:aws:iam::123456789012:role/x"
-            ),
+            "not built": refused(codedeploy.create_application, applicationName="functions", computePlatform="Lambda"),
         }
 
     assert await asyncio.to_thread(mistakes) == {

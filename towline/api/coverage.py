@@ -13,12 +13,26 @@ from towline.api.operations import HANDLERS
 from towline.api.service_model import operations
 
 SERVERS_ONLY = "refused unless it is Server"
+_NOT_YET = "refused where it asks for something: not built yet"
+_GROUP = {
+    "triggerConfigurations": _NOT_YET,
+    "alarmConfiguration": _NOT_YET,
+    "loadBalancerInfo": _NOT_YET,
+    "blueGreenDeploymentConfiguration": _NOT_YET,
+    "terminationHookEnabled": _NOT_YET,
+    "deploymentStyle": "refused unless in-place without traffic control",
+    "ecsServices": "refused: towline deploys to servers",
+    "outdatedInstancesStrategy": "always UPDATE",
+    "serviceRoleArn": "kept and shown, not used",
+}
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "CreateApplication": {"computePlatform": SERVERS_ONLY},
     "CreateDeploymentConfig": {
         "computePlatform": SERVERS_ONLY,
         "trafficRoutingConfig": "refused, as by CodeDeploy for servers",
     },
+    "CreateDeploymentGroup": _GROUP,
+    "UpdateDeploymentGroup": _GROUP,
     "CreateDeployment": {
         "targetInstances": "refused: for blue/green deployments",
         "overrideAlarmConfiguration": "refused: alarms are not built yet",

@@ -63,6 +63,7 @@ class DeploymentGroup(ApiShape):
     auto_scaling_groups: tuple[str, ...] = ()
     where: dict[str, str] = Field(default_factory=dict)
     auto_rollback_configuration: AutoRollback = AutoRollback()
+    service_role_arn: str | None = None  # CodeDeploy's clients give one and read it back; towline has no use for it
     file_exists_behavior: Literal["DISALLOW", "OVERWRITE", "RETAIN"] | None = None
     if_busy: Literal["refuse", "wait"] | None = None  # towline's: CreateDeployment on a busy group; None: refuse
     timeout_seconds: int = 12 * 3600  # towline's: limit of a deployment without pauses and queue

@@ -45,7 +45,6 @@ def _never(value: Any) -> bool:
 
 # Member: whether it requests something, and the problem to report then.
 GROUP: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "serviceRoleArn": (_never, ""),
     "deploymentStyle": (_is_another_style, "only IN_PLACE with WITHOUT_TRAFFIC_CONTROL is built"),
     "loadBalancerInfo": (_is_given, "load balancers are not built yet"),
     "blueGreenDeploymentConfiguration": (_is_given, "blue/green deployments are not built yet"),

@@ -1,0 +1,104 @@
+"""The members of a deployment group in a call: what CodeDeploy takes, and the code of each mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from towline.api.errors import ApiError, not_supported
+from towline.model.group.group import DeploymentGroup, TagFilter
+from towline.model.group.unsupported import GROUP, take_out
+from towline.model.manifest.rules import Finding, group_findings
+from towline.model.problem import Severity
+
+NAMES = ("applicationName", "deploymentGroupName", "currentDeploymentGroupName", "newDeploymentGroupName", "tags")
+FILTERS = ("ec2TagFilters", "onPremisesInstanceTagFilters")
+SETS = {"ec2TagSet": "ec2TagSetList", "onPremisesTagSet": "onPremisesTagSetList"}
+CODES = {
+    "ec2TagFilters": "InvalidEC2TagException",
+    "ec2TagSet": "InvalidEC2TagException",
+    "onPremisesInstanceTagFilters": "InvalidTagException",
+    "onPremisesTagSet": "InvalidTagException",
+    "autoScalingGroups": "InvalidAutoScalingGroupException",
+    "autoRollbackConfiguration": "InvalidAutoRollbackConfigException",
+}
+COMBINATIONS = {
+    "ec2TagSet": "InvalidEC2TagCombinationException",
+    "onPremisesTagSet": "InvalidOnPremisesTagCombinationException",
+}
+
+
+def given_members(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that a call gives, names and tags aside, as a group's record has them.
+
+    An empty set is None: it clears what was there. Raises ApiError for what is not built (see `unsupported.py`).
+    """
+    members = {name: value for name, value in given.items() if name not in NAMES}
+    for problem in take_out(members, GROUP, (), lambda _: 0):
+        if problem.severity is Severity.ERROR:
+            raise not_supported(f"{problem.key}: {problem.rule}")
+    for name in FILTERS:
+        if name in members:
+            members[name] = [_filter(one) for one in members[name]]
+    for name, inner in SETS.items():
+        if name in members:
+            lists = [[_filter(one) for one in every] for every in members[name].get(inner, [])]
+            members[name] = {inner: lists} if any(lists) else None
+    return members
+
+
+def checked_group(members: Mapping[str, Any]) -> DeploymentGroup:
+    """The group that has these members. Raises ApiError with the code of the first rule that it breaks."""
+    try:
+        group = DeploymentGroup.model_validate(members)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = tuple(first["loc"])
+        raise ApiError(
+            CODES.get(str(place[0]), "InvalidInputException"), f"{_spelled(place)}: {first['msg']}"
+        ) from error
+    for finding in group_findings(group, group.application_name, ()):
+        if finding.severity is Severity.ERROR:
+            raise ApiError(_code(finding), f"{_spelled(finding.at)}: {finding.rule}")
+    _check_halves(group)
+    return group
+
+
+def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A tag filter; Terraform sends both halves, the one that is not meant empty."""
+    return {name: value for name, value in given.items() if value != "" or name == "Value"} if given else {}
+
+
+def _check_halves(group: DeploymentGroup) -> None:
+    sets = group.ec2_tag_set.ec2_tag_set_list if group.ec2_tag_set else ()
+    on_premises = group.on_premises_tag_set.on_premises_tag_set_list if group.on_premises_tag_set else ()
+    for code, lists in (
+        ("InvalidEC2TagException", (group.ec2_tag_filters, *sets)),
+        ("InvalidTagException", (group.on_premises_instance_tag_filters, *on_premises)),
+    ):
+        for one in (one for every in lists for one in every):
+            if _has_other_half(one):
+                raise ApiError(code, f"A tag filter of type {one.type} has no {_other_half(one)}.")
+
+
+def _has_other_half(one: TagFilter) -> bool:
+    return bool(one.value if one.type == "KEY_ONLY" else one.key if one.type == "VALUE_ONLY" else None)
+
+
+def _other_half(one: TagFilter) -> str:
+    return "value" if one.type == "KEY_ONLY" else "key"
+
+
+def _code(finding: Finding) -> str:
+    member = str(finding.at[0])
+    if member in COMBINATIONS and len(finding.at) == 1:
+        return COMBINATIONS[member]
+    if member in SETS and len(finding.at) == 2:
+        return "TagSetListLimitExceededException" if member.startswith("ec2") else "InvalidTagException"
+    return CODES.get(member, "InvalidInputException")
+
+
+def _spelled(place: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, place))
