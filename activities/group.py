@@ -17,16 +17,9 @@ from activities.records import RecordActivities
 from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
 from towline.model.deployment.status import Outcome
-from towline.model.messages import (
-    ActiveEnd,
-    DeploymentRecord,
-    JoinQueue,
-    LeaveQueue,
-    OutcomePage,
-    QueueAnswer,
-    Undo,
-    WatchActive,
-)
+from towline.model.messages.deploy import Undo
+from towline.model.messages.group import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, QueueAnswer, WatchActive
+from towline.model.messages.view import DeploymentRecord
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
 

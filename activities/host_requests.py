@@ -15,7 +15,7 @@ from towline.errors import NotFound, TowlineError
 from towline.model.appspec.parser import parse_appspec
 from towline.model.host.events import Need
 from towline.model.host.order import PlanPart, plan_part, revision_part
-from towline.model.messages import DeploymentOrder
+from towline.model.messages.deploy import DeploymentOrder
 from towline.transports import Reply
 
 EarlierRevision = Callable[[DeploymentOrder, str], Awaitable[tuple[DeploymentOrder, PlanPart]]]

@@ -27,13 +27,7 @@ from towline.masking import mask
 from towline.model.deployment.status import Outcome
 from towline.model.host.order import halt_order
 from towline.model.host.outcome import report_of
-from towline.model.messages import (
-    DETACHED,
-    HaltOrder,
-    Heartbeat,
-    InstanceOrder,
-    InstanceOutcome,
-)
+from towline.model.messages.instance import DETACHED, HaltOrder, Heartbeat, InstanceOrder, InstanceOutcome
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
 from towline.transports import TransportPool, ask, open_transport

@@ -27,12 +27,8 @@ from towline.model.fleet.ssh_paths import MISSING, CheckPaths, PathFinding, Path
 from towline.model.fleet.targets import Ec2Source
 from towline.model.group.config import PREDEFINED
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import (
-    Fleet,
-    GroupFacts,
-    ReadFleet,
-    ReadGroup,
-)
+from towline.model.messages.deploy import GroupFacts, ReadGroup
+from towline.model.messages.fleet import Fleet, ReadFleet
 from towline.model.problem import did_you_mean
 from towline.model.rollout.order import natural
 from towline.store import Store

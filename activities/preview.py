@@ -28,15 +28,9 @@ from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import Target
 from towline.model.host.events import HostRefusal
 from towline.model.host.order import AskHosts, HostAnswer, HostAnswers
-from towline.model.messages import (
-    DeploymentOrder,
-    DeployRequest,
-    Fleet,
-    GroupFacts,
-    GroupView,
-    ReadFleet,
-    ReadGroup,
-)
+from towline.model.messages.deploy import DeploymentOrder, DeployRequest, GroupFacts, ReadGroup
+from towline.model.messages.fleet import Fleet, ReadFleet
+from towline.model.messages.group import GroupView
 from towline.model.rollout.health import floor_of, slots_of
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords

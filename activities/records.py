@@ -9,12 +9,8 @@ from temporalio import activity
 from activities.errors import translated
 from towline.model.deployment.report import merge
 from towline.model.deployment.status import Outcome
-from towline.model.messages import (
-    DeploymentRecord,
-    ReportWritten,
-    ShardOutcome,
-    ShardWreck,
-)
+from towline.model.messages.shard import ShardOutcome, ShardWreck
+from towline.model.messages.view import DeploymentRecord, ReportWritten
 from towline.model.rollout.outcomes import runs_now
 from towline.model.rollout.window import FAILURES
 from towline.store import Store

@@ -32,7 +32,8 @@ from towline.model.host.events import HostEvent, LogText, Need, UnknownEvent
 from towline.model.host.order import PlanPart, Position, halt_order, work_order
 from towline.model.host.outcome import iso, outcome_of
 from towline.model.host.state import HostState
-from towline.model.messages import DeploymentOrder, Fault, Heartbeat, InstanceOutcome
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.instance import Fault, Heartbeat, InstanceOutcome
 from towline.transports import Transport, TransportPool, ask, open_transport
 
 UNREACHABLE_AFTER_SECONDS = 120.0

@@ -17,7 +17,8 @@ from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.fleet.instance import Target
 from towline.model.host.order import PlanPart, plan_part
-from towline.model.messages import DeploymentOrder, InstanceOrder
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.instance import InstanceOrder
 from towline.singleflight import KeptReads
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords

@@ -8,7 +8,7 @@ import pytest
 
 from towline.creator import MOST, Who, who, whoami
 from towline.model.deployment.request import fingerprint
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 
 GITHUB = {
     "GITHUB_ACTOR": "ada",

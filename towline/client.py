@@ -31,7 +31,8 @@ from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.preview import Preview
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import Manifest, parse_manifest
-from towline.model.messages import DeploymentView, DeployRequest, PauseAnswer, StopAnswer, StopRequest
+from towline.model.messages.deploy import DeployRequest, PauseAnswer, StopAnswer, StopRequest
+from towline.model.messages.view import DeploymentView
 from towline.settings import Settings, read_settings
 
 __all__ = [

@@ -9,25 +9,12 @@ from __future__ import annotations
 from temporalio import activity
 
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision
-from towline.model.messages import (
-    ActiveEnd,
-    DeploymentRecord,
-    Fleet,
-    GroupFacts,
-    HaltOrder,
-    InstanceOrder,
-    InstanceOutcome,
-    JoinQueue,
-    LeaveQueue,
-    OutcomePage,
-    QueueAnswer,
-    ReadFleet,
-    ReadGroup,
-    ReportWritten,
-    ShardOutcome,
-    ShardWreck,
-    WatchActive,
-)
+from towline.model.messages.deploy import GroupFacts, ReadGroup
+from towline.model.messages.fleet import Fleet, ReadFleet
+from towline.model.messages.group import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, QueueAnswer, WatchActive
+from towline.model.messages.instance import HaltOrder, InstanceOrder, InstanceOutcome
+from towline.model.messages.shard import ShardOutcome, ShardWreck
+from towline.model.messages.view import DeploymentRecord, ReportWritten
 
 
 @activity.defn

@@ -31,7 +31,9 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.state_view import pause_answer, stop_answer, view_of
     from towline.model.deployment.status import DeploymentStatus
-    from towline.model.messages import DeploymentView, PauseAnswer, ShardProgress, StopAnswer, StopRequest
+    from towline.model.messages.deploy import PauseAnswer, StopAnswer, StopRequest
+    from towline.model.messages.shard import ShardProgress
+    from towline.model.messages.view import DeploymentView
 
 
 @workflow.defn(name=names.DEPLOYMENT)

@@ -19,7 +19,8 @@ from workflows.temporal_helpers import call, history_is_long, shield_from_cancel
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.group.queue import GroupState, Ticket
-    from towline.model.messages import (
+    from towline.model.messages.deploy import StopRequest
+    from towline.model.messages.group import (
         ActiveEnd,
         GroupView,
         InstanceState,
@@ -29,7 +30,6 @@ with workflow.unsafe.imports_passed_through():
         QueueAnswer,
         Reservation,
         StatesPage,
-        StopRequest,
         WatchActive,
     )
     from workflows import calls

@@ -22,19 +22,10 @@ from workflows.temporal_helpers import call, end, parse_signal, shield_from_canc
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.deployment.status import Outcome, TargetStatus
-    from towline.model.messages import (
-        DETACHED,
-        FleetMember,
-        HaltOrder,
-        InstanceLive,
-        InstanceOrder,
-        InstanceOutcome,
-        ShardOrders,
-        ShardOutcome,
-        ShardProgress,
-        ShardRequest,
-        StopRequest,
-    )
+    from towline.model.messages.deploy import StopRequest
+    from towline.model.messages.fleet import FleetMember
+    from towline.model.messages.instance import DETACHED, HaltOrder, InstanceOrder, InstanceOutcome
+    from towline.model.messages.shard import InstanceLive, ShardOrders, ShardOutcome, ShardProgress, ShardRequest
     from towline.model.rollout.faults import FaultFinder
     from towline.model.rollout.outcomes import runs_now
     from towline.model.rollout.window import FAILURES, Window

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model import names
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.status import Outcome
-    from towline.model.messages import ShardOrders, ShardOutcome, ShardRequest, ShardWreck
+    from towline.model.messages.shard import ShardOrders, ShardOutcome, ShardRequest, ShardWreck
     from towline.model.rollout.leases import Rollout, ShardBook, Verdict
     from towline.model.rollout.zones import Stage
     from workflows import calls

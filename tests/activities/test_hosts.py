@@ -16,7 +16,8 @@ from towline.model.deployment.store_keys import order_key
 from towline.model.fleet.instance import LocalAccess, Target
 from towline.model.host.events import Findings, HostPlan, Inventory, PlannedScript, ScriptLog
 from towline.model.host.order import AskHosts, HostAnswer
-from towline.model.messages import DeploymentOrder, FleetPage
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.fleet import FleetPage
 from towline.transports import TransportPool
 
 

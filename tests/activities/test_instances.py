@@ -20,7 +20,8 @@ from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import log_key, order_key
 from towline.model.fleet.instance import FakeAccess, SshAccess, Target
-from towline.model.messages import DETACHED, DeploymentOrder, HaltOrder, Heartbeat, Limits, Undo
+from towline.model.messages.deploy import DeploymentOrder, Limits, Undo
+from towline.model.messages.instance import DETACHED, HaltOrder, Heartbeat
 from towline.transports import TransportPool
 
 

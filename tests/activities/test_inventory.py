@@ -31,19 +31,10 @@ from towline.model.fleet.ssh_paths import CheckPaths
 from towline.model.fleet.targets import Ec2Source
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import parse_manifest
-from towline.model.messages import (
-    DeploymentOrder,
-    Fleet,
-    FleetPage,
-    GroupView,
-    InstanceOutcome,
-    InstanceReport,
-    InstanceState,
-    ReadFleet,
-    ReadGroup,
-    StatesPage,
-    Undo,
-)
+from towline.model.messages.deploy import DeploymentOrder, ReadGroup, Undo
+from towline.model.messages.fleet import Fleet, FleetPage, ReadFleet
+from towline.model.messages.group import GroupView, InstanceState, StatesPage
+from towline.model.messages.instance import InstanceOutcome, InstanceReport
 from towline.store import Store, open_store
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 

@@ -33,7 +33,7 @@ from towline.model.bundle.revision import ReadRevision, RevisionLocation
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import order_key
 from towline.model.host.order import AskHosts
-from towline.model.messages import DeploymentOrder
+from towline.model.messages.deploy import DeploymentOrder
 from towline.transports import TransportPool
 
 TOP = "version: 0.0\nos: linux\n"

@@ -18,7 +18,7 @@ from tests.harness.site import running_site
 from tests.harness.temporal import TemporalServer
 from towline.model.deployment.status import Outcome
 from towline.model.host.order import AskHosts
-from towline.model.messages import InstanceOutcome
+from towline.model.messages.instance import InstanceOutcome
 from towline.transports import TransportPool
 
 GOOD = b'{"kind":"started","seq":1,"offset":0}\n{"kind":"event_started","seq":2,"offset":1,"event":"Install"}\n'

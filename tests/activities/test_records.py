@@ -14,7 +14,7 @@ from tests.harness.reports import HOSTILE, invented
 from towline.model.deployment.report import DeploymentReport, merge
 from towline.model.deployment.status import Creator, DeploymentStatus, Outcome
 from towline.model.deployment.store_keys import instance_key, report_key
-from towline.model.messages import RollbackEnd
+from towline.model.messages.view import RollbackEnd
 from towline.report import render
 from towline.store import open_store
 

@@ -34,7 +34,8 @@ from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import instance_key
 from towline.model.group.group import group_id
 from towline.model.group.queue import TABLE
-from towline.model.messages import DeploymentView, InstanceReport
+from towline.model.messages.instance import InstanceReport
+from towline.model.messages.view import DeploymentView
 
 MEMORY = Path("/dev/shm")
 PATIENCE_SECONDS = 600.0

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tests.harness.faults.site import LocalHost, Site
 from tests.harness.temporal import TemporalServer, eventually, temporal_server
-from towline.model.messages import StopRequest
+from towline.model.messages.deploy import StopRequest
 
 EVENT = "AfterInstall"
 HOSTS = 12

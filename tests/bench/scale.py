@@ -29,7 +29,7 @@ from towline.devserver import dev_server
 from towline.model import names
 from towline.model.catalogue.changes import diff
 from towline.model.manifest.parser import parse_manifest
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 from towline.store import open_store
 from towline.temporal import DATA_CONVERTER
 

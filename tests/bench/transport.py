@@ -31,7 +31,9 @@ from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import order_key
-from towline.model.messages import DeploymentOrder, FleetPage, InstanceOrder
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.fleet import FleetPage
+from towline.model.messages.instance import InstanceOrder
 from towline.store import Store, open_store
 from towline.transports import TransportPool
 

@@ -32,7 +32,7 @@ from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Outcome
 from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
 from towline.model.manifest.parser import Manifest, parse_manifest
-from towline.model.messages import GroupView, InstanceState, StatesPage
+from towline.model.messages.group import GroupView, InstanceState, StatesPage
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.worker_call import CallWorker
 

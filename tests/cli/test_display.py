@@ -20,7 +20,9 @@ from towline.deployments.listing import ListedDeployment
 from towline.model.deployment.describe_end import failure_reason
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
-from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, InstanceState, Progress
+from towline.model.messages.group import InstanceState
+from towline.model.messages.instance import Heartbeat, InstanceOutcome
+from towline.model.messages.view import DeploymentView, Progress
 
 NOW = datetime(2025, 1, 1, 10, 0, 5, tzinfo=UTC)
 START = "2025-01-01T10:00:00+00:00"

@@ -15,7 +15,8 @@ from towline.model.deployment.status import Outcome
 from towline.model.deployment.target import TargetDetails
 from towline.model.host.events import HostPlan, HostRefusal
 from towline.model.host.order import HostAnswer
-from towline.model.messages import Fault, FleetMember
+from towline.model.messages.fleet import FleetMember
+from towline.model.messages.instance import Fault
 from towline.model.problem import Problem
 from towline.worker_call import as_towline_error
 

@@ -10,7 +10,9 @@ from towline.cli.stop_lines import advice_lines, still_running, stop_lines
 from towline.deployments.instance_status import Live
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus, Phase, TargetStatus
-from towline.model.messages import DeploymentView, GroupView, Heartbeat, Progress
+from towline.model.messages.group import GroupView
+from towline.model.messages.instance import Heartbeat
+from towline.model.messages.view import DeploymentView, Progress
 
 NOW = datetime(2025, 1, 1, 10, 0, 30, tzinfo=UTC)
 

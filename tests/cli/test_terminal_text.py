@@ -20,7 +20,8 @@ from towline.cli.screen import Screen
 from towline.deployments.instance_status import Live
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
-from towline.model.messages import DeploymentView, Heartbeat, InstanceOutcome, Progress
+from towline.model.messages.instance import Heartbeat, InstanceOutcome
+from towline.model.messages.view import DeploymentView, Progress
 from towline.model.visible import STEERING, for_terminal
 
 HOSTILE = "web\x1b]0;title\x07\x1b[2J\x1b[8m\x9b31m\u202e\u2066\u200b\u061c\ufeff\u2028\r\x7f\x00-01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 
 
 def request(**members: Any) -> DeployRequest:

@@ -9,7 +9,7 @@ from towline.deployments.final_view import view_from_outside, view_of_failure
 from towline.model.deployment.exit_status import exit_status
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages.view import DeploymentView, Progress
 
 
 def test_a_deployment_that_was_terminated_can_still_be_named_and_taken_back() -> None:

@@ -12,7 +12,8 @@ from towline.deployments.rollback import check_can_roll_back, check_still_runs, 
 from towline.errors import Conflict, InvalidInput
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, Progress, Undo
+from towline.model.messages.deploy import Undo
+from towline.model.messages.view import DeploymentView, Progress
 
 
 def view(deployment_id: str = "d-1", began: str = "2025-01-01T00:00:00Z", **members: Any) -> DeploymentView:

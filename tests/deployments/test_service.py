@@ -23,7 +23,8 @@ from towline.model.deployment.report import DeploymentReport, index_entry
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.store_keys import index_key, report_key
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, Progress, StopAnswer, Undo
+from towline.model.messages.deploy import StopAnswer, Undo
+from towline.model.messages.view import DeploymentView, Progress
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from towline.deployments.start import is_same_request
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 
 
 def test_the_same_parameters_have_the_same_fingerprint_however_they_came() -> None:

@@ -21,7 +21,9 @@ from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.model import names
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.config import PREDEFINED
-from towline.model.messages import Fleet, GroupView, JoinQueue, LeaveQueue, ReadFleet, StopAnswer
+from towline.model.messages.deploy import StopAnswer
+from towline.model.messages.fleet import Fleet, ReadFleet
+from towline.model.messages.group import GroupView, JoinQueue, LeaveQueue
 from towline.temporal import is_absent
 from workflows.group import DeploymentGroup
 

@@ -23,7 +23,7 @@ from tests.harness.temporal import eventually as until
 from towline.model.deployment.status import Outcome
 from towline.model.host.events import EVENT
 from towline.model.host.state import HostState
-from towline.model.messages import Undo
+from towline.model.messages.deploy import Undo
 from towline.transports.base import ended_early
 from towline.transports.bootstrap import start_command
 

@@ -22,7 +22,8 @@ from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import instance_key, report_key
-from towline.model.messages import DeployRequest, InstanceReport, StopRequest, Undo
+from towline.model.messages.deploy import DeployRequest, StopRequest, Undo
+from towline.model.messages.instance import InstanceReport
 
 pytestmark = pytest.mark.slow
 

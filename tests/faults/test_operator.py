@@ -28,20 +28,11 @@ from towline.model import names
 from towline.model.deployment.status import Outcome
 from towline.model.group.config import DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import group_id
-from towline.model.messages import (
-    DeploymentRecord,
-    DeploymentView,
-    Fleet,
-    GroupFacts,
-    GroupView,
-    InstanceOrder,
-    InstanceOutcome,
-    ReadFleet,
-    ReadGroup,
-    ReportWritten,
-    StopAnswer,
-    StopRequest,
-)
+from towline.model.messages.deploy import GroupFacts, ReadGroup, StopAnswer, StopRequest
+from towline.model.messages.fleet import Fleet, ReadFleet
+from towline.model.messages.group import GroupView
+from towline.model.messages.instance import InstanceOrder, InstanceOutcome
+from towline.model.messages.view import DeploymentRecord, DeploymentView, ReportWritten
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.store_keys import report_key
 from towline.model.group.group import group_id
-from towline.model.messages import DeployRequest, GroupView
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.group import GroupView
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 
 NEXT = (
     ("towline/__init__.py", '__version__ = "'),
-    ("towline/model/messages.py", "    only_ends: bool = False  # a stop came"),  # InstanceOrder
-    ("towline/model/messages.py", '    since: str = ""  # ISO 8601, when the phase began'),  # Heartbeat
+    ("towline/model/messages/instance.py", "    only_ends: bool = False  # a stop came"),  # InstanceOrder
+    ("towline/model/messages/instance.py", '    since: str = ""  # ISO 8601, when the phase began'),  # Heartbeat
     ("towline/model/group/group.py", '    deployment_group_id: str = ""'),  # DeploymentGroup, read by an activity
     ("towline/model/fleet/instance.py", "    root: str"),  # LocalSettings, frozen in the store
 )

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.activity_bench import Bench
 from tests.harness.fleet.box import Fleet
 from towline.model.deployment.status import Outcome
-from towline.model.messages import Undo
+from towline.model.messages.deploy import Undo
 
 pytestmark = pytest.mark.fleet
 

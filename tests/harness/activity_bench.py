@@ -15,7 +15,9 @@ from towline.model.appspec.plan import CompiledPlan
 from towline.model.bundle.revision import ResolvedRevision, RevisionLocation
 from towline.model.deployment.store_keys import instance_key, order_key
 from towline.model.fleet.instance import FakeAccess, LocalAccess, Target
-from towline.model.messages import DeploymentOrder, FleetPage, Heartbeat, InstanceOrder, InstanceReport
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.fleet import FleetPage
+from towline.model.messages.instance import Heartbeat, InstanceOrder, InstanceReport
 from towline.store import Store, open_store
 from towline.transports import FakeHosts, TransportPool
 

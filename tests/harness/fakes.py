@@ -23,21 +23,10 @@ from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.deployment.status import Outcome
 from towline.model.group.config import PREDEFINED, DeploymentConfig
 from towline.model.group.group import AutoRollback, DeploymentGroup
-from towline.model.messages import (
-    DETACHED,
-    DeploymentRecord,
-    DeploymentView,
-    Fault,
-    Fleet,
-    FleetMember,
-    GroupFacts,
-    HaltOrder,
-    InstanceOrder,
-    InstanceOutcome,
-    ReadFleet,
-    ReadGroup,
-    ReportWritten,
-)
+from towline.model.messages.deploy import GroupFacts, ReadGroup
+from towline.model.messages.fleet import Fleet, FleetMember, ReadFleet
+from towline.model.messages.instance import DETACHED, Fault, HaltOrder, InstanceOrder, InstanceOutcome
+from towline.model.messages.view import DeploymentRecord, DeploymentView, ReportWritten
 from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup as DeploymentGroupWorkflow
 from workflows.shard import Shard

@@ -10,14 +10,9 @@ from towline.model.deployment.info import DeploymentOverview, ErrorInformation
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import deployment_info, rollback_messages
-from towline.model.messages import (
-    DeploymentRecord,
-    DeployRequest,
-    InstanceOutcome,
-    InstanceReport,
-    LifecycleEventRecord,
-    Progress,
-)
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.instance import InstanceOutcome, InstanceReport, LifecycleEventRecord
+from towline.model.messages.view import DeploymentRecord, Progress
 
 START = datetime(2025, 1, 1, 10, 0, 0, tzinfo=UTC)
 HOSTILE = '</pre><script>alert(1)</script>\x1b[31m"><img src=x onerror=alert(2)>&amp;\u202e'

@@ -35,7 +35,8 @@ from towline.model import names
 from towline.model.catalogue.records import Change
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import DeploymentGroup, group_id
-from towline.model.messages import Fault, StopRequest
+from towline.model.messages.deploy import StopRequest
+from towline.model.messages.instance import Fault
 from towline.model.worker_call import WorkerCall
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.temporal_helpers import EVENTS_PER_RUN

@@ -11,7 +11,8 @@ from towline.errors import Conflict, NotFound, OurFault
 from towline.model.deployment.report import merge
 from towline.model.deployment.store_keys import instance_key, order_key, page_key, report_key
 from towline.model.fleet.instance import FakeAccess, Target
-from towline.model.messages import DeploymentOrder, FleetPage
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.fleet import FleetPage
 from towline.store import open_store
 from towline.store.deployment_records import DeploymentRecords
 

@@ -19,7 +19,7 @@ from towline.model.host.events import (
     OnHost,
 )
 from towline.model.host.order import halt_order, question_order, work_order
-from towline.model.messages import InstanceOrder
+from towline.model.messages.instance import InstanceOrder
 from towline.transports import FakeHosts, FakeTransport, Order, TransportPool, ask, open_transport
 
 ORDER = work_order(deployment(), WEB, plan=None)

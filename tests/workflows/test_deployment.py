@@ -18,7 +18,9 @@ from towline.model.deployment.info import DeploymentOverview
 from towline.model.deployment.status import Outcome, Phase
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import DeploymentGroup, group_id
-from towline.model.messages import Fault, GroupView, PauseAnswer, StopAnswer
+from towline.model.messages.deploy import PauseAnswer, StopAnswer
+from towline.model.messages.group import GroupView
+from towline.model.messages.instance import Fault
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from towline.deployments.group_updates import GroupUpdates
 from towline.errors import Conflict
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import GroupView
+from towline.model.messages.group import GroupView
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 from tests.harness.fakes import Theatre, World, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually
 from towline.model import names
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 pytestmark = pytest.mark.slow
 

@@ -296,7 +296,7 @@ def release(group: str) -> int:
 def stop(deployment: str, now: bool, rollback: bool | None, reason: str) -> int:
     """Ends a deployment: nothing new starts, instances in flight halt at the next lifecycle event."""
     from towline.cli.control import stop as run
-    from towline.model.messages import StopRequest
+    from towline.model.messages.deploy import StopRequest
 
     return run(deployment, StopRequest(now=now, rollback=rollback, reason=reason))
 

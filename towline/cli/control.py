@@ -12,7 +12,9 @@ from towline.cli.stop_lines import advice_lines, still_running, stop_lines
 from towline.deployments.service import DeploymentService
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.deployment.status import Phase
-from towline.model.messages import DeploymentView, GroupView, StopRequest
+from towline.model.messages.deploy import StopRequest
+from towline.model.messages.group import GroupView
+from towline.model.messages.view import DeploymentView
 
 CONFIRM_SECONDS = 10.0
 """How long `stop` waits to hear that nothing more is started; it is under way in any case."""

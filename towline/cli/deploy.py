@@ -19,7 +19,8 @@ from towline.deployments.service import DeploymentService
 from towline.model.bundle.revision import BundleType, RevisionLocation
 from towline.model.deployment.describe import printable
 from towline.model.deployment.exit_status import exit_status
-from towline.model.messages import DeploymentView, DeployRequest
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.view import DeploymentView
 from towline.settings import read_settings
 
 

@@ -12,7 +12,7 @@ from towline.cli.columns import width_of
 from towline.cli.event_loop import with_client
 from towline.cli.output import has_colour, info, result, result_json, warn
 from towline.deployments.instance_list import ListedInstance, list_instances
-from towline.model.messages import InstanceState
+from towline.model.messages.group import InstanceState
 from towline.model.rollout.window import FAILURES
 
 FLEXIBLE = (3, 2, 5, 1)

@@ -10,7 +10,7 @@ from towline.deployments.service import DeploymentService
 from towline.model.deployment.describe import printable
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.deployment.preview import Changes, Preview
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 
 HOSTS_SHOWN = 100
 PATHS_SHOWN = 15

@@ -11,7 +11,7 @@ from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts, printable
 from towline.model.deployment.describe_end import failure_reason, rollback_sentence
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 EVENTS_UP_TO = 100
 """In larger fleets only how instances end is printed, not each of their events."""

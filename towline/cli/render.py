@@ -16,7 +16,7 @@ from towline.model.deployment.describe import counts, failure_lines, printable, 
 from towline.model.deployment.describe_end import failure_reason, remedies, rollback_result, rollback_sentence
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import ErrorCode, Outcome, Phase, TargetStatus
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages.view import DeploymentView, Progress
 
 COLOURS = {
     "Succeeded": "green",

@@ -14,7 +14,7 @@ from towline.cli.watch import Begun, Watched, let_go_on_interrupt
 from towline.creator import who
 from towline.deployments.ids import new_deployment_id
 from towline.deployments.service import DeploymentService
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 
 def rollback(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:

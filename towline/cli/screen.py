@@ -15,7 +15,7 @@ from towline.cli.columns import GAP
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import counts
 from towline.model.deployment.status import TargetStatus
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 from towline.model.visible import for_terminal
 
 ABOVE = 7

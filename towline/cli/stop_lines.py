@@ -10,7 +10,8 @@ from towline.cli.render import clock, duration, elapsed
 from towline.deployments.instance_status import Live
 from towline.model.deployment.describe import hold_reason, printable
 from towline.model.deployment.status import Phase, TargetStatus
-from towline.model.messages import DeploymentView, GroupView
+from towline.model.messages.group import GroupView
+from towline.model.messages.view import DeploymentView
 
 SHOWN = 20
 """So many instances that still run are named; the rest is counted."""

@@ -18,7 +18,7 @@ from towline.errors import NotFound, TemporalUnavailable, Terminated
 from towline.model.deployment.describe import counts, printable
 from towline.model.deployment.exit_status import ExitStatus, exit_status
 from towline.model.deployment.status import Phase
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 from towline.settings import Settings
 
 

@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 
 from towline import errors
 from towline.model import names
-from towline.model.messages import PauseAnswer, StopAnswer, StopRequest
+from towline.model.messages.deploy import PauseAnswer, StopAnswer, StopRequest
 from towline.temporal import asking, is_no_worker
 
 ANSWER_SECONDS = 5.0

@@ -9,7 +9,8 @@ from towline.deployments.instance_status import Live, refined
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
 from towline.model.deployment.target import InstanceTarget, TargetDetails, ended_target, live_target, plain_target
-from towline.model.messages import DeploymentView, InstanceReport
+from towline.model.messages.instance import InstanceReport
+from towline.model.messages.view import DeploymentView
 from towline.store.deployment_records import DeploymentRecords
 
 

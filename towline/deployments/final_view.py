@@ -9,7 +9,8 @@ from temporalio.exceptions import ApplicationError
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase, deployment_error
 from towline.model.deployment.view import deployment_info
-from towline.model.messages import DeploymentView, DeployRequest, Progress
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.view import DeploymentView, Progress
 
 
 def checked_view(value: Any) -> DeploymentView:

@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from towline.catalogue.table_workflow import READ_TIMEOUT
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import GroupView, InstanceState, StatesPage
+from towline.model.messages.group import GroupView, InstanceState, StatesPage
 from towline.temporal import asking, is_absent
 
 PAGE = 500

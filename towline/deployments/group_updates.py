@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
 from towline.model.group.queue import GroupState
-from towline.model.messages import JoinQueue, LeaveQueue, OutcomePage, Reservation
+from towline.model.messages.group import JoinQueue, LeaveQueue, OutcomePage, Reservation
 from towline.temporal import asking, is_absent
 
 AT_ONCE = 3

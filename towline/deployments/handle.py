@@ -22,7 +22,8 @@ from temporalio.service import RPCError
 from towline import errors
 from towline.deployments.final_view import checked_view, view_from_outside, view_of_failure
 from towline.model import names
-from towline.model.messages import DeploymentView, DeployRequest
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.view import DeploymentView
 from towline.temporal import asking, is_absent
 
 QUERY_TIMEOUT = timedelta(seconds=5)

@@ -18,7 +18,7 @@ from towline.model.fleet.instance import InstanceRecord, SshSettings
 from towline.model.fleet.selection import candidate, selects
 from towline.model.fleet.targets import NamedSshSettings, target_of
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import InstanceState
+from towline.model.messages.group import InstanceState
 from towline.model.problem import did_you_mean
 from towline.model.rollout.order import natural
 

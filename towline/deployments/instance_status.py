@@ -21,7 +21,9 @@ from towline.model import names
 from towline.model.deployment.describe import status_reason
 from towline.model.deployment.info import DeploymentOverview
 from towline.model.deployment.status import Creator, Outcome, Phase, TargetStatus
-from towline.model.messages import DeploymentView, Heartbeat, InstanceLive, Progress, ShardOutcome
+from towline.model.messages.instance import Heartbeat
+from towline.model.messages.shard import InstanceLive, ShardOutcome
+from towline.model.messages.view import DeploymentView, Progress
 from towline.model.rollout.leases import slots_in_use
 from towline.temporal import asking, is_absent
 

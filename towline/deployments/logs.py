@@ -13,7 +13,7 @@ from towline.model.deployment.status import TargetStatus
 from towline.model.fleet.instance import Target
 from towline.model.host.events import ScriptLog
 from towline.model.host.order import AskHosts, HostAnswers
-from towline.model.messages import DeploymentOrder
+from towline.model.messages.deploy import DeploymentOrder
 from towline.model.worker_call import WorkerCall
 from towline.store.deployment_records import DeploymentRecords
 from towline.store.parallel import in_parallel

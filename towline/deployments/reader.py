@@ -19,7 +19,7 @@ from towline.deployments.watch import Snapshot
 from towline.model import names
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 
 class DeploymentReader:

@@ -9,7 +9,8 @@ from towline.creator import Who
 from towline.model.deployment import rollback as model
 from towline.model.deployment.describe import names
 from towline.model.deployment.status import Creator
-from towline.model.messages import DeploymentView, DeployRequest, Undo
+from towline.model.messages.deploy import DeployRequest, Undo
+from towline.model.messages.view import DeploymentView
 
 
 def check_can_roll_back(view: DeploymentView, *, is_open: bool) -> None:

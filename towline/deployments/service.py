@@ -24,7 +24,9 @@ from towline.model.bundle.revision import BundleType, RevisionLocation
 from towline.model.catalogue.revisions import Use
 from towline.model.deployment.preview import AskPreview, Preview
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import DeploymentView, DeployRequest, GroupView, PauseAnswer, StopAnswer, StopRequest
+from towline.model.messages.deploy import DeployRequest, PauseAnswer, StopAnswer, StopRequest
+from towline.model.messages.group import GroupView
+from towline.model.messages.view import DeploymentView
 from towline.model.problem import did_you_mean
 from towline.model.worker_call import WorkerCall
 from towline.settings import Settings, read_settings

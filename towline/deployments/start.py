@@ -24,7 +24,7 @@ from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.web_ui import steering_page
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 from towline.temporal import asking
 
 MEMO_REQUEST = "towlineRequest"

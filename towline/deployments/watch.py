@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from towline import errors
 from towline.deployments.handle import DeploymentHandle
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.5  # how often a watcher looks; a long poll answers at the end, at once

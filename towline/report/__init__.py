@@ -22,7 +22,7 @@ from towline.model.deployment.describe_end import failure_reason, remedies, roll
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import Creator
 from towline.model.deployment.timeline import Timeline, timeline
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 _FOLDER = Path(__file__).parent
 CAUSES_SHOWN = 3

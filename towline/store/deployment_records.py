@@ -17,7 +17,10 @@ from towline.errors import Conflict, NotFound, OurFault
 from towline.model.deployment import store_keys as keys
 from towline.model.deployment.report import DeploymentReport, IndexEntry, index_entry
 from towline.model.fleet.instance import Target
-from towline.model.messages import DeploymentOrder, FleetPage, InstanceReport, ReportWritten
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.fleet import FleetPage
+from towline.model.messages.instance import InstanceReport
+from towline.model.messages.view import ReportWritten
 from towline.model.rollout.order import natural
 from towline.store import Store
 from towline.store.parallel import READERS, in_parallel

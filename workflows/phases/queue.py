@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.ending import failure
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase
-    from towline.model.messages import JoinQueue
+    from towline.model.messages.group import JoinQueue
     from workflows import calls
 
 ASK_AGAIN = timedelta(seconds=60)

@@ -16,7 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.state_view import record_of
     from towline.model.deployment.status import Phase
     from towline.model.group.queue import as_rolled_back
-    from towline.model.messages import LeaveQueue, OutcomePage, ShardOutcome
+    from towline.model.messages.group import LeaveQueue, OutcomePage
+    from towline.model.messages.shard import ShardOutcome
     from workflows import calls
 
 

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.deployment.rollback import automatic_rollback, end_of_rollback
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.status import Phase
-    from towline.model.messages import DeploymentView
+    from towline.model.messages.view import DeploymentView
 
 
 async def roll_back(state: DeploymentState) -> None:

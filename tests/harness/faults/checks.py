@@ -14,7 +14,8 @@ from tests.harness.faults.scene import Effect, Scene
 from towline.errors import NotFound
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import instance_key, report_key
-from towline.model.messages import DeploymentView, InstanceReport
+from towline.model.messages.instance import InstanceReport
+from towline.model.messages.view import DeploymentView
 
 Shape = tuple[tuple[str, ...], ...]
 

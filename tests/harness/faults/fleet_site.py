@@ -11,7 +11,7 @@ from tests.harness.faults.instances import BoxHost
 from tests.harness.faults.site import Site
 from tests.harness.fleet.box import Fleet
 from towline.model.deployment.store_keys import instance_key
-from towline.model.messages import InstanceReport
+from towline.model.messages.instance import InstanceReport
 
 KEEPALIVE_SECONDS = 1
 WORKER = f"""

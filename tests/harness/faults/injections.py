@@ -18,7 +18,7 @@ from tests.harness.faults.instances import BoxHost, Instance, Run, children_of
 from tests.harness.faults.scene import Effect, Scene, insist, pick, until
 from tests.harness.faults.site import WorkerProcess
 from towline.model import names
-from towline.model.messages import StopRequest
+from towline.model.messages.deploy import StopRequest
 
 BLIP_SECONDS = (1.0, 4.0)  # less than a host of the harness may be out of reach
 FROZEN_SECONDS = (5.5, 8.0)

@@ -16,7 +16,7 @@ from typing import Any
 from tests.harness.faults.instances import EVENTS, Instance
 from tests.harness.faults.scene import Effect, Kind, Scene, insist, until
 from tests.harness.faults.source import Source
-from towline.model.messages import StopRequest
+from towline.model.messages.deploy import StopRequest
 
 QUICK = 0.004
 """Seconds between looks where the instant is short; a look at 40 hosts takes a tenth of that."""

@@ -27,7 +27,7 @@ from tests.harness.temporal import eventually
 from towline.errors import TemporalUnavailable
 from towline.model import names
 from towline.model.group.group import group_id
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 
 CONFIG = "HalfAtATime"
 WORKERS = 2

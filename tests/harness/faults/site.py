@@ -25,7 +25,8 @@ from towline.deployments.service import DeploymentService
 from towline.deployments.start import StartedDeployment
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.catalogue.records import Change
-from towline.model.messages import DeploymentView, DeployRequest
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.view import DeploymentView
 from towline.store import open_store
 
 __all__ = ["EVENTS", "LocalHost", "Run", "Site", "WorkerProcess", "is_alive"]

@@ -5,7 +5,7 @@ import pytest
 from tests.harness.loop import ratio_of_times
 from towline.model.deployment.causes import Failure, by_cause, failure_of, normalized
 from towline.model.deployment.status import Outcome
-from towline.model.messages import Fault, InstanceOutcome
+from towline.model.messages.instance import Fault, InstanceOutcome
 
 ROOT = "/opt/codedeploy-agent/deployment-root/6b1f7d0e"
 

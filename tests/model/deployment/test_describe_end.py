@@ -5,7 +5,8 @@ import pytest
 from towline.model.deployment.describe_end import failure_reason, remedies, rollback_sentence
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
-from towline.model.messages import DeploymentView, Fault, InstanceOutcome, Progress, RollbackEnd
+from towline.model.messages.instance import Fault, InstanceOutcome
+from towline.model.messages.view import DeploymentView, Progress, RollbackEnd
 
 
 def failed(

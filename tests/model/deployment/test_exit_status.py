@@ -7,7 +7,7 @@ import pytest
 from towline.model.deployment.exit_status import ExitStatus, exit_status
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages.view import DeploymentView, Progress
 
 
 @dataclass(frozen=True)

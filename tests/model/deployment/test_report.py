@@ -8,7 +8,7 @@ from towline.model.deployment.report import index_entry, merge
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import index_key
 from towline.model.deployment.timeline import WIDTH, timeline
-from towline.model.messages import DeploymentRecord, Progress
+from towline.model.messages.view import DeploymentRecord, Progress
 
 
 def test_the_report_reads_like_status_json() -> None:

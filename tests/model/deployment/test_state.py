@@ -13,17 +13,11 @@ from towline.model.deployment.state_view import results_after_rollback, search_a
 from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome
 from towline.model.group.config import PREDEFINED
 from towline.model.group.group import AutoRollback, DeploymentGroup
-from towline.model.messages import (
-    DeploymentView,
-    DeployRequest,
-    Fleet,
-    FleetMember,
-    GroupFacts,
-    QueueAnswer,
-    ShardOutcome,
-    StopRequest,
-    Undo,
-)
+from towline.model.messages.deploy import DeployRequest, GroupFacts, StopRequest, Undo
+from towline.model.messages.fleet import Fleet, FleetMember
+from towline.model.messages.group import QueueAnswer
+from towline.model.messages.shard import ShardOutcome
+from towline.model.messages.view import DeploymentView
 from towline.model.rollout.leases import Rollout
 from towline.model.rollout.zones import Stage
 

@@ -18,18 +18,9 @@ from towline.model.deployment.view import (
     rollback_messages,
 )
 from towline.model.deployment.web_ui import steering_page, summary
-from towline.model.messages import (
-    DeploymentView,
-    DeployRequest,
-    Fault,
-    Heartbeat,
-    InstanceOutcome,
-    InstanceReport,
-    LifecycleEventRecord,
-    Progress,
-    RollbackEnd,
-    Undo,
-)
+from towline.model.messages.deploy import DeployRequest, Undo
+from towline.model.messages.instance import Fault, Heartbeat, InstanceOutcome, InstanceReport, LifecycleEventRecord
+from towline.model.messages.view import DeploymentView, Progress, RollbackEnd
 
 REQUEST = DeployRequest(
     application_name="shop",

@@ -8,7 +8,9 @@ from towline.model.deployment.status import Creator, Outcome
 from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import FakeAccess, Target
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import DeploymentOrder, InstanceState, ReadFleet, Undo
+from towline.model.messages.deploy import DeploymentOrder, Undo
+from towline.model.messages.fleet import ReadFleet
+from towline.model.messages.group import InstanceState
 
 GROUP = DeploymentGroup(application_name="shop", deployment_group_name="web")
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from towline.model.deployment.status import DeploymentStatus, Outcome
 from towline.model.group.queue import TABLE, GroupState
-from towline.model.messages import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, Reservation, RunsNow
+from towline.model.messages.group import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, Reservation
+from towline.model.messages.shard import RunsNow
 
 EMPTY = GroupState(application="shop", group="production", group_id="g-1")
 

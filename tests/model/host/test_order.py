@@ -18,7 +18,8 @@ from towline.model.host.order import (
     question_order,
     work_order,
 )
-from towline.model.messages import DeploymentOrder, InstanceOrder, Limits, Undo
+from towline.model.messages.deploy import DeploymentOrder, Limits, Undo
+from towline.model.messages.instance import InstanceOrder
 
 PAGE = ROOT / "docs" / "host-protocol.md"
 

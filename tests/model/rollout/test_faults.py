@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import Fault, InstanceOutcome
+from towline.model.messages.instance import Fault, InstanceOutcome
 from towline.model.rollout.faults import FaultFinder
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from towline.model.deployment.status import Outcome
 from towline.model.group.config import MinimumHealthyHosts
-from towline.model.messages import FleetMember, Lease, ShardOutcome, ShardProgress
+from towline.model.messages.fleet import FleetMember
+from towline.model.messages.shard import Lease, ShardOutcome, ShardProgress
 from towline.model.rollout.health import floor_of, has_succeeded, is_impossible
 from towline.model.rollout.leases import Rollout, ShardBook, Verdict
 from towline.model.rollout.window import FAILURES, Window

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import InstanceState
+from towline.model.messages.group import InstanceState
 from towline.model.rollout.order import Rank, Standing, ordered, rank
 
 

@@ -21,7 +21,8 @@ from towline.deployments.listing import DeploymentFilter
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import DeploymentView, DeployRequest, StopRequest
+from towline.model.messages.deploy import DeployRequest, StopRequest
+from towline.model.messages.view import DeploymentView
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STATUSES = frozenset(DeploymentStatus)

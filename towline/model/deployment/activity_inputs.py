@@ -6,7 +6,8 @@ from towline.model.bundle.revision import ReadRevision, ResolvedRevision, Revisi
 from towline.model.deployment.lifecycle import IN_PLACE, events_for
 from towline.model.deployment.status import Creator
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import DeploymentOrder, DeployRequest, ReadFleet, ReadGroup
+from towline.model.messages.deploy import DeploymentOrder, DeployRequest, ReadGroup
+from towline.model.messages.fleet import ReadFleet
 
 
 def group_question(request: DeployRequest) -> ReadGroup:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from towline.model.base import ApiShape
 from towline.model.deployment.status import Outcome, TargetStatus
 from towline.model.deployment.target import InstanceTarget, TargetDetails
-from towline.model.messages import InstanceOutcome
+from towline.model.messages.instance import InstanceOutcome
 
 LAST_LINES = 5
 """Lines at the end of a log that count: above them lies what went well."""

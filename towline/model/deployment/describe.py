@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from towline.model.deployment.causes import by_cause, failure_of
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import Phase
-from towline.model.messages import InstanceOutcome, Progress
+from towline.model.messages.instance import InstanceOutcome
+from towline.model.messages.view import Progress
 from towline.model.visible import STEERING
 
 NAMED = 3  # how many names a sentence holds before it says "and 4 more"

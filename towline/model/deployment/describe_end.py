@@ -8,7 +8,7 @@ from __future__ import annotations
 from towline.model.deployment.describe import failure_lines, names, printable
 from towline.model.deployment.info import ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, ErrorCode, Outcome
-from towline.model.messages import DeploymentView, Progress
+from towline.model.messages.view import DeploymentView, Progress
 
 
 def end_message(view: DeploymentView) -> str:

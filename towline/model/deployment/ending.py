@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 from towline.model.group.config import MinimumHealthyHosts
 from towline.model.group.group import AutoRollback
-from towline.model.messages import StopRequest
+from towline.model.messages.deploy import StopRequest
 from towline.model.rollout.health import has_succeeded, is_impossible
 
 NO_INSTANCES_MESSAGE = (

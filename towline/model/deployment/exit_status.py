@@ -9,7 +9,7 @@ from towline.errors import Conflict, InvalidInput, NotFound, TemporalUnavailable
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 
 if TYPE_CHECKING:  # every command imports this module; `--help` should not pay for pydantic
-    from towline.model.messages import DeploymentView
+    from towline.model.messages.view import DeploymentView
 
 
 class ExitStatus(IntEnum):

@@ -16,7 +16,8 @@ from towline.model.deployment.target import TargetDetails
 from towline.model.deployment.timeline import seconds_between
 from towline.model.host.events import HostPlan, HostRefusal, HostRevision
 from towline.model.host.order import HostAnswer
-from towline.model.messages import DeployRequest, FleetMember
+from towline.model.messages.deploy import DeployRequest
+from towline.model.messages.fleet import FleetMember
 from towline.model.rollout.health import has_succeeded
 
 PATHS_TOLD = 200

@@ -17,7 +17,8 @@ from towline.model.deployment.describe import status_reason
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import Outcome, Phase, TargetStatus
 from towline.model.deployment.target import InstanceTarget, TargetDetails, details_of, ended_target, plain_target
-from towline.model.messages import DeploymentRecord, DeploymentView, InstanceReport, Progress
+from towline.model.messages.instance import InstanceReport
+from towline.model.messages.view import DeploymentRecord, DeploymentView, Progress
 
 
 @dataclass(frozen=True)

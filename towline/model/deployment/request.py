@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from towline.errors import InvalidRequest
-from towline.model.messages import DeployRequest
+from towline.model.messages.deploy import DeployRequest
 from towline.model.names import DEPLOYMENT_ID
 from towline.model.problem import Problem, did_you_mean
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from towline.model.deployment.ending import calls_for_rollback
 from towline.model.deployment.state import DeploymentState
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.messages import DeploymentView, DeployRequest, RollbackEnd, Undo
+from towline.model.messages.deploy import DeployRequest, Undo
+from towline.model.messages.view import DeploymentView, RollbackEnd
 from towline.model.names import rollback_label
 
 

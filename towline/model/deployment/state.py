@@ -15,16 +15,11 @@ from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import rollback_messages
 from towline.model.group.config import DeploymentConfig
 from towline.model.group.group import DeploymentGroup
-from towline.model.messages import (
-    DeployRequest,
-    Fleet,
-    GroupFacts,
-    QueueAnswer,
-    RollbackEnd,
-    ShardOutcome,
-    ShardProgress,
-    StopRequest,
-)
+from towline.model.messages.deploy import DeployRequest, GroupFacts, StopRequest
+from towline.model.messages.fleet import Fleet
+from towline.model.messages.group import QueueAnswer
+from towline.model.messages.shard import ShardOutcome, ShardProgress
+from towline.model.messages.view import RollbackEnd
 from towline.model.names import SEARCH_STATUS
 from towline.model.rollout.state import RolloutState
 

@@ -14,15 +14,9 @@ from towline.model.deployment.state import DeploymentState
 from towline.model.deployment.status import Outcome, Phase
 from towline.model.deployment.view import deployment_info
 from towline.model.fleet.selection import described
-from towline.model.messages import (
-    DeploymentRecord,
-    DeploymentView,
-    Fault,
-    InstanceOutcome,
-    PauseAnswer,
-    Progress,
-    StopAnswer,
-)
+from towline.model.messages.deploy import PauseAnswer, StopAnswer
+from towline.model.messages.instance import Fault, InstanceOutcome
+from towline.model.messages.view import DeploymentRecord, DeploymentView, Progress
 from towline.model.rollout.leases import slots_in_use
 from towline.model.rollout.state import RolloutState
 

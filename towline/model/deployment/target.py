@@ -16,7 +16,7 @@ from towline.model.base import CompactShape
 from towline.model.deployment.info import Absent, Text
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome, ScriptError, TargetStatus
-from towline.model.messages import Heartbeat, InstanceReport, LifecycleEventRecord
+from towline.model.messages.instance import Heartbeat, InstanceReport, LifecycleEventRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,7 @@ from towline.model.deployment.status import (
     DeploymentStatus,
 )
 from towline.model.group.group import AutoRollback
-from towline.model.messages import (
-    DeployRequest,
-)
+from towline.model.messages.deploy import DeployRequest
 
 # ── CodeDeploy's shapes ──────────────────────────────────────────────────────────────────────────────────────────
 

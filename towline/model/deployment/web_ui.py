@@ -20,7 +20,7 @@ from towline.model.deployment.describe import (
 )
 from towline.model.deployment.describe_end import failure_reason, rollback_result, rollback_sentence
 from towline.model.deployment.status import Phase
-from towline.model.messages import DeploymentView
+from towline.model.messages.view import DeploymentView
 from towline.model.names import DEPLOYMENT
 
 

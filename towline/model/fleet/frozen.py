@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 from towline.model.deployment.store_keys import page_key
 from towline.model.fleet.instance import Target
-from towline.model.messages import (
-    Fleet,
-    FleetMember,
-    FleetPage,
-    GroupView,
-    InstanceState,
-    ReadFleet,
-    Undo,
-)
+from towline.model.messages.deploy import Undo
+from towline.model.messages.fleet import Fleet, FleetMember, FleetPage, ReadFleet
+from towline.model.messages.group import GroupView, InstanceState
 from towline.model.rollout.order import Rank, Standing, ordered, rank
 
 ADDRESSES_BYTES = 1536 * 1024

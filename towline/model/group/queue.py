@@ -13,7 +13,7 @@ from pydantic import Field
 from towline.model.base import Message
 from towline.model.deployment import describe
 from towline.model.deployment.status import DeploymentStatus, Outcome
-from towline.model.messages import (
+from towline.model.messages.group import (
     ActiveEnd,
     GroupView,
     InstanceState,

@@ -14,7 +14,8 @@ from towline.model.base import Message
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.fleet.instance import Target
 from towline.model.host.events import Answer
-from towline.model.messages import DeploymentOrder, Fault, InstanceOrder
+from towline.model.messages.deploy import DeploymentOrder
+from towline.model.messages.instance import Fault, InstanceOrder
 
 HostOrder = dict[str, Any]
 PlanPart = dict[str, Any]

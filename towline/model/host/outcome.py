@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from towline.model.deployment.status import Outcome
 from towline.model.host.events import Finished, HostRefusal, HostRevision
 from towline.model.host.state import MESSAGE_CHARACTERS, HostState
-from towline.model.messages import Fault, Installed, InstanceOutcome, InstanceReport, LifecycleEventRecord
+from towline.model.messages.instance import Fault, Installed, InstanceOutcome, InstanceReport, LifecycleEventRecord
 
 LOG_TAIL_BYTES = 4096
 

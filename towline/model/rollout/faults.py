@@ -7,7 +7,7 @@ A fault of ours pauses the rollout, eats no slot, and is probed with one instanc
 from __future__ import annotations
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import Fault, InstanceOutcome
+from towline.model.messages.instance import Fault, InstanceOutcome
 
 AUTHENTICATION_REFUSED = "AuthenticationRefused"
 

@@ -6,7 +6,7 @@ Source: DESIGN "Slots", CodeDeploy's instances-health page. All counts are insta
 from __future__ import annotations
 
 from towline.model.group.config import MinimumHealthyHosts
-from towline.model.messages import Undo
+from towline.model.messages.deploy import Undo
 
 
 def floor_of(rule: MinimumHealthyHosts, hosts: int) -> int:

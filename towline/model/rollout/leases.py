@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import FleetMember, Lease, ShardOutcome, ShardProgress
+from towline.model.messages.fleet import FleetMember
+from towline.model.messages.shard import Lease, ShardOutcome, ShardProgress
 from towline.model.rollout.window import FAILURES
 
 

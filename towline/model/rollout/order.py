@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from towline.model.messages import InstanceState
+from towline.model.messages.group import InstanceState
 
 
 class Rank(IntEnum):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from towline.model.messages import InstanceOutcome, RunsNow
+from towline.model.messages.instance import InstanceOutcome
+from towline.model.messages.shard import RunsNow
 
 
 def runs_now(outcomes: Iterable[InstanceOutcome]) -> tuple[RunsNow, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import Fleet, FleetMember, ShardOutcome, ShardProgress
+from towline.model.messages.fleet import Fleet, FleetMember
+from towline.model.messages.shard import ShardOutcome, ShardProgress
 from towline.model.rollout.leases import Rollout, ShardBook
 from towline.model.rollout.window import FAILURES
 from towline.model.rollout.zones import Stage

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from towline.model.deployment.status import Outcome
-from towline.model.messages import FleetMember, Lease
+from towline.model.messages.fleet import FleetMember
+from towline.model.messages.shard import Lease
 
 FAILURES = frozenset({Outcome.FAILED, Outcome.UNREACHABLE, Outcome.INTERRUPTED, Outcome.STOPPED})
 """Outcomes that leave an instance out of service."""

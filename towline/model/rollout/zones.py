@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from towline.model.base import Message
 from towline.model.group.config import DeploymentConfig
-from towline.model.messages import FleetMember
+from towline.model.messages.fleet import FleetMember
 from towline.model.rollout.health import floor_of
 
 

@@ -1,0 +1,6 @@
+"""What crosses between client, workflows and activities: one frozen message in, one out, per door.
+
+Down go `DeployRequest`, `ShardRequest`, `InstanceOrder`; up come `InstanceOutcome`, `ShardOutcome`. What all
+instances of a deployment share (`DeploymentOrder`) and how to reach them (`FleetPage`) lie in the store, by
+reference, so that a history holds them once and not per instance.
+"""

@@ -1,0 +1,128 @@
+"""Between a deployment and its group: its queue, and what the group remembers of its instances."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from towline.model.base import Message
+from towline.model.deployment.status import DeploymentStatus, Outcome
+from towline.model.messages.shard import (
+    RunsNow,
+)
+
+
+class JoinQueue(Message):
+    """Asks for a group's turn; idempotent by deployment id."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    run_id: str
+    if_busy: Literal["wait", "fail", "supersede"] = "wait"
+    handed_over_by: str = ""  # a compensation: the deployment that hands its turn over
+    by: str = ""  # who asked for the deployment
+
+
+class QueueAnswer(Message):
+    """Whether the turn is the asker's, else who is ahead (the holder first)."""
+
+    granted: bool
+    ahead: tuple[str, ...] = ()
+    ahead_by: str = ""  # who asked for the first of these
+    refused: str = ""  # why it is not even queued
+    held: str = ""  # the queue is held until a person says go
+
+
+class LeaveQueue(Message):
+    """Gives the turn back, with what the group is to remember."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    status: DeploymentStatus
+    revision: str = ""  # label
+    sha256: str = ""
+    is_undo: bool = False
+    owed: tuple[str, ...] = ()
+
+
+class WatchActive(Message):
+    """Asks to be told when a holder of the turn is closed; `group` is for people."""
+
+    deployment_id: str
+    run_id: str
+    group: str = ""
+
+
+class ActiveEnd(Message):
+    """A holder that closed without giving its turn back: what is known of its instances from the store."""
+
+    deployment_id: str
+    status: str  # Temporal's: TERMINATED, FAILED, …; NOT_FOUND: it knows no such workflow
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)  # those that had ended
+    unknown: tuple[str, ...] = ()  # frozen in its plan, without a record
+    is_undo: bool = False
+
+
+class StatesPage(Message):
+    """Asks the group's `states` query for instances after a name, in the order of names."""
+
+    after: str = ""
+    limit: int = 500
+
+
+class OutcomePage(Message):
+    """Instances' outcomes of one shard, for the group to remember."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    revision: str = ""
+    sha256: str = ""
+    is_undo: bool = False
+    results: dict[Outcome, tuple[str, ...]] = Field(default_factory=dict)
+    now: tuple[RunsNow, ...] = ()
+
+
+class InstanceState(Message):
+    """What the group knows of one instance."""
+
+    outcome: Outcome
+    deployment_id: str
+    revision: str = ""  # label of what it runs, as far as known
+    sha256: str = ""
+    before: str = ""  # label of what it ran before that
+    is_healthy: bool = False
+    is_owed: bool = False
+
+
+class GroupView(Message):
+    """The answer of the group's `status` query."""
+
+    application: str
+    group: str
+    group_id: str
+    holder: str = ""
+    waiting: tuple[str, ...] = ()
+    held: str = ""
+    last_succeeded: str = ""  # deployment id
+    last_attempted: str = ""
+    revision: str = ""  # label of the last successful one
+    sha256: str = ""
+    owed: tuple[str, ...] = ()
+
+
+class Reservation(Message):
+    """Asks to make a deployment the group's active one before it is started; refused where the group is busy."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+    by: str = ""  # who asks for the deployment
+    seconds: float = 30.0  # how long it holds for a deployment that does not exist yet
