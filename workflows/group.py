@@ -18,7 +18,7 @@ from workflows.temporal_helpers import call, history_is_long, shield_from_cancel
 
 with workflow.unsafe.imports_passed_through():
     from towline.model import names
-    from towline.model.group.queue import GroupState, Ticket
+    from towline.model.group.queue import GroupState, QueueEntry
     from towline.model.messages.deploy import StopRequest
     from towline.model.messages.group import (
         ActiveEnd,
@@ -68,14 +68,14 @@ class DeploymentGroup:
     def _should_hand_over(self) -> bool:
         return self._turns > 0 or history_is_long()
 
-    async def _until_joined(self, holder: Ticket, left: timedelta) -> None:
+    async def _until_joined(self, holder: QueueEntry, left: timedelta) -> None:
         """As long as the turn is reserved its deployment need not exist yet: there is nothing to watch."""
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._state.holder != holder or self._should_hand_over(), timeout=left
             )
 
-    async def _watch(self, holder: Ticket) -> None:
+    async def _watch(self, holder: QueueEntry) -> None:
         """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""
         request = WatchActive(
             deployment_id=holder.deployment_id,
@@ -100,9 +100,9 @@ class DeploymentGroup:
         """Takes a deployment into the queue, or grants it the turn; idempotent, answers at once."""
         state, answer, superseded = self._state.join(request)
         self._take(state)
-        for ticket in superseded:
+        for entry in superseded:
             stop = StopRequest(rollback=False, reason=f"superseded by {request.deployment_id}")
-            await signal(ticket.deployment_id, names.CANCEL, stop)
+            await signal(entry.deployment_id, names.CANCEL, stop)
         return answer
 
     @workflow.update
@@ -158,8 +158,8 @@ class DeploymentGroup:
 
     async def _have_them_ask(self) -> None:
         """Has those that wait ask again, so that they show why."""
-        for ticket in self._state.waiting:
-            await signal(ticket.deployment_id, names.TURN, False)
+        for entry in self._state.waiting:
+            await signal(entry.deployment_id, names.TURN, False)
 
     async def _grant(self) -> None:
         """Gives a free turn to the first that waits.

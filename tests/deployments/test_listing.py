@@ -40,7 +40,7 @@ def test_which_deployment_of_a_group_is_the_active_one(found: list[ListedDeploym
 def test_a_beginning_must_be_unique() -> None:
     assert only_id("d-1", ["d-12"]) == "d-12"
     assert only_id("d-1", ["d-1", "d-12"]) == "d-1"
-    with pytest.raises(Conflict, match="begins several deployments: d-12, d-13"):
+    with pytest.raises(Conflict, match="is ambiguous: d-12, d-13"):
         only_id("d-1", ["d-12", "d-13"])
     with pytest.raises(NotFound, match="towline list"):
         only_id("d-9", [])

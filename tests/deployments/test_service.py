@@ -20,6 +20,7 @@ from towline.errors import Conflict, InvalidInput, NotFound
 from towline.model import names
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.report import DeploymentReport, index_entry
+from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.store_keys import index_key, report_key
 from towline.model.deployment.view import deployment_info
@@ -88,7 +89,7 @@ def service(client: Client, tmp_path: Path) -> DeploymentService:
 async def record(service: DeploymentService, deployment_id: str, undoes: str = "") -> None:
     """Writes the report of a deployment that Temporal has forgotten."""
     view = DeploymentView(info=info(deployment_id, DeploymentStatus.SUCCEEDED, undoes), progress=Progress(touched=1))
-    report = DeploymentReport(view, run_id="run-1")
+    report = DeploymentReport(view, run_id="run-1", request_fingerprint=fingerprint(request()))
     store = await service.storage.store()
     store.put(report_key(deployment_id), json.dumps(report.as_json()).encode())
     key = index_key(view.info.create_time, deployment_id)

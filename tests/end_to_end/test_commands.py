@@ -369,7 +369,7 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Let go: d-SLOW goes on" in err
+    assert "Detached: d-SLOW keeps running" in err
     assert "Stop it with: towline stop d-SLOW" in err
     assert "Traceback" not in err
 

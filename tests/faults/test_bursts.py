@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.group import GroupActivities
-from tests.harness.fakes import EmptyStore, Theatre, World, ended, view_of
+from tests.harness.fakes import EmptyStore, FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.model import names
 from towline.model.deployment.status import DeploymentStatus, Outcome
@@ -114,7 +114,7 @@ async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -
 
 
 @dataclass
-class Unattended(World):
+class Unattended(FakeActivities):
     """Instances whose activities go to a queue that no worker asks (yet)."""
 
     @activity.defn
@@ -124,9 +124,9 @@ class Unattended(World):
 
 
 async def test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_nothing(client: Client) -> None:
-    world = Unattended(hosts=2)
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
+    fakes = Unattended(hosts=2)
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
 
         async def is_decided() -> bool:
             return (await view_of(handle)).progress.in_flight == ("web-01",)
@@ -153,26 +153,26 @@ async def test_a_stop_between_the_decision_for_an_instance_and_its_start_begins_
 
         await eventually(is_acknowledged)
         # The worker comes late: all that it gets to do is to ask whether something was begun after all.
-        async with running_worker(client, activities=[world.deploy_instance], task_queue=world.app):
+        async with running_worker(client, activities=[fakes.deploy_instance], task_queue=fakes.app):
             view = await ended(handle)
     assert view.info.status == "Stopped"
-    assert world.deployed == [] and world.ended_only == ["web-01"]
+    assert fakes.deployed == [] and fakes.ended_only == ["web-01"]
 
 
 async def test_five_hundred_instances_end_in_a_burst(client: Client) -> None:
-    world = World(hosts=500, config=PREDEFINED["CodeDeployDefault.AllAtOnce"])
-    world.held = {f"web-{number:02d}" for number in range(1, 501)}
-    world.fail = {f"web-{number:02d}": "AfterInstall" for number in range(10, 501, 10)}
-    async with Theatre(client, world, max_concurrent_activities=500) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: len(world.in_flight) == 200)  # two shards, each with its window full
-        world.held.clear()
+    fakes = FakeActivities(hosts=500, config=PREDEFINED["CodeDeployDefault.AllAtOnce"])
+    fakes.held = {f"web-{number:02d}" for number in range(1, 501)}
+    fakes.fail = {f"web-{number:02d}": "AfterInstall" for number in range(10, 501, 10)}
+    async with WorkflowSite(client, fakes, max_concurrent_activities=500) as site:
+        handle = await site.start()
+        await eventually(lambda: len(fakes.in_flight) == 200)  # two shards, each with its window full
+        fakes.held.clear()
         view = await ended(handle)
         history = await handle.fetch_history()
     assert view.info.status == "Succeeded"  # AllAtOnce: one that succeeds is enough
-    assert {outcome: len(every) for outcome, every in world.records[-1].results.items()} == {
+    assert {outcome: len(every) for outcome, every in fakes.records[-1].results.items()} == {
         Outcome.SUCCEEDED: 450,
         Outcome.FAILED: 50,
     }
-    assert len(set(world.deployed)) == len(world.deployed) == 500
+    assert len(set(fakes.deployed)) == len(fakes.deployed) == 500
     assert len(history.events) < 400, "shards tell of many at once"

@@ -20,7 +20,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from tests.harness.fakes import Theatre, World
+from tests.harness.fakes import FakeActivities, WorkflowSite
 from tests.harness.temporal import TemporalServer, eventually
 from towline.deployments.service import DeploymentService
 from towline.errors import Conflict, NotFound
@@ -43,8 +43,8 @@ ZONAL = DeploymentConfig(
 )
 
 
-class Play(World):
-    """A world of many groups, in which each deployment can be held at each step."""
+class Play(FakeActivities):
+    """A fakes of many groups, in which each deployment can be held at each step."""
 
     def __init__(self) -> None:
         super().__init__(hosts=3, rollback_on=("DEPLOYMENT_FAILURE",), zones=("b", "a"))
@@ -97,18 +97,18 @@ class Case:
     """One deployment, held at some phase, and what was answered to those who steered it."""
 
     play: Play
-    theatre: Theatre
+    site: WorkflowSite
     group: str
     deployment_id: str
     answers: list[Any] = field(default_factory=list)
 
     @property
     def deployments(self) -> DeploymentService:
-        return DeploymentService(self.theatre.client)
+        return DeploymentService(self.site.client)
 
     @property
     def handle(self) -> Any:
-        return self.theatre.client.get_workflow_handle(self.deployment_id)
+        return self.site.client.get_workflow_handle(self.deployment_id)
 
     @property
     def begun(self) -> list[str]:
@@ -152,13 +152,13 @@ class Case:
         events = (await self.handle.fetch_history()).events
         tasks = [event.event_id for event in events if event.HasField("workflow_task_completed_event_attributes")]
         request = ResetWorkflowExecutionRequest(
-            namespace=self.theatre.client.namespace,
+            namespace=self.site.client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=self.deployment_id),
             reason="by hand",
             workflow_task_finish_event_id=tasks[-1],
             request_id=self.deployment_id,
         )
-        await self.theatre.client.workflow_service.reset_workflow_execution(request)
+        await self.site.client.workflow_service.reset_workflow_execution(request)
 
 
 # ── phases ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,9 +200,9 @@ async def held_at(phase: Phase, case: Case) -> None:
     play.zonal |= {case.group} if phase.name == "bake" else set()
     if phase.name == "queue":
         play.gates.add((f"{id_}-first", "hook"))
-        await case.theatre.start(f"{id_}-first", deploymentGroupName=case.group)
+        await case.site.start(f"{id_}-first", deploymentGroupName=case.group)
         await eventually(lambda: (f"{id_}-first", "hook") in play.reached)
-    await case.theatre.start(id_, deploymentGroupName=case.group)
+    await case.site.start(id_, deploymentGroupName=case.group)
     if phase.name == "end":
         await case.deployments.wait(id_)
         return
@@ -294,30 +294,30 @@ ENDS: tuple[Act, ...] = (terminate, stop_and_terminate_at_once)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def theatre(temporal: TemporalServer) -> AsyncIterator[Theatre]:
+async def site(temporal: TemporalServer) -> AsyncIterator[WorkflowSite]:
     client: Client = await temporal.new_namespace()
-    async with Theatre(client, Play()) as theatre:
-        yield theatre
+    async with WorkflowSite(client, Play()) as site:
+        yield site
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
-async def test_every_act_at_every_phase(theatre: Theatre, phase: Phase) -> None:
+async def test_every_act_at_every_phase(site: WorkflowSite, phase: Phase) -> None:
     acts = [*GOES_ON, *STOPS, *ENDS]
-    wrong = await asyncio.gather(*(play_through(theatre, phase, act) for act in acts))
+    wrong = await asyncio.gather(*(play_through(site, phase, act) for act in acts))
     assert not any(wrong), "\n".join(sentence for each in wrong for sentence in each)
 
 
-async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(theatre: Theatre) -> None:
+async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(site: WorkflowSite) -> None:
     """Only its own compensation takes a deployment's turn over; anybody may start an undo by plain Temporal."""
-    assert isinstance(theatre.world, Play)
-    case = Case(theatre.world, theatre, "early-undo", "d-early-undo")
+    assert isinstance(site.fakes, Play)
+    case = Case(site.fakes, site, "early-undo", "d-early-undo")
     await held_at(Phase("hook", "hook"), case)
     undo = {
-        "applicationName": theatre.world.app,
+        "applicationName": site.fakes.app,
         "deploymentGroupName": case.group,
         "undo": {"deploymentId": case.deployment_id, "instances": ["web-01", "web-02", "web-03"]},
     }
-    await theatre.client.start_workflow(names.DEPLOYMENT, undo, id="d-undo", task_queue=names.TASK_QUEUE)
+    await site.client.start_workflow(names.DEPLOYMENT, undo, id="d-undo", task_queue=names.TASK_QUEUE)
 
     async def is_decided() -> bool:
         view = await case.deployments.view("d-undo")
@@ -332,11 +332,11 @@ async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(theatre
     assert order == [case.deployment_id] * 3 + ["d-undo"] * 3
 
 
-async def play_through(theatre: Theatre, phase: Phase, act: Act) -> list[str]:
+async def play_through(site: WorkflowSite, phase: Phase, act: Act) -> list[str]:
     """A deployment up to the phase, the act, and its end; a sentence for each thing that must not be."""
-    assert isinstance(theatre.world, Play)
+    assert isinstance(site.fakes, Play)
     name = f"{phase.name}-{act.__name__}"
-    case = Case(theatre.world, theatre, name, f"d-{name}")
+    case = Case(site.fakes, site, name, f"d-{name}")
     try:
         await held_at(phase, case)
         before = case.begun
@@ -397,15 +397,15 @@ async def check_group(case: Case, act: Act) -> list[str]:
     wrong = []
     if act in ENDS:
         id_ = f"{case.deployment_id}-next"
-        await case.theatre.start(id_, deploymentGroupName=case.group)
+        await case.site.start(id_, deploymentGroupName=case.group)
         async with asyncio.timeout(60):
             view = await case.deployments.wait(id_)
         wrong += [] if view.info.status == "Succeeded" else [f"the next one: {view.info}"]
-    id_ = names.group_workflow_id(group_id(case.theatre.world.app, case.group))
+    id_ = names.group_workflow_id(group_id(case.site.fakes.app, case.group))
 
     async def is_free() -> bool:
         try:
-            state: GroupView = await case.theatre.client.get_workflow_handle(id_).query("status", result_type=GroupView)
+            state: GroupView = await case.site.client.get_workflow_handle(id_).query("status", result_type=GroupView)
         except RPCError as error:
             return error.status is RPCStatusCode.NOT_FOUND  # it had not come so far
         return not state.holder and not state.waiting and not state.held

@@ -1,4 +1,4 @@
-"""A deployment's world, played: every activity by its real name, scripted per instance. No host, no store.
+"""Fake activities for workflows: every activity by its real name, scripted per instance. No host, no store.
 
 The workflows, the group's turn included, are real and run on a real Temporal server.
 """
@@ -35,8 +35,8 @@ REVISION = {"revisionType": "GitHub", "gitHubLocation": {"repository": "o/shop",
 
 
 @dataclass
-class World:
-    """What the played activities answer, and what they were asked."""
+class FakeActivities:
+    """What the fake activities answer, and what they were asked."""
 
     hosts: int = 4
     config: DeploymentConfig = PREDEFINED["CodeDeployDefault.OneAtATime"]
@@ -181,24 +181,24 @@ class EmptyStore:
         return True  # so that nothing is written
 
 
-class Theatre:
-    """A worker for the world's workflows and activities, and short ways to start and steer deployments."""
+class WorkflowSite:
+    """A worker with the workflows and fake activities, and short ways to start and control deployments."""
 
-    def __init__(self, client: Client, world: World, **options: Any) -> None:
+    def __init__(self, client: Client, fakes: FakeActivities, **options: Any) -> None:
         """`options` are the worker's."""
         self.client = client
-        self.world = world
+        self.fakes = fakes
         self._options = options
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Theatre:
+    async def __aenter__(self) -> WorkflowSite:
         group = GroupActivities(self.client, EmptyStore())  # type: ignore[arg-type]
         turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
         await self._stack.enter_async_context(
             running_worker(
                 self.client,
                 workflows=[Deployment, Shard, DeploymentGroupWorkflow],
-                activities=[*self.world.activities, *turn],
+                activities=[*self.fakes.activities, *turn],
                 task_queue=names.TASK_QUEUE,
                 **self._options,
             )
@@ -210,7 +210,7 @@ class Theatre:
 
     async def start(self, deployment_id: str = "", **more: Any) -> WorkflowHandle[Any, Any]:
         request = {
-            "applicationName": self.world.app,
+            "applicationName": self.fakes.app,
             "deploymentGroupName": "production",
             "revision": REVISION,
             **more,

@@ -1,6 +1,6 @@
 """Records the histories that `test_replay.py` replays: `python -m tests.replay.record [STORY…]`.
 
-Plays stories with the theatre of `tests/harness/fakes.py` on a real dev server and stores every workflow's history
+Plays stories with the site of `tests/harness/fakes.py` on a real dev server and stores every workflow's history
 below `histories/<version of towline>/`, in the place of what that version had there before.
 
 When recording is allowed: for the version that `towline.__version__` names, as long as it is not released. Histories
@@ -25,7 +25,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 import towline
-from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.fakes import FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.test_worker_call import check_paths
 from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
@@ -56,35 +56,37 @@ Story = Callable[[Client], Awaitable[list[str]]]
 
 async def good(client: Client) -> list[str]:
     """Two deployments of one group, one after the other; the group goes on as a new run at each turn."""
-    world = World(hosts=3, app="shop")
-    async with Theatre(client, world) as theatre:
-        await theatre.deploy(deployment_id="d-GOOD1")
+    fakes = FakeActivities(hosts=3, app="shop")
+    async with WorkflowSite(client, fakes) as site:
+        await site.deploy(deployment_id="d-GOOD1")
         await group_is_at_rest(client)
-        await theatre.deploy(deployment_id="d-GOOD2")
+        await site.deploy(deployment_id="d-GOOD2")
         await group_is_at_rest(client)
     return ["d-GOOD1", "d-GOOD2", GROUP]
 
 
 async def compensated(client: Client) -> list[str]:
     """One instance fails, the touched ones are taken back."""
-    world = World(hosts=3, app="shop", fail={"web-02": "AfterInstall"}, rollback_on=ROLLBACK)
-    async with Theatre(client, world) as theatre:
-        await theatre.deploy(deployment_id="d-BAD")
+    fakes = FakeActivities(hosts=3, app="shop", fail={"web-02": "AfterInstall"}, rollback_on=ROLLBACK)
+    async with WorkflowSite(client, fakes) as site:
+        await site.deploy(deployment_id="d-BAD")
         await group_is_at_rest(client)
     return ["d-BAD", GROUP]
 
 
 async def owed(client: Client) -> list[str]:
     """A compensation cannot reach an instance; the queue is held until a person says go."""
-    world = World(hosts=2, app="shop", fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=ROLLBACK, held={"web-02"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start("d-OWES")
-        await eventually(lambda: "web-02" in world.in_flight)
-        second = await theatre.start("d-HELD")
+    fakes = FakeActivities(
+        hosts=2, app="shop", fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=ROLLBACK, held={"web-02"}
+    )
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start("d-OWES")
+        await eventually(lambda: "web-02" in fakes.in_flight)
+        second = await site.start("d-HELD")
         await eventually(lambda: waits(second))
-        world.held.clear()
+        fakes.held.clear()
         await ended(first)
-        world.fail.clear()
+        fakes.fail.clear()
         await client.get_workflow_handle(GROUP).execute_update("release")
         await ended(second)
         await group_is_at_rest(client)
@@ -93,10 +95,10 @@ async def owed(client: Client) -> list[str]:
 
 async def stopped(client: Client) -> list[str]:
     """`stop --now` with an instance in flight, then a rollback by the person's word."""
-    world = World(hosts=3, app="shop", held={"web-02"})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start("d-STOPPED")
-        await eventually(lambda: "web-02" in world.in_flight)
+    fakes = FakeActivities(hosts=3, app="shop", held={"web-02"})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start("d-STOPPED")
+        await eventually(lambda: "web-02" in fakes.in_flight)
         await handle.execute_update(names.CANCEL, StopRequest(now=True, rollback=True, reason="wrong revision"))
         await ended(handle)
     return ["d-STOPPED"]
@@ -104,11 +106,11 @@ async def stopped(client: Client) -> list[str]:
 
 async def cancelled(client: Client) -> list[str]:
     """Temporal's own cancel, of a deployment that rolls out and of one that waits."""
-    world = World(hosts=2, app="shop", held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start("d-CANCELLED")
-        await eventually(lambda: "web-01" in world.in_flight)
-        second = await theatre.start("d-CANCELLED-WAITING")
+    fakes = FakeActivities(hosts=2, app="shop", held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start("d-CANCELLED")
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        second = await site.start("d-CANCELLED-WAITING")
         await eventually(lambda: waits(second))
         await second.cancel()
         await ended(second)
@@ -120,18 +122,18 @@ async def cancelled(client: Client) -> list[str]:
 
 async def paused(client: Client) -> list[str]:
     """Pause by update with instances in flight, resume by signal; a stop that nobody could read as one."""
-    world = World(hosts=4, app="shop", config=HALF, held={"web-01", "web-02"})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start("d-PAUSED")
-        await eventually(lambda: len(world.in_flight) == 2)
+    fakes = FakeActivities(hosts=4, app="shop", config=HALF, held={"web-01", "web-02"})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start("d-PAUSED")
+        await eventually(lambda: len(fakes.in_flight) == 2)
         await handle.execute_update(names.PAUSE)
-        world.held.clear()
+        fakes.held.clear()
         await eventually(lambda: says(handle, "paused"))
         await handle.signal(names.RESUME)
         await ended(handle)
-        world.held.add("web-01")
-        handle = await theatre.start("d-STOPPED-BY-SIGNAL")
-        await eventually(lambda: "web-01" in world.in_flight)
+        fakes.held.add("web-01")
+        handle = await site.start("d-STOPPED-BY-SIGNAL")
+        await eventually(lambda: "web-01" in fakes.in_flight)
         await handle.signal(names.CANCEL, {"nwo": True})
         await ended(handle)
     return ["d-PAUSED", "d-STOPPED-BY-SIGNAL"]
@@ -139,16 +141,16 @@ async def paused(client: Client) -> list[str]:
 
 async def queued(client: Client) -> list[str]:
     """One rolls out, one waits, a third takes the place of the one that waits, a fourth is refused."""
-    world = World(hosts=1, app="shop", held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start("d-FIRST")
-        await eventually(lambda: "web-01" in world.in_flight)
-        second = await theatre.start("d-SECOND")
+    fakes = FakeActivities(hosts=1, app="shop", held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start("d-FIRST")
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        second = await site.start("d-SECOND")
         await eventually(lambda: waits(second))
-        third = await theatre.start("d-THIRD", ifBusy="supersede")
+        third = await site.start("d-THIRD", ifBusy="supersede")
         await ended(second)
-        await theatre.deploy(deployment_id="d-FOURTH", ifBusy="fail")
-        world.held.clear()
+        await site.deploy(deployment_id="d-FOURTH", ifBusy="fail")
+        fakes.held.clear()
         await ended(first)
         await ended(third)
         await group_is_at_rest(client)
@@ -157,33 +159,33 @@ async def queued(client: Client) -> list[str]:
 
 async def reserved(client: Client) -> list[str]:
     """The group is reserved for a deployment that comes, and for one that never does; others are refused or wait."""
-    world = World(hosts=1, app="shop", held={"web-01"})
+    fakes = FakeActivities(hosts=1, app="shop", held={"web-01"})
     group, updates = DeploymentGroup(application_name="shop", deployment_group_name="production"), GroupUpdates(client)
-    async with Theatre(client, world) as theatre:
+    async with WorkflowSite(client, fakes) as site:
         await updates.reserve(group, "d-RESERVED", "ci")
         with contextlib.suppress(Conflict):
             await updates.reserve(group, "d-REFUSED", "ci")
-        first = await theatre.start("d-RESERVED", ifBusy="fail")
-        await eventually(lambda: "web-01" in world.in_flight)
-        world.held.clear()
+        first = await site.start("d-RESERVED", ifBusy="fail")
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        fakes.held.clear()
         await ended(first)
         await group_is_at_rest(client)
         await updates.reserve(group, "d-NEVER-STARTED", "ci", seconds=0.5)
-        await theatre.deploy(deployment_id="d-AFTER-IT")
+        await site.deploy(deployment_id="d-AFTER-IT")
         await group_is_at_rest(client)
     return ["d-RESERVED", GROUP]
 
 
 async def terminated(client: Client) -> list[str]:
     """The holder of the turn is terminated; the group drops it and the next one goes on."""
-    world = World(hosts=1, app="shop", held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start("d-TERMINATED")
-        await eventually(lambda: "web-01" in world.in_flight)
-        second = await theatre.start("d-NEXT")
+    fakes = FakeActivities(hosts=1, app="shop", held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start("d-TERMINATED")
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        second = await site.start("d-NEXT")
         await eventually(lambda: waits(second))
         await first.terminate("by hand")
-        world.held.clear()
+        fakes.held.clear()
         await ended(second)
         await group_is_at_rest(client)
     return ["d-NEXT", GROUP]
@@ -197,44 +199,44 @@ async def zonal(client: Client) -> list[str]:
         minimum_healthy_hosts=MinimumHealthyHosts(type="FLEET_PERCENT", value=0),
         zonal_config=ZonalConfig(first_zone_monitor_duration_in_seconds=1, minimum_healthy_hosts_per_zone=per_zone),
     )
-    async with Theatre(client, World(hosts=4, app="shop", zones=("b", "a"), config=config)) as theatre:
-        await theatre.deploy(deployment_id="d-ZONAL")
+    async with WorkflowSite(client, FakeActivities(hosts=4, app="shop", zones=("b", "a"), config=config)) as site:
+        await site.deploy(deployment_id="d-ZONAL")
     return ["d-ZONAL"]
 
 
 async def our_fault(client: Client) -> list[str]:
     """A fault of ours holds the rollout; it goes on by itself."""
-    world = World(hosts=2, app="shop", blocked={"web-02": Fault(code="OurFault", message="S3 says 403")})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start("d-BLOCKED")
+    fakes = FakeActivities(hosts=2, app="shop", blocked={"web-02": Fault(code="OurFault", message="S3 says 403")})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start("d-BLOCKED")
         await eventually(lambda: says(handle, "paused: control-plane error"))
-        world.blocked.clear()
+        fakes.blocked.clear()
         await ended(handle)
     return ["d-BLOCKED"]
 
 
 async def refused(client: Client) -> list[str]:
     """Ended before anything is touched: a misspelt key, an application that is not there, no instances."""
-    async with Theatre(client, World(hosts=0, app="shop")) as theatre:
-        await theatre.deploy(deployment_id="d-MISSPELT", deploymentConfigNmae="x")
-        await theatre.deploy(deployment_id="d-EMPTY")
-        theatre.world.read_error = ApplicationError("no application", type="APPLICATION_MISSING", non_retryable=True)
-        await theatre.deploy(deployment_id="d-MISSING")
+    async with WorkflowSite(client, FakeActivities(hosts=0, app="shop")) as site:
+        await site.deploy(deployment_id="d-MISSPELT", deploymentConfigNmae="x")
+        await site.deploy(deployment_id="d-EMPTY")
+        site.fakes.read_error = ApplicationError("no application", type="APPLICATION_MISSING", non_retryable=True)
+        await site.deploy(deployment_id="d-MISSING")
     return ["d-MISSPELT", "d-EMPTY", "d-MISSING"]
 
 
 async def time_is_over(client: Client) -> list[str]:
     """The deployment's own limit ends it."""
-    async with Theatre(client, World(hosts=2, app="shop", held={"web-01"}, timeout_seconds=1)) as theatre:
-        await theatre.deploy(deployment_id="d-LATE")
+    async with WorkflowSite(client, FakeActivities(hosts=2, app="shop", held={"web-01"}, timeout_seconds=1)) as site:
+        await site.deploy(deployment_id="d-LATE")
     return ["d-LATE"]
 
 
 async def sharded(client: Client) -> list[str]:
     """More instances than one shard holds, two of which fail; leases change hands."""
-    world = World(hosts=260, app="shop", config=HALF, fail={"web-100": "", "web-255": ""})
-    async with Theatre(client, world) as theatre:
-        await theatre.deploy(deployment_id="d-SHARDED")
+    fakes = FakeActivities(hosts=260, app="shop", config=HALF, fail={"web-100": "", "web-255": ""})
+    async with WorkflowSite(client, fakes) as site:
+        await site.deploy(deployment_id="d-SHARDED")
     return ["d-SHARDED"]
 
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.fakes import FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually
 from towline.deployments.group_history import release_queue
 from towline.model import names
@@ -34,62 +34,62 @@ async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
 
 
 async def test_one_at_a_time_goes_through_in_order(client: Client) -> None:
-    world = World(hosts=4)
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
+    fakes = FakeActivities(hosts=4)
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
     assert view.info.status == "Succeeded"
     assert view.info.overview.succeeded == 4
-    assert world.deployed == ["web-01", "web-02", "web-03", "web-04"]
-    assert world.most_in_flight == 1
+    assert fakes.deployed == ["web-01", "web-02", "web-03", "web-04"]
+    assert fakes.most_in_flight == 1
     assert view.progress.is_whole and view.progress.phase is Phase.ENDED
-    assert world.records[-1].results == {Outcome.SUCCEEDED: ("web-01", "web-02", "web-03", "web-04")}
+    assert fakes.records[-1].results == {Outcome.SUCCEEDED: ("web-01", "web-02", "web-03", "web-04")}
 
 
 async def test_a_failure_past_the_budget_ends_it_and_names_the_script(client: Client) -> None:
-    world = World(hosts=4, fail={"web-02": "AfterInstall"})
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
+    fakes = FakeActivities(hosts=4, fail={"web-02": "AfterInstall"})
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
     assert view.info.error_code == "HEALTH_CONSTRAINTS"
-    assert world.deployed == ["web-01", "web-02"]
+    assert fakes.deployed == ["web-01", "web-02"]
     assert view.info.deployment_overview == DeploymentOverview(succeeded=1, failed=1, skipped=2)
     assert not view.progress.is_whole
     assert view.progress.failures[0].script == "scripts/start.sh"
 
 
 async def test_a_failure_is_compensated_on_touched_hosts_only_failed_first(client: Client) -> None:
-    world = World(hosts=4, fail={"web-03": "AfterInstall"}, rollback_on=("DEPLOYMENT_FAILURE",))
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
+    fakes = FakeActivities(hosts=4, fail={"web-03": "AfterInstall"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
         view = await ended(handle)
         child = view.info.rollback_info.rollback_deployment_id
         undone = await ended(client.get_workflow_handle(child))
-    assert world.deployed == ["web-01", "web-02", "web-03", "undo web-03", "undo web-01", "undo web-02"]
+    assert fakes.deployed == ["web-01", "web-02", "web-03", "undo web-03", "undo web-01", "undo web-02"]
     assert view.info.status == "Failed" and view.progress.is_whole
     assert undone.info.creator == "codeDeployRollback" and undone.info.status == "Succeeded"
     assert undone.info.undoes == handle.id
 
 
 async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queue(client: Client) -> None:
-    world = World(hosts=3, fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=("DEPLOYMENT_FAILURE",))
-    async with Theatre(client, world) as theatre:
-        world.held.add("web-02")
-        first = await theatre.start()
-        await eventually(lambda: "web-02" in world.in_flight)
-        second = await theatre.start()
+    fakes = FakeActivities(hosts=3, fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with WorkflowSite(client, fakes) as site:
+        fakes.held.add("web-02")
+        first = await site.start()
+        await eventually(lambda: "web-02" in fakes.in_flight)
+        second = await site.start()
         await eventually(lambda: waits_behind(second, first.id))
-        world.held.clear()
+        fakes.held.clear()
         view = await ended(first)
         assert view.progress.owed == ("web-01",) and not view.progress.is_whole
-        world.fail.clear()
+        fakes.fail.clear()
         await eventually(lambda: says(second, "waits: the queue is held"))
-        group = client.get_workflow_handle(names.group_workflow_id(group_id(world.app, "production")))
+        group = client.get_workflow_handle(names.group_workflow_id(group_id(fakes.app, "production")))
         state = await group.query("status", result_type=GroupView)
         assert state.owed == ("web-01",) and "is incomplete on web-01" in state.held and state.waiting == (second.id,)
-        third = await theatre.start()  # whoever comes
+        third = await site.start()  # whoever comes
         await eventually(lambda: says(third, f"waits: the queue is held: {state.held}"))
         await second.execute_update(names.RESUME)  # of a pause, which is another thing
         assert not (await view_of(second)).info.start_time
-        await release_queue(client, DeploymentGroup(application_name=world.app, deployment_group_name="production"))
+        await release_queue(client, DeploymentGroup(application_name=fakes.app, deployment_group_name="production"))
         assert [(await ended(one)).info.status for one in (second, third)] == ["Succeeded"] * 2
         state = await group.query("status", result_type=GroupView)
         assert state.owed == () and state.last_succeeded == third.id
@@ -100,16 +100,16 @@ async def waits_behind(handle: WorkflowHandle[Any, Any], deployment_id: str) -> 
 
 
 async def test_pause_lets_those_in_flight_finish_and_resume_goes_on(client: Client) -> None:
-    world = World(hosts=4, config=HALF, held={"web-01", "web-02"})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: len(world.in_flight) == 2)
+    fakes = FakeActivities(hosts=4, config=HALF, held={"web-01", "web-02"})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: len(fakes.in_flight) == 2)
         answer = await handle.execute_update(names.PAUSE, result_type=PauseAnswer)
         assert answer.status == "Pausing"
         await eventually(lambda: says(handle, "pausing, 2 in flight: web-01, web-02"))
-        world.held.clear()
+        fakes.held.clear()
         await eventually(lambda: says(handle, "paused"))
-        assert world.deployed == ["web-01", "web-02"]
+        assert fakes.deployed == ["web-01", "web-02"]
         await handle.signal(names.RESUME)
         assert (await ended(handle)).info.status == "Succeeded"
 
@@ -119,32 +119,32 @@ async def says(handle: WorkflowHandle[Any, Any], text: str) -> bool:
 
 
 async def test_stop_answers_pending_then_succeeded_and_skips_the_rest(client: Client) -> None:
-    world = World(hosts=4, held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
+    fakes = FakeActivities(hosts=4, held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
         answer = await handle.execute_update(names.CANCEL, {"now": True}, result_type=StopAnswer)
         assert answer.status == "Pending"
         view = await ended(handle)
     assert view.info.status == "Stopped" and view.info.error_code == "MANUAL_STOP"
-    assert world.deployed == ["web-01"] and world.halted == ["web-01"]
+    assert fakes.deployed == ["web-01"] and fakes.halted == ["web-01"]
     assert view.info.overview.skipped == 3
 
 
 async def test_temporals_own_cancel_only_sets_the_stop_flag(client: Client) -> None:
-    world = World(hosts=3, held={"web-01"}, rollback_on=("DEPLOYMENT_STOP_ON_REQUEST",))
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
+    fakes = FakeActivities(hosts=3, held={"web-01"}, rollback_on=("DEPLOYMENT_STOP_ON_REQUEST",))
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
         await handle.cancel()
         view = await ended(handle)
     assert view.info.status == "Stopped"
-    assert world.deployed == ["web-01", "undo web-01"]
+    assert fakes.deployed == ["web-01", "undo web-01"]
 
 
 async def test_a_request_with_a_misspelt_key_ends_with_its_name(client: Client) -> None:
-    async with Theatre(client, World()) as theatre:
-        view = await theatre.deploy(revison={})
+    async with WorkflowSite(client, FakeActivities()) as site:
+        view = await site.deploy(revison={})
     assert view.info.error_code == "InvalidRequest"
     assert "revison: no such key. Did you mean revision?" in view.info.error_message
 
@@ -168,50 +168,52 @@ async def test_group_and_revision_are_read_side_by_side_and_the_groups_error_cou
     is_held: bool,
     message: str,
 ) -> None:
-    world = World(read_error=group_error, revision_error=revision_error, revision_is_held=is_held)
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
-        world.revision_is_held = False
+    fakes = FakeActivities(read_error=group_error, revision_error=revision_error, revision_is_held=is_held)
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
+        fakes.revision_is_held = False
     assert message in view.info.error_message
     assert bool(view.info.deployment_config_name) is (group_error is None)
-    assert not world.deployed
+    assert not fakes.deployed
 
 
 async def test_a_stop_ends_the_reading_of_a_revision(client: Client) -> None:
-    world = World(revision_is_held=True)
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: world.reads_revision)
+    fakes = FakeActivities(revision_is_held=True)
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: fakes.reads_revision)
         await handle.signal("cancel")
         assert (await ended(handle)).info.status == "Stopped"
-        world.revision_is_held = False
-    assert not world.deployed
+        fakes.revision_is_held = False
+    assert not fakes.deployed
 
 
 async def test_an_error_before_the_rollout_touches_nothing(client: Client) -> None:
-    world = World(read_error=ApplicationError("no application shop", type="APPLICATION_MISSING", non_retryable=True))
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
+    fakes = FakeActivities(
+        read_error=ApplicationError("no application shop", type="APPLICATION_MISSING", non_retryable=True)
+    )
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
     assert (view.info.error_code, view.info.error_message) == ("APPLICATION_MISSING", "no application shop")
-    assert world.deployed == []
+    assert fakes.deployed == []
 
 
 @pytest.mark.parametrize("policy", ["fail", "supersede", "wait"])
 async def test_a_busy_group(client: Client, policy: str) -> None:
-    world = World(hosts=1, held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
-        second = await theatre.start()
+    fakes = FakeActivities(hosts=1, held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        second = await site.start()
         await eventually(lambda: waits_behind(second, first.id))
-        third = await theatre.start(ifBusy=policy)
+        third = await site.start(ifBusy=policy)
         if policy == "fail":
             view = await ended(third)
             assert f"already has an active Deployment '{first.id}'" in view.info.error_message
         if policy == "supersede":
             view = await ended(second)
             assert view.info.error_message == f"superseded by {third.id}"
-        world.held.clear()
+        fakes.held.clear()
         assert (await ended(first)).info.status == "Succeeded"
         if policy != "supersede":
             assert (await ended(second)).info.status == "Succeeded"
@@ -220,24 +222,24 @@ async def test_a_busy_group(client: Client, policy: str) -> None:
 
 
 async def test_a_terminated_holder_does_not_block_the_group(client: Client) -> None:
-    world = World(hosts=1, held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        first = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
-        second = await theatre.start()
+    fakes = FakeActivities(hosts=1, held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        first = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        second = await site.start()
         await eventually(lambda: waits_behind(second, first.id))
         await first.terminate("by hand")
-        world.held.clear()
+        fakes.held.clear()
         assert (await ended(second)).info.status == "Succeeded"
 
 
 async def test_a_fault_of_ours_pauses_and_goes_on_when_mended(client: Client) -> None:
     fault = Fault(code="OurFault", message="S3 says 403")
-    world = World(hosts=3, blocked={"web-02": fault})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
+    fakes = FakeActivities(hosts=3, blocked={"web-02": fault})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
         await eventually(lambda: says(handle, "paused: control-plane error: S3 says 403"))
-        world.blocked.clear()
+        fakes.blocked.clear()
         view = await ended(handle)
     assert view.info.status == "Succeeded" and view.info.overview.succeeded == 3
 
@@ -251,63 +253,63 @@ async def test_zones_go_one_after_the_other(client: Client) -> None:
             minimum_healthy_hosts_per_zone=MinimumHealthyHosts(type="FLEET_PERCENT", value=50),
         ),
     )
-    world = World(hosts=8, zones=("b", "a"), config=config)
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
+    fakes = FakeActivities(hosts=8, zones=("b", "a"), config=config)
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
     assert view.info.status == "Succeeded"
-    assert sorted(world.deployed[:4]) == ["web-01", "web-03", "web-05", "web-07"]
-    assert world.most_in_flight <= 2
+    assert sorted(fakes.deployed[:4]) == ["web-01", "web-03", "web-05", "web-07"]
+    assert fakes.most_in_flight <= 2
 
 
 async def test_the_deployments_limit_ends_it_as_timeout(client: Client) -> None:
-    world = World(hosts=2, held={"web-01"}, timeout_seconds=1)
-    async with Theatre(client, world) as theatre:
-        view = await theatre.deploy()
+    fakes = FakeActivities(hosts=2, held={"web-01"}, timeout_seconds=1)
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
     assert view.info.error_code == "TIMEOUT"
-    assert world.deployed == ["web-01"]
+    assert fakes.deployed == ["web-01"]
 
 
 async def test_impossible_health_rule_and_empty_group_touch_nothing(client: Client) -> None:
     config = DeploymentConfig(
         deployment_config_name="all", minimum_healthy_hosts=MinimumHealthyHosts(type="HOST_COUNT", value=4)
     )
-    for world, code in (
-        (World(hosts=4, config=config), "HEALTH_CONSTRAINTS_INVALID"),
-        (World(hosts=0), "NO_INSTANCES"),
+    for fakes, code in (
+        (FakeActivities(hosts=4, config=config), "HEALTH_CONSTRAINTS_INVALID"),
+        (FakeActivities(hosts=0), "NO_INSTANCES"),
     ):
-        async with Theatre(client, world) as theatre:
-            view = await theatre.deploy()
+        async with WorkflowSite(client, fakes) as site:
+            view = await site.deploy()
         assert view.info.error_code == code
-        assert world.deployed == []
+        assert fakes.deployed == []
 
 
 async def test_six_hundred_instances_in_shards_all_at_once(client: Client) -> None:
-    world = World(hosts=600, config=HALF)
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
+    fakes = FakeActivities(hosts=600, config=HALF)
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
         view = await ended(handle)
     assert view.info.overview.succeeded == 600
-    assert len(world.deployed) == 600 and world.most_in_flight <= 300
+    assert len(fakes.deployed) == 600 and fakes.most_in_flight <= 300
 
 
 async def test_an_update_with_wrong_input_is_refused(client: Client) -> None:
-    world = World(hosts=1, held={"web-01"})
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
+    fakes = FakeActivities(hosts=1, held={"web-01"})
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
         with pytest.raises(WorkflowUpdateFailedError) as refused:
             await handle.execute_update(names.CANCEL, {"nwo": True})
         assert "Did you mean now?" in str(refused.value.cause)
-        world.held.clear()
+        fakes.held.clear()
         await ended(handle)
 
 
 async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client) -> None:
-    world = World(hosts=4, fail={"web-03": ""}, fail_undo={"web-02"}, rollback_on=("DEPLOYMENT_FAILURE",))
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
+    fakes = FakeActivities(hosts=4, fail={"web-03": ""}, fail_undo={"web-02"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
         await ended(handle)
-    (first, *_, last) = [record for record in world.records if record.info.deployment_id == handle.id]
+    (first, *_, last) = [record for record in fakes.records if record.info.deployment_id == handle.id]
     assert first.results[Outcome.FAILED] == ("web-03",)
     assert last.results == {
         Outcome.SKIPPED: ("web-04",),
@@ -317,11 +319,11 @@ async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client
 
 
 async def test_a_stop_whose_worker_ends_is_carried_on_by_the_next_one(client: Client) -> None:
-    world = World(hosts=3, held={"web-01"}, detaches=True)
-    async with Theatre(client, world) as theatre:
-        handle = await theatre.start()
-        await eventually(lambda: "web-01" in world.in_flight)
+    fakes = FakeActivities(hosts=3, held={"web-01"}, detaches=True)
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
         await handle.execute_update(names.CANCEL)
         view = await ended(handle)
-    assert view.info.status == "Stopped" and world.ended_only == ["web-01"]
-    assert world.records[-1].results[Outcome.STOPPED] == ("web-01",)
+    assert view.info.status == "Stopped" and fakes.ended_only == ["web-01"]
+    assert fakes.records[-1].results[Outcome.STOPPED] == ("web-01",)

@@ -10,7 +10,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 
-from tests.harness.fakes import Theatre, World, ended, view_of
+from tests.harness.fakes import FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually
 from towline.model import names
 from towline.model.messages.view import DeploymentView
@@ -35,7 +35,7 @@ UNREADABLE = {
 
 async def test_an_input_that_cannot_be_decoded_is_an_invalid_request(temporal: TemporalServer) -> None:
     client = await temporal.new_namespace()
-    async with Theatre(client, World()):
+    async with WorkflowSite(client, FakeActivities()):
         for what, value in UNREADABLE.items():
             handle = await client.start_workflow(
                 names.DEPLOYMENT,
@@ -50,17 +50,17 @@ async def test_an_input_that_cannot_be_decoded_is_an_invalid_request(temporal: T
 
 
 async def test_a_stop_that_cannot_be_decoded_stops(temporal: TemporalServer) -> None:
-    client, world = await temporal.new_namespace(), World(hosts=2)
-    async with Theatre(client, world) as theatre:
+    client, fakes = await temporal.new_namespace(), FakeActivities(hosts=2)
+    async with WorkflowSite(client, fakes) as site:
         for what, value in UNREADABLE.items():
-            world.held.update(("web-01", "web-02"))
-            handle = await theatre.start()
-            await eventually(lambda: world.in_flight)
+            fakes.held.update(("web-01", "web-02"))
+            handle = await site.start()
+            await eventually(lambda: fakes.in_flight)
             await handle.signal(names.PAUSE, value)
             await eventually(lambda handle=handle: is_paused(handle))  # type: ignore[misc]
             await handle.signal(names.SHARD_PROGRESS, value)
             await handle.signal(names.CANCEL, value)
-            world.held.clear()
+            fakes.held.clear()
             assert (await ended(handle)).info.status == "Stopped", what
 
 

@@ -20,7 +20,7 @@ from towline.model.messages.view import DeploymentView
 def rollback(text: str, *, only_plan: bool, yes: bool, detach: bool, as_json: bool) -> int:
     """Finds the deployment, asks, and starts its rollback; returns the exit status."""
     if not (only_plan or yes or sys.stdin.isatty()):
-        raise errors.InvalidInput("a rollback asks first, and there is no terminal to ask at.", "Add --yes, or --plan.")
+        raise errors.InvalidInput("a rollback needs confirmation, and this is no terminal.", "Add --yes, or --plan.")
     new_id = new_deployment_id()
     watched = Watched(new_id, Begun.NO)
 

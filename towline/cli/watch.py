@@ -83,7 +83,8 @@ def let_go_on_interrupt(watched: Watched, work: Callable[[], int]) -> int:
             case Begun.ASKED:
                 info(f"\nInterrupted while {deployment_id} was being started. See: towline status {deployment_id}")
             case Begun.YES:
-                info(f"\nLet go: {deployment_id} goes on. Watch it again with: towline status {deployment_id} --watch")
+                info(f"\nDetached: {deployment_id} keeps running.")
+                info(f"Watch it again with: towline status {deployment_id} --watch")
                 info(f"Stop it with: towline stop {deployment_id}")
         return int(ExitStatus.LET_GO if isinstance(end, KeyboardInterrupt) else ExitStatus.TERMINATED)
 

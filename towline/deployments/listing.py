@@ -154,7 +154,7 @@ def only_id(text: str, found: list[str]) -> str:
         raise errors.NotFound(f"there is no deployment {text!r}.", "See: towline list")
     if len(found) > 1 and text not in found:
         shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
-        raise errors.Conflict(f"{text!r} begins several deployments: {shown}.", "Write more of the id.")
+        raise errors.Conflict(f"the id {text!r} is ambiguous: {shown}.", "Write more of it.")
     return text if text in found else found[0]
 
 

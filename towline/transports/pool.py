@@ -13,7 +13,7 @@ from towline.transports.fake import FakeHosts, FakeTransport
 from towline.transports.local import LocalTransport, packaged_runner_file
 
 if TYPE_CHECKING:
-    from towline.transports.ssh import SshLines
+    from towline.transports.ssh import SshConnections
 
 MAX_HANDSHAKES = 16
 """Concurrent SSH handshakes in one worker: they are CPU-bound, and sshd limits them as well."""
@@ -38,7 +38,7 @@ class TransportPool:
         self.hosts = hosts or FakeHosts()
         self._given = runner_file
         self._max_handshakes = max_handshakes
-        self._lines: SshLines | None = None
+        self._lines: SshConnections | None = None
 
     @property
     def runner(self) -> Runner:
@@ -51,12 +51,12 @@ class TransportPool:
         return self._given or packaged_runner_file()
 
     @property
-    def lines(self) -> SshLines:
+    def lines(self) -> SshConnections:
         """The worker's SSH connections; asyncssh is imported at the first use (0.25 s)."""
         if self._lines is None:
-            from towline.transports.ssh import SshLines
+            from towline.transports.ssh import SshConnections
 
-            self._lines = SshLines(self._max_handshakes)
+            self._lines = SshConnections(self._max_handshakes)
         return self._lines
 
     async def close(self) -> None:

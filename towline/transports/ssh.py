@@ -38,7 +38,7 @@ CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Way:
+class Hop:
     """One hop: the host, and the credentials for it. Hashable, as the key of shared bastion connections."""
 
     host: str
@@ -56,10 +56,10 @@ class Way:
         return f"{user}{self.host}{f':{self.port}' if self.port else ''}"
 
 
-def way_to(name: str, settings: SshSettings) -> Way:
+def hop_to(name: str, settings: SshSettings) -> Hop:
     """The last hop to an instance; `host` defaults to its name."""
     given = settings.identity_file
-    return Way(
+    return Hop(
         host=settings.host or name,
         port=settings.port,
         username=settings.username,
@@ -70,9 +70,9 @@ def way_to(name: str, settings: SshSettings) -> Way:
     )
 
 
-def way_to_bastion(jump: ProxyJump, behind: Way) -> Way:
+def hop_to_bastion(jump: ProxyJump, behind: Hop) -> Hop:
     """The hop to a bastion; user, key and known_hosts default to those of the host behind it."""
-    return Way(
+    return Hop(
         host=jump.host,
         port=jump.port,
         username=jump.username or behind.username,
@@ -83,22 +83,22 @@ def way_to_bastion(jump: ProxyJump, behind: Way) -> Way:
     )
 
 
-class SshLines:
+class SshConnections:
     """A worker's SSH connections: those to bastions are shared and kept, those to hosts belong to the caller."""
 
     def __init__(self, max_handshakes: int) -> None:
         """`max_handshakes`: the maximum of concurrent ones, over all hosts and bastions."""
         self._handshakes = asyncio.Semaphore(max_handshakes)
-        self._bastions: dict[Way, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        self._bastions: dict[Hop, asyncio.Task[asyncssh.SSHClientConnection]] = {}
 
     async def connect(self, name: str, settings: SshSettings) -> asyncssh.SSHClientConnection:
         """A new connection to an instance. Raises towline's errors: Unreachable, AuthenticationRefused, …"""
-        way = way_to(name, settings)
-        jump = settings.proxy_jump or _jump_of_config(way)
+        hop = hop_to(name, settings)
+        jump = settings.proxy_jump or _jump_of_config(hop)
         if jump is None:
-            return await self._shake_hands(way, None)
-        bastion = way_to_bastion(jump, way)
-        return await self._shake_hands(way, await self._through(bastion))
+            return await self._shake_hands(hop, None)
+        bastion = hop_to_bastion(jump, hop)
+        return await self._shake_hands(hop, await self._through(bastion))
 
     async def close(self) -> None:
         """Closes the connections to bastions."""
@@ -109,40 +109,40 @@ class SshLines:
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await close_connection(await task)
 
-    async def _through(self, way: Way) -> asyncssh.SSHClientConnection:
+    async def _through(self, hop: Hop) -> asyncssh.SSHClientConnection:
         """The shared connection to a bastion, opened on first use; its errors become OurFault."""
-        task = self._bastions.get(way)
+        task = self._bastions.get(hop)
         if task is None or (task.done() and (task.cancelled() or task.exception() or task.result().is_closed())):
-            task = self._bastions[way] = asyncio.create_task(self._shake_hands(way, None))
+            task = self._bastions[hop] = asyncio.create_task(self._shake_hands(hop, None))
         try:
             return await asyncio.shield(task)
         except TowlineError as error:
             code = error.code if isinstance(error, OurFault) else f"Bastion{error.code}"
-            raise OurFault(f"the bastion {way.text}: {error.message}", error.hint, code=code) from error
+            raise OurFault(f"the bastion {hop.text}: {error.message}", error.hint, code=code) from error
 
-    async def _shake_hands(self, way: Way, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
+    async def _shake_hands(self, hop: Hop, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
         witness = KeyWitness()
         trusted = None
-        if way.known_hosts_file or not way.config:
-            trusted = known_hosts(way.known_hosts_file, way.host, way.port or 22)
-        options = _options(way, trusted, witness)
+        if hop.known_hosts_file or not hop.config:
+            trusted = known_hosts(hop.known_hosts_file, hop.host, hop.port or 22)
+        options = _options(hop, trusted, witness)
         # A host that does not answer must not occupy a handshake slot, so the TCP connection comes first.
         # Not with a configuration file, which may change the address, nor behind a bastion, which resolves it.
-        sock = None if tunnel or way.config else await _connected_socket(way)
+        sock = None if tunnel or hop.config else await _connected_socket(hop)
         try:
             async with self._handshakes:
-                return await asyncssh.connect(way.host, sock=sock, tunnel=tunnel, **options)
+                return await asyncssh.connect(hop.host, sock=sock, tunnel=tunnel, **options)
         except Exception as error:
             if sock:
                 sock.close()
-            raise _translated(error, way, witness, trusted, tunnel is not None) from error
+            raise _translated(error, hop, witness, trusted, tunnel is not None) from error
 
 
 class SshTransport(ProcessTransport):
     """The runner on a host, over SSH."""
 
     def __init__(
-        self, runner: Runner, lines: SshLines, name: str, settings: Callable[[], Awaitable[SshSettings]]
+        self, runner: Runner, lines: SshConnections, name: str, settings: Callable[[], Awaitable[SshSettings]]
     ) -> None:
         """`name` is the instance's name, and the host unless the settings, read at each connect, have another."""
         super().__init__(runner)
@@ -279,29 +279,29 @@ async def close_connection(connection: asyncssh.SSHClientConnection) -> None:
             connection.abort()
 
 
-def _options(way: Way, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitness) -> dict[str, Any]:
+def _options(hop: Hop, trusted: asyncssh.SSHKnownHosts | None, witness: KeyWitness) -> dict[str, Any]:
     """asyncssh's options. Unset ones are left to a named configuration file, never to the worker's own."""
     options: dict[str, Any] = {
-        "config": [str(Path(way.config).expanduser())] if way.config else None,
+        "config": [str(Path(hop.config).expanduser())] if hop.config else None,
         # Prefer ciphers with hardware support: asyncssh handles ChaCha20 packet by packet in Python.
-        "encryption_algs": () if way.config else "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+        "encryption_algs": () if hop.config else "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         "client_factory": lambda: witness,
         "preferred_auth": "publickey",
         "gss_host": None,
         "x509_trusted_certs": None,
-        "connect_timeout": way.connect_seconds + LOGIN_SECONDS,
+        "connect_timeout": hop.connect_seconds + LOGIN_SECONDS,
         "login_timeout": LOGIN_SECONDS,
         "keepalive_interval": KEEPALIVE_SECONDS,
         "keepalive_count_max": KEEPALIVE_MISSES,
     }
     if trusted is not None:
         options["known_hosts"] = trusted
-    if way.port:
-        options["port"] = way.port
-    if way.username:
-        options["username"] = way.username
-    if way.identity_files:
-        options |= {"client_keys": _identities(way.identity_files), "agent_path": None}
+    if hop.port:
+        options["port"] = hop.port
+    if hop.username:
+        options["username"] = hop.username
+    if hop.identity_files:
+        options |= {"client_keys": _identities(hop.identity_files), "agent_path": None}
     return options
 
 
@@ -325,15 +325,15 @@ def _identities(files: tuple[str, ...]) -> list[asyncssh.SSHKeyPair]:
     return pairs
 
 
-def _jump_of_config(way: Way) -> ProxyJump | None:
+def _jump_of_config(hop: Hop) -> ProxyJump | None:
     """The ProxyJump for this host in a named configuration file: shared like any other bastion."""
-    if not way.config:
+    if not hop.config:
         return None
-    path = Path(way.config).expanduser()
+    path = Path(hop.config).expanduser()
     if not path.is_file():
         raise OurFault(f"SSH configuration file {path} is missing", code="SshConfigMissing")
     try:
-        options = asyncssh.SSHClientConnectionOptions(config=[str(path)], host=way.host)
+        options = asyncssh.SSHClientConnectionOptions(config=[str(path)], host=hop.host)
     except Exception as error:  # asyncssh reads keys and known hosts here, too
         raise OurFault(f"SSH configuration file {path} cannot be used: {error}", code="SshConfigUnusable") from error
     tunnel = cast("str | None", options.tunnel)
@@ -344,7 +344,7 @@ def _jump_of_config(way: Way) -> ProxyJump | None:
     return ProxyJump(host=host, port=int(port or 22), username=user or None)
 
 
-async def _connected_socket(way: Way) -> socket.socket:
+async def _connected_socket(hop: Hop) -> socket.socket:
     """A TCP connection to the first of the host's addresses that answers; raises Unreachable.
 
     Each address is tried shortly after the previous one, which continues in parallel (RFC 8305): one that drops packets
@@ -352,13 +352,13 @@ async def _connected_socket(way: Way) -> socket.socket:
     """
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(way.connect_seconds):
-            addresses = await loop.getaddrinfo(way.host, way.port or 22, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(hop.connect_seconds):
+            addresses = await loop.getaddrinfo(hop.host, hop.port or 22, type=socket.SOCK_STREAM)
             return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
     except TimeoutError as error:
-        raise Unreachable(f"{way.text} does not answer within {way.connect_seconds:g} s") from error
+        raise Unreachable(f"{hop.text} does not answer within {hop.connect_seconds:g} s") from error
     except OSError as error:
-        raise Unreachable(f"{way.text} cannot be reached: {_reason(error)}") from error
+        raise Unreachable(f"{hop.text} cannot be reached: {_reason(error)}") from error
 
 
 def _reason(error: OSError) -> str:
@@ -369,7 +369,7 @@ def _reason(error: OSError) -> str:
 
 
 def _translated(
-    error: Exception, way: Way, witness: KeyWitness, trusted: asyncssh.SSHKnownHosts | None, is_tunnelled: bool
+    error: Exception, hop: Hop, witness: KeyWitness, trusted: asyncssh.SSHKnownHosts | None, is_tunnelled: bool
 ) -> TowlineError:
     """Translates an error of a handshake."""
     match error:
@@ -378,23 +378,23 @@ def _translated(
         case asyncssh.HostKeyNotVerifiable() | asyncssh.KeyExchangeFailed() if trusted is not None and (
             witness.shown or "key" in str(error).lower()
         ):
-            return host_key_refused(witness, trusted, way.host, way.port or 22, way.known_hosts_file, str(error))
+            return host_key_refused(witness, trusted, hop.host, hop.port or 22, hop.known_hosts_file, str(error))
         case asyncssh.HostKeyNotVerifiable():
-            return host_key_refused(witness, known_hosts(None), way.host, way.port or 22, None, str(error))
+            return host_key_refused(witness, known_hosts(None), hop.host, hop.port or 22, None, str(error))
         case asyncssh.KeyExchangeFailed():
-            return HostRefused(f"{way.text} and towline have no algorithm in common: {error}", code="NoCommonAlgorithm")
+            return HostRefused(f"{hop.text} and towline have no algorithm in common: {error}", code="NoCommonAlgorithm")
         case asyncssh.PermissionDenied():
-            keys = ", ".join(way.identity_files) or "the worker's own SSH keys"
-            hint = f"Add the public key to ~/.ssh/authorized_keys of {way.username or 'the user'} there."
-            return AuthenticationRefused(f"{way.text} rejects {keys}: {error}", hint)
+            keys = ", ".join(hop.identity_files) or "the worker's own SSH keys"
+            hint = f"Add the public key to ~/.ssh/authorized_keys of {hop.username or 'the user'} there."
+            return AuthenticationRefused(f"{hop.text} rejects {keys}: {error}", hint)
         case asyncssh.ChannelOpenError() if is_tunnelled and error.code != asyncssh.OPEN_CONNECT_FAILED:
             hint = "Allow TCP forwarding for this user on the bastion (AllowTcpForwarding, PermitOpen)."
-            return OurFault(f"the bastion does not forward to {way.text}: {error}", hint, code="BastionRefused")
+            return OurFault(f"the bastion does not forward to {hop.text}: {error}", hint, code="BastionRefused")
         case asyncssh.ChannelOpenError():
-            return Unreachable(f"{way.text} cannot be reached from the bastion: {error}")
+            return Unreachable(f"{hop.text} cannot be reached from the bastion: {error}")
         case TimeoutError():
-            return Unreachable(f"{way.text} does not finish the SSH handshake in time")
-    return Unreachable(f"{way.text}: {error or type(error).__name__}")
+            return Unreachable(f"{hop.text} does not finish the SSH handshake in time")
+    return Unreachable(f"{hop.text}: {error or type(error).__name__}")
 
 
 def _no_session(error: Exception, name: str) -> TowlineError:

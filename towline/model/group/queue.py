@@ -26,7 +26,7 @@ from towline.model.messages.group import (
 from towline.model.rollout.window import FAILURES
 
 
-class Ticket(Message):
+class QueueEntry(Message):
     """The active deployment of a group, or a waiting one.
 
     `reserved_until` (ISO 8601): it is active but has not joined yet, and need not exist until then.
@@ -59,8 +59,8 @@ class GroupState(Message):
     application: str
     group: str
     group_id: str
-    holder: Ticket | None = None
-    waiting: tuple[Ticket, ...] = ()
+    holder: QueueEntry | None = None
+    waiting: tuple[QueueEntry, ...] = ()
     held: str = ""  # why no deployment becomes active until a user releases the queue
     last_succeeded: str = ""
     last_attempted: str = ""
@@ -71,26 +71,26 @@ class GroupState(Message):
 
     # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, request: JoinQueue) -> tuple[GroupState, QueueAnswer, tuple[Ticket, ...]]:
+    def join(self, request: JoinQueue) -> tuple[GroupState, QueueAnswer, tuple[QueueEntry, ...]]:
         """Makes a deployment the active one or queues it; returns the new state, the answer, and superseded tickets.
 
         Idempotent by deployment id. A rollback takes over from its parent in one step, ahead of all others. While the
         queue is held, new deployments wait in it.
         """
-        ticket = Ticket(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
+        entry = QueueEntry(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
         if self._is_active(request.deployment_id):
-            return self._with(holder=ticket), QueueAnswer(granted=True), ()
+            return self._with(holder=entry), QueueAnswer(granted=True), ()
         if self.holder and request.handed_over_by == self.holder.deployment_id:
-            return self._with(holder=ticket), QueueAnswer(granted=True), ()
+            return self._with(holder=entry), QueueAnswer(granted=True), ()
         if self.holder is None and not self.waiting and not self.held:
-            return self._with(holder=ticket), QueueAnswer(granted=True), ()
+            return self._with(holder=entry), QueueAnswer(granted=True), ()
         if any(waiting.deployment_id == request.deployment_id for waiting in self.waiting):
             return self, self._answer(request.deployment_id), ()
         if request.if_busy == "fail":
             return self, QueueAnswer(granted=False, refused=self._why_busy()), ()
         superseded = self.waiting if request.if_busy == "supersede" else ()
         kept = () if superseded else self.waiting
-        state = self._with(waiting=(*kept, ticket))
+        state = self._with(waiting=(*kept, entry))
         return state, state._answer(request.deployment_id), superseded
 
     def reserve(self, reservation: Reservation, now: datetime) -> GroupState:
@@ -98,8 +98,8 @@ class GroupState(Message):
         if self._is_active(reservation.deployment_id):
             return self
         until = (now + timedelta(seconds=reservation.seconds)).isoformat()
-        ticket = Ticket(deployment_id=reservation.deployment_id, run_id="", by=reservation.by, reserved_until=until)
-        return self._with(holder=ticket)
+        entry = QueueEntry(deployment_id=reservation.deployment_id, run_id="", by=reservation.by, reserved_until=until)
+        return self._with(holder=entry)
 
     def why_refused(self, reservation: Reservation) -> str:
         """Why this reservation is refused, as CodeDeploy's message; empty if it is not."""
@@ -196,7 +196,7 @@ class GroupState(Message):
             group=self.group,
             group_id=self.group_id,
             holder=self.holder.deployment_id if self.holder else "",
-            waiting=tuple(ticket.deployment_id for ticket in self.waiting),
+            waiting=tuple(entry.deployment_id for entry in self.waiting),
             held=self.held,
             last_succeeded=self.last_succeeded,
             last_attempted=self.last_attempted,
@@ -222,11 +222,11 @@ class GroupState(Message):
         return f"The Deployment Group '{self.group}' is held: {reason}"
 
     def _answer(self, deployment_id: str) -> QueueAnswer:
-        place = [ticket.deployment_id for ticket in self.waiting].index(deployment_id)
+        place = [entry.deployment_id for entry in self.waiting].index(deployment_id)
         ahead = [*([self.holder] if self.holder else []), *self.waiting[:place]]
         return QueueAnswer(
             granted=False,
-            ahead=tuple(ticket.deployment_id for ticket in ahead),
+            ahead=tuple(entry.deployment_id for entry in ahead),
             ahead_by=ahead[0].by if ahead else "",
             held=self.held,
         )
