@@ -311,22 +311,22 @@ def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(sit
 
 
 def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: Site) -> None:
-    site.declare("again", count=1)
+    site.declare("older", count=1)
     for version in ("old", "new"):
-        site.run("deploy", "shop", "again", "--revision", site.bundle(version), "--id", f"d-AGAIN-{version}")
+        site.run("deploy", "shop", "older", "--revision", site.bundle(version), "--id", f"d-AGAIN-{version}")
     shutil.rmtree(site.bundle("old"))
     told = json.loads(site.run("status", "d-AGAIN-old", "--json").out)["deploymentInfo"]["revision"]["storeLocation"]
     label = f"bundle-old (sha256 {told['digest'][:7]})"
     for text in ("d-AGAIN-old", told["digest"][:9], label):
-        assert site.runs("again-1") == "new"
-        done = site.run("deploy", "shop", "again", "--revision", text)
+        assert site.runs("older-1") == "new"
+        done = site.run("deploy", "shop", "older", "--revision", text)
         assert done.status == 0, done.err
         assert f"Revision of the group's history: {label}" in done.err
-        assert site.runs("again-1") == "old"
-        assert site.run("deploy", "shop", "again", "--revision", "bundle-new").status == 0
-    missing = site.run("deploy", "shop", "again", "--revision", "d-NEVER")
+        assert site.runs("older-1") == "old"
+        assert site.run("deploy", "shop", "older", "--revision", "bundle-new").status == 0
+    missing = site.run("deploy", "shop", "older", "--revision", "d-NEVER")
     assert missing.status == 2
-    assert "no deployment of shop/again had it" in missing.err
+    assert "no deployment of shop/older had it" in missing.err
 
 
 def test_the_web_uis_link_lists_deployments_alone(site: Site) -> None:
