@@ -44,7 +44,7 @@ async def test_a_deployment_held_for_a_wrong_key_goes_on_once_the_mended_setting
 
         async def is_held() -> bool:
             told = (await site.towline("status", "d-held")).out
-            return "held by a fault" in told and "/nowhere/id_ed25519 is missing" in told
+            return "control-plane error" in told and "/nowhere/id_ed25519 is missing" in told
 
         await eventually(is_held, seconds=120)
         await apply(site, manifest(fleet, fleet.key))

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from werkzeug.wrappers import Response
 
 from tests.harness.host.local_host import LocalHost, plan_of, tar_of
 from towline.bundles.pack import pack
+from towline.host.runner.file_times import NANOSECONDS, newer
 
 VERSIONS = ("one", "two", "six", "one", "two")
 PLAN = plan_of({"site": "/srv/app"})
@@ -120,3 +122,11 @@ class serving:
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def test_a_time_is_later_than_that_of_the_file_it_replaces_however_fast_deployments_follow() -> None:
+    now = int(time.time())
+    ahead = now + 50
+    assert newer({now, ahead}, ahead) // NANOSECONDS == ahead + 1
+    assert newer({ahead + 1}, ahead) // NANOSECONDS == ahead + 2
+    assert newer(set(), 100) // NANOSECONDS >= now

@@ -49,7 +49,7 @@ class FileTimes:
             if old and old.st_size == new.st_size and same_content(source, destination):
                 chosen = old.st_mtime_ns if given in seen else None
             else:
-                chosen = unlike(seen)
+                chosen = newer(seen, old.st_mtime_ns // NANOSECONDS if old else 0)
         self._chosen[destination], self._given[destination] = chosen, given
         if seen:
             self.known[key] = [0, *sorted(seen)]
@@ -79,10 +79,13 @@ def regular(path):
     return info if stat.S_ISREG(info.st_mode) else None
 
 
-def unlike(seen):
-    """Now, in nanoseconds, or the next second that is none of these: newer than what was built from the old content."""
+def newer(seen, old):
+    """Now, in nanoseconds, or the next second that is later than the old file's and was not seen with other content.
+
+    Several deployments in one second give times that are ahead of the clock: each is later than the one before.
+    """
     now = int(time.time() * NANOSECONDS)
-    seconds = now // NANOSECONDS
+    seconds = max(now // NANOSECONDS, old + 1)
     while seconds in seen:
         seconds += 1
     return max(now, seconds * NANOSECONDS)
