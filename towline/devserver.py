@@ -111,7 +111,7 @@ def _start(command: list[str], log: Path | None, environ: Mapping[str, str] | No
             stderr=output,
             env=dict(environ) if environ is not None else None,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
 
 
@@ -177,7 +177,7 @@ def _reachable(ip: str) -> str:
     return f"[{shown}]" if ":" in shown else shown
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: requests SIGTERM on the parent's death, so that no server is left behind (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

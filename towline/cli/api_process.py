@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from towline import errors
+from towline.devserver import end_with_parent
 
 END_SECONDS = 15.0
 
@@ -19,7 +20,13 @@ async def api_process(port: int, environ: Mapping[str, str], log: Path) -> Async
     command = (sys.executable, "-m", "towline", "api", "--no-auth", "--port", str(port))
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, env=dict(environ), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=output
+            *command,
+            env=dict(environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
         )
     assert process.stdout
     try:
