@@ -10,13 +10,13 @@ from typing import Any
 from towline.api.arns import Resource
 from towline.api.errors import ApiError, not_supported
 from towline.api.operations.tags import tags_from, tags_key
+from towline.api.operations.writing import retried, write
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
-from towline.catalogue.client import CatalogueConflict, CatalogueFull
+from towline.catalogue.client import CatalogueConflict
 from towline.model.catalogue.records import Change, Record, Unchanged
 
 _NAMESPACE = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")
-ATTEMPTS = 5
 
 
 async def create_application(context: Context) -> Mapping[str, Any]:
@@ -31,11 +31,9 @@ async def create_application(context: Context) -> Mapping[str, Any]:
     if tags:
         changes.append(Change(key=tags_key(Resource("application", name)), value={"tags": tags}))
     try:
-        await context.catalogue.write(changes, batch_id=context.call.invocation_id)
+        await write(context, changes)
     except CatalogueConflict:
         raise already_exists(name) from None
-    except CatalogueFull as error:
-        raise ApiError("ApplicationLimitExceededException", error.message) from None
     return {"applicationId": _id_of(name)}
 
 
@@ -70,6 +68,7 @@ async def list_applications(context: Context) -> Mapping[str, Any]:
     return {"applications": found, "nextToken": token}
 
 
+@retried
 async def update_application(context: Context) -> Mapping[str, Any]:
     """UpdateApplication: another name, with all groups, whose ids stay. Deployments keep the name that they had."""
     name, new = context.input.get("applicationName", ""), context.input.get("newApplicationName", "")
@@ -79,36 +78,25 @@ async def update_application(context: Context) -> Mapping[str, Any]:
     if not new or new == name:
         await application_record(context, name)
         return {}
-    for _ in range(ATTEMPTS):
-        if await context.catalogue.read([f"application/{new}"]):
-            raise already_exists(new)
-        records, as_read = await _records_of(context, name)
-        if f"application/{name}" not in records:
-            raise no_such_application(name)
-        moved = [change for record in records.values() for change in _renamed(record, new)]
-        try:
-            await context.catalogue.write(moved, unchanged=[as_read])
-        except CatalogueConflict:
-            continue
-        return {}
-    raise ApiError("ThrottlingException", "The application is being changed by several at once.")
+    if await context.catalogue.read([f"application/{new}"]):
+        raise already_exists(new)
+    records, as_read = await _records_of(context, name)
+    if f"application/{name}" not in records:
+        raise no_such_application(name)
+    await write(context, [change for one in records.values() for change in _renamed(one, new)], unchanged=[as_read])
+    return {}
 
 
+@retried
 async def delete_application(context: Context) -> Mapping[str, Any]:
     """DeleteApplication, with its groups; one that does not exist is no error."""
     name = context.input["applicationName"]
     context.authorize(context.arns.application(name))
-    for _ in range(ATTEMPTS):
-        records, as_read = await _records_of(context, name)
-        if not records:
-            return {}
+    records, as_read = await _records_of(context, name)
+    if records:
         removed = [Change(key=key, version=record.version) for key, record in records.items()]
-        try:
-            await context.catalogue.write(removed, unchanged=[as_read])
-        except CatalogueConflict:
-            continue
-        return {}
-    raise ApiError("ThrottlingException", "The application is being changed by several at once.")
+        await write(context, removed, unchanged=[as_read])
+    return {}
 
 
 async def application_record(context: Context, name: str) -> Record:

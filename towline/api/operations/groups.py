@@ -10,7 +10,7 @@ from towline.api.errors import ApiError
 from towline.api.operations.applications import application_record
 from towline.api.operations.group_members import checked_group, given_members
 from towline.api.operations.tags import tags_from, tags_key
-from towline.api.operations.writing import write
+from towline.api.operations.writing import retried, write
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
 from towline.catalogue.client import CatalogueConflict, group_key
@@ -19,7 +19,6 @@ from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.group.config import PREDEFINED
 from towline.model.group.group import DeploymentGroup
 
-ATTEMPTS = 5
 OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior", "ifBusy"}
 """Members of a group's record that CodeDeploy's shape does not have."""
 
@@ -45,6 +44,7 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
     return {"deploymentGroupId": group.deployment_group_id}
 
 
+@retried
 async def update_deployment_group(context: Context) -> Mapping[str, Any]:
     """UpdateDeploymentGroup: absent members stay, lists are replaced; the id stays with another name, too."""
     given = context.input
@@ -52,40 +52,30 @@ async def update_deployment_group(context: Context) -> Mapping[str, Any]:
     new = given.get("newDeploymentGroupName") or name
     context.authorize(context.arns.group(application, name), context.arns.group(application, new))
     members = given_members(given)
-    for _ in range(ATTEMPTS):
-        await group_of(context, application, name)
-        keys = {group_key(application, name), group_key(application, new), _tags_key(application, name)}
-        records = await context.catalogue.read(sorted(keys))
-        old = records.get(group_key(application, name))
-        if old is None:
-            continue
-        if new != name and group_key(application, new) in records:
-            raise _already_exists(new)
-        kept = {member: value for member, value in {**old.value, **members}.items() if value is not None}
-        group = checked_group(_without_other_filters(kept, members) | {"deploymentGroupName": new})
-        await _check_config(context, group)
-        try:
-            await write(context, _changes(old, group, records), exists=_needs(group))
-        except CatalogueConflict:
-            continue
-        return {"hooksNotCleanedUp": []}
-    raise ApiError("ThrottlingException", "The deployment group is being changed by several at once.")
+    await group_of(context, application, name)
+    keys = {group_key(application, name), group_key(application, new), _tags_key(application, name)}
+    records = await context.catalogue.read(sorted(keys))
+    old = records.get(group_key(application, name))
+    if old is None:
+        raise no_such_group(name)
+    if new != name and group_key(application, new) in records:
+        raise _already_exists(new)
+    kept = {member: value for member, value in {**old.value, **members}.items() if value is not None}
+    group = checked_group(_without_other_filters(kept, members) | {"deploymentGroupName": new})
+    await _check_config(context, group)
+    await write(context, _changes(old, group, records), exists=_needs(group))
+    return {"hooksNotCleanedUp": []}
 
 
+@retried
 async def delete_deployment_group(context: Context) -> Mapping[str, Any]:
     """DeleteDeploymentGroup; one that does not exist is no error. What is installed on hosts stays."""
     application, name = context.input["applicationName"], context.input["deploymentGroupName"]
     context.authorize(context.arns.group(application, name))
-    for _ in range(ATTEMPTS):
-        records = await context.catalogue.read([group_key(application, name), _tags_key(application, name)])
-        if not records:
-            return {"hooksNotCleanedUp": []}
-        try:
-            await write(context, [Change(key=key, version=record.version) for key, record in records.items()])
-        except CatalogueConflict:
-            continue
-        return {"hooksNotCleanedUp": []}
-    raise ApiError("ThrottlingException", "The deployment group is being changed by several at once.")
+    records = await context.catalogue.read([group_key(application, name), _tags_key(application, name)])
+    if records:
+        await write(context, [Change(key=key, version=record.version) for key, record in records.items()])
+    return {"hooksNotCleanedUp": []}
 
 
 async def batch_get_deployment_groups(context: Context) -> Mapping[str, Any]:

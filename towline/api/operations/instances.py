@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from towline.api.errors import ApiError
-from towline.api.operations.writing import write
+from towline.api.operations.writing import ATTEMPTS, contended, retried, write
 from towline.api.paging import page
 from towline.api.service import Context, Handler
 from towline.catalogue.client import CatalogueConflict
@@ -28,7 +28,6 @@ MOST_TAGS = 10
 KEY_CHARACTERS, VALUE_CHARACTERS = 128, 256
 STATUSES = ("Registered", "Deregistered")
 SUFFIX = string.ascii_letters + string.digits
-ATTEMPTS = 5
 
 
 async def register_instance(context: Context) -> Mapping[str, Any]:
@@ -55,7 +54,7 @@ async def register_instance(context: Context) -> Mapping[str, Any]:
             version = former.version if former else None
             continue
         return {}
-    raise _contended()
+    raise contended()
 
 
 def _former_registration(conflict: CatalogueConflict, name: str, member: str, arn: str) -> Record | None:
@@ -84,22 +83,18 @@ def _identity(given: Mapping[str, Any]) -> tuple[str, str]:
     return ("iamUserArn", user) if user else ("iamSessionArn", str(session))
 
 
+@retried
 async def deregister_instance(context: Context) -> Mapping[str, Any]:
     """DeregisterOnPremisesInstance: its tags go, and no group selects it; one that is not registered is no error."""
     name = context.input["instanceName"]
     context.authorize(context.arns.instance(name))
-    for _ in range(ATTEMPTS):
-        found = await _records(context, [name])
-        if f"instance/{name}" not in found:
-            return {}
-        if f"registration/{name}" in found:
-            found |= await context.catalogue.read([f"arn/{_arn_of(found[f'registration/{name}'].value)}"])
-        try:
-            await write(context, _removal(name, found))
-        except CatalogueConflict:
-            continue
+    found = await _records(context, [name])
+    if f"instance/{name}" not in found:
         return {}
-    raise _contended()
+    if f"registration/{name}" in found:
+        found |= await context.catalogue.read([f"arn/{_arn_of(found[f'registration/{name}'].value)}"])
+    await write(context, _removal(name, found))
+    return {}
 
 
 def _removal(name: str, found: Mapping[str, Record]) -> Iterable[Change]:
@@ -185,19 +180,14 @@ async def remove_tags(context: Context) -> Mapping[str, Any]:
     return {}
 
 
+@retried
 async def _change_tags(context: Context, change: Callable[[Mapping[str, str]], Mapping[str, str]]) -> None:
     names = list(dict.fromkeys(context.input["instanceNames"]))
     context.authorize(*(context.arns.instance(name) for name in names))
-    for _ in range(ATTEMPTS):
-        found = await context.catalogue.read(f"instance/{name}" for name in names)
-        if missing := [name for name in names if f"instance/{name}" not in found]:
-            raise _not_registered(missing)
-        try:
-            await write(context, [_with_tags(record, change(_tags_of(record))) for record in found.values()])
-        except CatalogueConflict:
-            continue
-        return
-    raise _contended()
+    found = await context.catalogue.read(f"instance/{name}" for name in names)
+    if missing := [name for name in names if f"instance/{name}" not in found]:
+        raise _not_registered(missing)
+    await write(context, [_with_tags(record, change(_tags_of(record))) for record in found.values()])
 
 
 def _with_tags(record: Record, tags: Mapping[str, str]) -> Change:
@@ -250,10 +240,6 @@ def _arn_of(registration: Mapping[str, Any]) -> str:
 
 def _not_registered(names: Sequence[str]) -> ApiError:
     return ApiError("InstanceNotRegisteredException", f"No on-premises instance is registered as: {', '.join(names)}")
-
-
-def _contended() -> ApiError:
-    return ApiError("ThrottlingException", "The instance is being changed by several at once.")
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -7,8 +7,8 @@ from typing import Any
 
 from towline.api.arns import Resource, parse_arn
 from towline.api.errors import ApiError
+from towline.api.operations.writing import retried, write
 from towline.api.service import Context, Handler
-from towline.catalogue.client import CatalogueConflict
 from towline.model.catalogue.records import Change
 from towline.model.group.config import PREDEFINED
 
@@ -20,7 +20,6 @@ ABSENT = {
     "deploymentgroup": "DeploymentGroupDoesNotExistException",
     "deploymentconfig": "DeploymentConfigDoesNotExistException",
 }
-ATTEMPTS = 5
 
 
 async def tag_resource(context: Context) -> Mapping[str, Any]:
@@ -70,23 +69,16 @@ def tags_key(resource: Resource) -> str:
     return f"tags/{KINDS[resource.kind]}/{resource.name}"
 
 
+@retried
 async def _change(context: Context, change: Any) -> None:
     resource = await _resource(context)
     key = tags_key(resource)
-    for _ in range(ATTEMPTS):
-        found = (await context.catalogue.read([key])).get(key)
-        tags = tags_from([{"Key": name, "Value": value} for name, value in change(_tags(found)).items()])
+    found = (await context.catalogue.read([key])).get(key)
+    tags = tags_from([{"Key": name, "Value": value} for name, value in change(_tags(found)).items()])
+    if tags or found:
         version = found.version if found else None
-        write = Change(key=key, version=version, value={"tags": tags} if tags else None)
-        if not tags and not found:
-            return
-        try:
-            await context.catalogue.write([write], exists=_exists(resource))
-        except CatalogueConflict:
-            resource = await _resource(context)  # raises if it is gone
-            continue
-        return
-    raise ApiError("ThrottlingException", "The tags are being changed by several at once.")
+        value = {"tags": tags} if tags else None
+        await write(context, [Change(key=key, version=version, value=value)], exists=_exists(resource))
 
 
 def _tags(found: Any) -> dict[str, str]:

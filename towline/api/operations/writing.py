@@ -1,14 +1,22 @@
-"""Writes of operations to the catalogue: in the caller's name, known again when an SDK sends the call again."""
+"""Writes of operations to the catalogue: in the caller's name, known again when an SDK sends the call again.
+
+Operations that read before they write are `retried` where another writer came in between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from towline.api.errors import ApiError
 from towline.api.service import Context
-from towline.catalogue.client import CatalogueFull
+from towline.catalogue.client import CatalogueConflict, CatalogueFull
 from towline.model.catalogue.records import Change, Unchanged
 
+P = ParamSpec("P")
+T = TypeVar("T")
+ATTEMPTS = 5
 FULL = {"application": "ApplicationLimitExceededException", "group": "DeploymentGroupLimitExceededException"}
 """The codes of limits, by the kind of record; the others have none in CodeDeploy's model."""
 
@@ -24,3 +32,25 @@ async def write(
         )
     except CatalogueFull as full:
         raise ApiError(FULL.get(full.limit.partition("/")[0], "InvalidInputException"), full.message) from full
+
+
+def retried(
+    operation: Callable[Concatenate[Context, P], Awaitable[T]],
+) -> Callable[Concatenate[Context, P], Awaitable[T]]:
+    """Runs an operation again, from its reads on, where what it had read was changed before it wrote."""
+
+    @wraps(operation)
+    async def run(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(ATTEMPTS):
+            try:
+                return await operation(context, *args, **kwargs)
+            except CatalogueConflict:
+                continue
+        raise contended()
+
+    return run
+
+
+def contended() -> ApiError:
+    """The error of a change that others got ahead of each time; SDKs wait and try again."""
+    return ApiError("ThrottlingException", "Several callers are changing this at once; try again.")
