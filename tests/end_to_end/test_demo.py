@@ -67,7 +67,8 @@ def test_two_demos_side_by_side_end_well_and_leave_their_report(tmp_path: Path, 
         out, _ = demo.communicate(timeout=170)
         assert demo.returncode == 0, out
         assert out.count("All 12 answer: shop 1.0.") == 2
-        assert "web-07: ValidateService failed in scripts/validate.sh" in out or "the same on web-07" in out, out
+        first_to_fail = re.search(r"web-0[789]: ValidateService failed in scripts/validate\.sh", out)
+        assert first_to_fail, out
         assert f"At every moment at least 9 of {len(INSTANCES)} answered" in out
         assert "docs/getting-started.md" in out
         (report,) = assert_gone(temporary, out)
