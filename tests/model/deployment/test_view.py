@@ -284,6 +284,14 @@ def test_failures_of_one_cause_are_told_together() -> None:
     assert [line.split(":")[0] for line in lines if line.startswith("web-")] == ["web-03", "web-09"]
 
 
+def test_names_of_one_cause_are_in_order_and_whole_at_eighty_columns() -> None:
+    others = [FAILURE.model_copy(update={"instance": f"web-{n}.eu-central-1.example.com"}) for n in (19, 12, 11, 15)]
+    first, *more = [line for line in failure_lines([FAILURE, *others]) if "example.com" in line]
+    assert first.startswith("the same on web-11.eu-central-1.example.com, web-12.eu-central-1.example.com,")
+    assert all(len(line) < 80 for line in (first, *more))
+    assert " ".join(more).split() == ["web-15.eu-central-1.example.com,", "web-19.eu-central-1.example.com"]
+
+
 def test_progress_is_read_back_from_what_users_see() -> None:
     fault = Fault(code="Unreachable", message="no route", hint="look")
     progress = view_of_a_failure().progress.model_copy(

@@ -7,6 +7,7 @@ control characters: a log must not steer a terminal.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from towline.model.deployment.causes import by_cause, failure_of
@@ -86,11 +87,24 @@ def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int 
         lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
         if together[0].fault and together[0].fault.hint:
             lines.append(f"    {one_line(together[0].fault.hint)}")
-        if others := [failure.instance for failure in together[1:]]:
-            lines.append(f"the same on {names(others, named=10)}")
+        lines += wrapped(same_on(together[1:]))
     if len(alike) > told:
         lines.append(f"…and {len(alike) - told} other causes")
     return lines
+
+
+def same_on(others: Sequence[InstanceOutcome]) -> str:
+    """`the same on web-04, web-07`: the other instances of one cause, in the order of names; empty for none."""
+    return f"the same on {names(sorted(other.instance for other in others), named=10)}" if others else ""
+
+
+def wrapped(text: str, width: int = 79) -> list[str]:
+    """The text in lines of at most `width` characters that never break inside a name.
+
+    >>> wrapped("the same on web-04, web-07", 20)
+    ['the same on web-04,', '    web-07']
+    """
+    return textwrap.wrap(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def counts(info: DeploymentInfo, progress: Progress) -> str:

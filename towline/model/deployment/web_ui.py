@@ -13,9 +13,9 @@ from towline.model.deployment.describe import (
     counts,
     failure_line,
     last_lines,
-    names,
     one_line,
     printable,
+    same_on,
     status_reason,
 )
 from towline.model.deployment.describe_end import failure_reason, rollback_result, rollback_sentence
@@ -57,7 +57,7 @@ def summary(view: DeploymentView) -> str:
         if first.log_tail:
             lines += ["", _fenced(last_lines(first.log_tail, 10))]
         if others:
-            lines += ["", _escape(f"the same on {names([other.instance for other in others], named=10)}")]
+            lines += ["", _escape(same_on(others))]
     if len(causes) > 3:
         lines += ["", f"…and {len(causes) - 3} other causes"]
     if progress.report:
