@@ -243,7 +243,10 @@ def _answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | N
 
 
 def _error_answer(error: ApiError, protocol: WireProtocol, request_id: str) -> Answer:
-    return Answer(error.status, _answer_headers(protocol, request_id, error), protocol.encode_error(error))
+    headers = _answer_headers(protocol, request_id, error)
+    if error.status == 408:  # nothing more is expected of this client
+        headers["connection"] = "close"
+    return Answer(error.status, headers, protocol.encode_error(error))
 
 
 def _text(status: int, text: str) -> Answer:

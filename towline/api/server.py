@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from towline.api.app import Application
+from towline.api.tls import Certificate
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 10.0
@@ -86,7 +87,7 @@ class Server(uvicorn.Server):
 
 
 def server(application: Application, listen: Listen) -> Server:
-    """A server that is ready to `serve()`; SIGTERM lets calls that are under way end."""
+    """A server that is ready to `serve()`; SIGTERM lets calls that are under way end. Raises InvalidInput."""
     config = uvicorn.Config(
         application,
         host=listen.ip,
@@ -101,8 +102,13 @@ def server(application: Application, listen: Listen) -> Server:
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        ssl_certfile=listen.tls_cert,
-        ssl_keyfile=listen.tls_key,
-        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        ssl_context_factory=_tls_of(listen),
     )
     return Server(config)
+
+
+def _tls_of(listen: Listen) -> Callable[..., ssl.SSLContext] | None:
+    if not listen.tls_cert or not listen.tls_key:
+        return None
+    context = Certificate(listen.tls_cert, listen.tls_key).context
+    return lambda *_: context
