@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -30,25 +31,28 @@ class Api:
     url: str
     s3: str
 
-    def client(self, name: str = "CI", secret: str = SECRET, path: str = "") -> Any:
+    def client(
+        self, name: str = "CI", secret: str = SECRET, path: str = "", *, url: str = "", attempts: int = 1
+    ) -> Any:
         return boto3.client(
             "codedeploy",
-            endpoint_url=self.url + path,
+            endpoint_url=(url or self.url) + path,
             region_name="eu-west-1",
             aws_access_key_id=f"TL{name}",
             aws_secret_access_key=secret,
-            config=Config(retries={"total_max_attempts": 1}),
+            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}),
         )
 
-    async def aws(self, *words: str) -> Done:
-        """Runs the real AWS CLI, `aws WORDS`, as CI."""
+    async def aws(self, *words: str, path: str = "", **environ: str) -> Done:
+        """Runs the real AWS CLI, `aws WORDS`, as CI; `path` goes behind the endpoint's address."""
         program = str(Path(sys.executable).with_name("aws"))
         environ = {
             **self.site.environ,
-            "AWS_ENDPOINT_URL_CODEDEPLOY": self.url,
+            "AWS_ENDPOINT_URL_CODEDEPLOY": self.url + path,
             "AWS_ACCESS_KEY_ID": "TLCI",
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_PAGER": "",
+            **environ,
         }
         return await Site(self.site.folder, environ, self.site.client, self.site.worker, self.site.worker_log).run(
             program, *words
@@ -71,15 +75,27 @@ async def api(
     async with running_site(temporal, folder, **aws_environ(s3_address)) as site:
         await site.declare("shop", "production", count=2)
         await site.declare("shop", "cli", count=2)
-        command = [sys.executable, "-m", "towline", "api", "--port", "0", *credentials(folder)]
-        log = (folder / "api.log").open("w")
-        with log, subprocess.Popen(command, env=site.environ, cwd=folder, stdout=subprocess.PIPE, stderr=log) as server:
-            assert server.stdout
-            line = await asyncio.to_thread(server.stdout.readline)
-            assert line, (folder / "api.log").read_text()
-            yield Api(site, line.split()[2].decode(), s3_address)
+        async with api_server(site, "api") as (url, _):
+            yield Api(site, url, s3_address)
+
+
+@contextlib.asynccontextmanager
+async def api_server(site: Site, name: str, *options: str) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A process `towline api` of the site, and its address; its log is `NAME.log` in the site's folder."""
+    folder, log = site.folder, site.folder / f"{name}.log"
+    command = [sys.executable, "-m", "towline", "api", "--port", "0", *credentials(folder), *options]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, env=site.environ, cwd=folder, stdout=subprocess.PIPE, stderr=errors) as server,
+    ):
+        assert server.stdout
+        line = await asyncio.to_thread(server.stdout.readline)
+        assert line, log.read_text()
+        try:
+            yield line.split()[2].decode(), server
+        finally:
             server.terminate()
-        assert "Traceback" not in (folder / "api.log").read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def credentials(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from towline.api.arns import Resource
 from towline.api.errors import ApiError, not_supported
 from towline.api.operations.tags import tags_from, tags_key
-from towline.api.operations.writing import retried, write
+from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
 from towline.catalogue.client import CatalogueConflict
@@ -78,7 +78,9 @@ async def update_application(context: Context) -> Mapping[str, Any]:
     if not new or new == name:
         await application_record(context, name)
         return {}
-    if await context.catalogue.read([f"application/{new}"]):
+    if taken := await context.catalogue.read([f"application/{new}"]):
+        if wrote(context, taken[f"application/{new}"]):
+            return {}
         raise already_exists(new)
     records, as_read = await _records_of(context, name)
     if f"application/{name}" not in records:

@@ -10,7 +10,7 @@ from towline.api.errors import ApiError
 from towline.api.operations.applications import application_record
 from towline.api.operations.group_members import checked_group, given_members
 from towline.api.operations.tags import tags_from, tags_key
-from towline.api.operations.writing import retried, write
+from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
 from towline.catalogue.client import CatalogueConflict, group_key
@@ -52,9 +52,11 @@ async def update_deployment_group(context: Context) -> Mapping[str, Any]:
     new = given.get("newDeploymentGroupName") or name
     context.authorize(context.arns.group(application, name), context.arns.group(application, new))
     members = given_members(given)
-    await group_of(context, application, name)
     keys = {group_key(application, name), group_key(application, new), _tags_key(application, name)}
     records = await context.catalogue.read(sorted(keys))
+    if new != name and wrote(context, records.get(group_key(application, new))):
+        return {"hooksNotCleanedUp": []}
+    await group_of(context, application, name)
     old = records.get(group_key(application, name))
     if old is None:
         raise no_such_group(name)

@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from towline.api.errors import ApiError
 from towline.api.service import Context
 from towline.catalogue.client import CatalogueConflict, CatalogueFull
-from towline.model.catalogue.records import Change, Unchanged
+from towline.model.catalogue.records import Change, Record, Unchanged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +32,12 @@ async def write(
         )
     except CatalogueFull as full:
         raise ApiError(FULL.get(full.limit.partition("/")[0], "InvalidInputException"), full.message) from full
+
+
+def wrote(context: Context, record: Record | None) -> bool:
+    """Whether this call wrote the record: in an attempt before, whose answer the SDK did not get."""
+    invocation = context.call.invocation_id
+    return record is not None and invocation != "" and record.batch == invocation
 
 
 def retried(
