@@ -48,6 +48,7 @@ from towline.model.visible import for_terminal
 from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
 from towline.store.identity import has_mark, mark_of
+from towline.store.journal import JOURNALS, Journal
 from towline.temporal import connect_temporal
 from towline.transports import TransportPool
 from workflows.catalogue import Catalogue as CatalogueWorkflow
@@ -67,6 +68,9 @@ DRAIN = timedelta(seconds=2)
 
 STORE_ADDRESS_SECONDS = 5.0
 """How long a starting worker waits until the catalogue has the store's address; then it continues without."""
+
+FOLD_SECONDS = 600.0
+"""How often a worker folds the store's journals."""
 
 STORE_MARK = " store "
 """Separates the store's mark from the rest of a worker's identity."""
@@ -108,6 +112,7 @@ async def run(settings: Settings, client: Client | None = None) -> None:
                 await stack.enter_async_context(worker)
             publishing = asyncio.create_task(publish_store_address(Catalogue(client), store.address))
             stack.push_async_callback(end_of, publishing)
+            stack.push_async_callback(end_of, asyncio.create_task(fold_journals(store)))
             await asyncio.wait({publishing}, timeout=STORE_ADDRESS_SECONDS)
             log.info("at work on %s", ", ".join(worker.task_queue for worker in workers))
             enable_garbage_collection()
@@ -196,6 +201,17 @@ async def publish_store_address(catalogue: Catalogue, address: str) -> None:
             await asyncio.sleep(1)
         else:
             return
+
+
+async def fold_journals(store: Store) -> None:
+    """Keeps the store's journals quick to read. Several workers that do so at once do no harm."""
+    while True:
+        for name in JOURNALS:
+            try:
+                await asyncio.to_thread(Journal(store, name).fold)
+            except TowlineError as error:
+                log.warning("the journal %s was not folded: %s", name, error)
+        await asyncio.sleep(FOLD_SECONDS)
 
 
 async def end_of(task: asyncio.Task[None]) -> None:

@@ -21,13 +21,13 @@ from towline.catalogue.client import Catalogue, CatalogueConflict
 from towline.creator import Who
 from towline.deployments.ids import new_deployment_id
 from towline.deployments.instance_list import InstanceList, ListedInstance, list_instances
-from towline.deployments.listing import DeploymentFilter, ListedDeployment
 from towline.deployments.logs import LogReader
 from towline.deployments.revisions import UploadedRevision, parse_revision
 from towline.deployments.service import DeploymentService, connect
 from towline.deployments.start import StartedDeployment
 from towline.deployments.watch import Snapshot
 from towline.model.bundle.revision import RevisionLocation
+from towline.model.deployment.listed import DeploymentFilter, ListedDeployment
 from towline.model.deployment.preview import Preview
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import Manifest, parse_manifest

@@ -1,4 +1,4 @@
-"""The record in the store: JSON, page and index; a log that wants to be more than text."""
+"""The record in the store: JSON, page and the journal's line; a log that wants to be more than text."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from towline.model.deployment.store_keys import instance_key, report_key
 from towline.model.messages.view import RollbackEnd
 from towline.report import render
 from towline.store import open_store
+from towline.store.journal import Journal
 
 
 class Tags(HTMLParser):
@@ -33,7 +34,7 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-async def test_the_report_is_written_as_json_page_and_index(tmp_path: Path) -> None:
+async def test_the_report_is_written_as_json_page_and_line(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     record, reports = invented(12, failed=2, skipped=3)
     for name, report in reports.items():
@@ -44,8 +45,8 @@ async def test_the_report_is_written_as_json_page_and_index(tmp_path: Path) -> N
     merged = merge(record, reports, written.address)
     assert json.loads(store.get(written.key)) == merged.as_json()
     assert DeploymentReport.read(store.get(written.key)) == merged
-    (line,) = store.keys("index/")
-    assert json.loads(store.get(line))["status"] == "Failed"
+    (line,) = Journal(store, "deployments").read_new()
+    assert (line["deploymentId"], line["status"]) == ("d-75I7MBT7C", "Failed")
 
 
 async def test_a_torn_or_missing_record_does_not_stop_the_report(tmp_path: Path) -> None:

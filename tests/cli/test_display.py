@@ -16,9 +16,9 @@ from towline.cli.progress_lines import ProgressLines
 from towline.cli.screen import Screen
 from towline.deployments.instance_list import ListedInstance
 from towline.deployments.instance_status import Live, in_rollout_order, refined
-from towline.deployments.listing import ListedDeployment
 from towline.model.deployment.describe_end import failure_reason
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
+from towline.model.deployment.listed import ListedDeployment
 from towline.model.deployment.status import DeploymentStatus, Outcome, TargetStatus
 from towline.model.messages.group import InstanceState
 from towline.model.messages.instance import Heartbeat, InstanceOutcome

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from towline.deployments.listing import DeploymentFilter, ListedDeployment, active_id, only_id, visibility_query
+from towline.deployments.listing import active_id, only_id, visibility_query
 from towline.errors import Conflict, InvalidInput, NotFound
+from towline.model.deployment.listed import DeploymentFilter, ListedDeployment
 
 
 def listed(deployment_id: str, status: str, start: str, close: str = "") -> ListedDeployment:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from towline.client import DeploymentFilter, DeploymentService, StopRequest, Who
 from towline.errors import Conflict, InvalidInput, NotFound
 from towline.model import names
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import DeploymentReport, index_entry
+from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.deployment.store_keys import index_key, report_key
 from towline.model.deployment.view import deployment_info
 from towline.model.messages.deploy import StopAnswer, Undo
 from towline.model.messages.view import DeploymentView, Progress
@@ -65,6 +63,7 @@ def info(deployment_id: str, status: DeploymentStatus, undoes: str = "") -> Depl
         deployment_id=deployment_id,
         status=status,
         create_time="2025-01-01T00:00:00.000+00:00",
+        complete_time="2025-01-01T00:01:00.000+00:00" if status.is_final else "",
         revision=given.revision,
     )
 
@@ -90,10 +89,7 @@ async def record(service: DeploymentService, deployment_id: str, undoes: str = "
     """Writes the report of a deployment that Temporal has forgotten."""
     view = DeploymentView(info=info(deployment_id, DeploymentStatus.SUCCEEDED, undoes), progress=Progress(touched=1))
     report = DeploymentReport(view, run_id="run-1", request_fingerprint=fingerprint(request()))
-    store = await service.storage.store()
-    store.put(report_key(deployment_id), json.dumps(report.as_json()).encode())
-    key = index_key(view.info.create_time, deployment_id)
-    store.put(key, json.dumps(index_entry(view).as_json()).encode())
+    (await service.storage.records()).put_report(report, "<page>")
 
 
 @pytest.mark.usefixtures("worker")

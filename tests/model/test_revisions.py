@@ -14,6 +14,7 @@ from towline.model.catalogue.revisions import (
     Revision,
     SortBy,
     Use,
+    Uses,
     identity,
     in_order,
     selected,
@@ -57,7 +58,9 @@ def test_which_locations_are_one_revision(one: str, other: str, are_same: bool) 
 
 def test_a_deployment_registers_its_revision_and_dates_its_use() -> None:
     uses = [Use(V2, "d-2", "staging", 300.0), Use(V1, "d-1", "staging", 200.0), Use(V2, "d-3", "production", 400.0)]
-    one, two = in_order(with_uses(registered(Registration("shop", V1, "pushed", 100.0)), uses), SortBy.REGISTER_TIME)
+    one, two = in_order(
+        with_uses(registered(Registration("shop", V1, "pushed", 100.0)), Uses.of(uses)), SortBy.REGISTER_TIME
+    )
     assert one == Revision(V1, 100.0, "pushed", 200.0, 200.0, ())
     text = "Application revision registered by Deployment ID: d-2"
     assert two == Revision(V2, 300.0, text, 300.0, 400.0, ("production", "staging"))
@@ -65,7 +68,7 @@ def test_a_deployment_registers_its_revision_and_dates_its_use() -> None:
 
 def test_filters_by_bucket_key_and_deployment() -> None:
     uses = [Use(V1, "d-1", "production", 200.0), Use(V2, "d-2", "production", 300.0), Use(COMMIT, "d-3", "qa", 400.0)]
-    found = with_uses(registered(Registration("shop", V3, "", 100.0)), uses)
+    found = with_uses(registered(Registration("shop", V3, "", 100.0)), Uses.of(uses))
     assert {one.location for one in selected(found)} == {V1, V2, V3, COMMIT}
     assert {one.location for one in selected(found, bucket="releases")} == {V1, V2, V3}
     assert not selected(found, bucket="releases", key_prefix="other/")
@@ -75,7 +78,7 @@ def test_filters_by_bucket_key_and_deployment() -> None:
 
 def test_orders_by_each_time_with_unused_ones_first() -> None:
     uses = [Use(V2, "d-1", "a", 300.0), Use(V1, "d-2", "a", 400.0), Use(V2, "d-3", "a", 500.0)]
-    found = with_uses(registered(Registration("shop", V3, "", 350.0)), uses)
+    found = with_uses(registered(Registration("shop", V3, "", 350.0)), Uses.of(uses))
     assert [one.location for one in in_order(found, SortBy.REGISTER_TIME)] == [V2, V3, V1]
     assert [one.location for one in in_order(found, SortBy.FIRST_USED)] == [V3, V2, V1]
     assert [one.location for one in in_order(found, SortBy.LAST_USED, descending=True)] == [V2, V1, V3]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from pathlib import Path
 
 import pytest
 
+from tests.harness.temporal import eventually
+from towline.errors import OurFault
 from towline.store import Store, open_store
-from towline.store.journal import FOLD_FROM, HOUR, SEGMENT, SETTLED_HOURS, Journal
+from towline.store.journal import FOLD_FROM, HOUR, JOURNALS, SEGMENT, SKEW, Journal
+from worker import fold_journals
 
 START = 1_764_504_000.0
 
@@ -50,19 +54,43 @@ def test_entries_are_read_once_and_in_order(store: Store, clock: Clock) -> None:
     assert numbers(Journal(store, "others", clock)) == []
 
 
-def test_settled_hours_become_segments_and_read_the_same(store: Store, clock: Clock) -> None:
+def test_a_past_day_becomes_one_segment_and_reads_the_same(store: Store, clock: Clock) -> None:
     journal = Journal(store, "revisions", clock)
-    for n in range(FOLD_FROM):
+    for n in range(3):
         clock.now += 1
         journal.append({"n": n})
-    clock.now += HOUR
-    assert journal.fold() == 0, "a slow clock may still write into that hour"
-    clock.now += SETTLED_HOURS * HOUR
-    journal.append({"n": FOLD_FROM})
+    assert journal.fold() == 0, "more will be written on this day"
+    clock.now += 24 * HOUR
+    journal.append({"n": 3})
     assert journal.fold() == 1
-    assert sum(key.endswith(SEGMENT) for key in store.keys("journal/")) == 1
-    assert len(list(store.keys("journal/"))) == 2
-    assert numbers(Journal(store, "revisions", clock)) == list(range(FOLD_FROM + 1))
+    assert journal.fold() == 0
+    assert [key.endswith(SEGMENT) for key in store.keys("journal/")] == [True, False]
+    assert numbers(Journal(store, "revisions", clock)) == [0, 1, 2, 3]
+
+
+def test_a_busy_day_is_folded_while_it_lasts_and_a_segment_with_what_came_later(store: Store, clock: Clock) -> None:
+    journal, reader = Journal(store, "revisions", clock), Journal(store, "revisions", clock)
+    seen: list[int] = []
+    for n in range(2 * FOLD_FROM):
+        clock.now += 1
+        journal.append({"n": n})
+        journal.fold()
+        if n % 10 == 0:
+            seen += numbers(reader)
+    assert len(list(store.keys("journal/"))) < FOLD_FROM
+    assert seen + numbers(reader) == numbers(Journal(store, "revisions", clock)) == list(range(2 * FOLD_FROM))
+
+
+def test_what_a_slow_clock_writes_into_a_folded_day_is_read_and_folded_too(store: Store, clock: Clock) -> None:
+    journal, reader = Journal(store, "revisions", clock), Journal(store, "revisions", clock)
+    journal.append({"n": 1}, {"n": 2})
+    journal.append({"n": 3})
+    clock.now += 24 * HOUR
+    assert journal.fold() == 1 and sorted(numbers(reader)) == [1, 2, 3]
+    Journal(store, "revisions", lambda: clock.now - SKEW).append({"n": 4})
+    assert numbers(reader) == [4]
+    assert journal.fold() in (0, 1)
+    assert sorted(numbers(Journal(store, "revisions", clock))) == [1, 2, 3, 4]
 
 
 def test_a_reader_that_slept_reads_what_was_folded_meanwhile(store: Store, clock: Clock) -> None:
@@ -72,26 +100,56 @@ def test_a_reader_that_slept_reads_what_was_folded_meanwhile(store: Store, clock
     for n in range(FOLD_FROM):
         clock.now += 1
         writer.append({"n": n})
-    clock.now += 24 * HOUR
+    clock.now += 3 * 24 * HOUR
     assert writer.fold() == 1
     assert numbers(reader) == list(range(FOLD_FROM))
 
 
-def test_an_hour_that_another_process_folds_is_left_alone(
+def test_what_is_folded_between_listing_and_reading_is_found_in_the_segment(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(store, "revisions", clock)
-    for n in range(FOLD_FROM):
-        clock.now += 1
+    journal, other = Journal(store, "revisions", clock), Journal(store, "revisions", clock)
+    for n in range(3):
         journal.append({"n": n})
     clock.now += 24 * HOUR
-    keys = list(store.keys("journal/"))
-    other = Journal(store, "revisions", clock)
-    assert other.fold() == 1
-    # It has listed the objects, and looked for a segment, before the other one wrote it and deleted them.
-    monkeypatch.setattr(journal, "_segment", lambda hour: {})
-    journal._fold(keys[0].split("/")[2], keys)
-    assert numbers(Journal(store, "revisions", clock)) == list(range(FOLD_FROM))
+    folds = iter([other.fold])
+    listed = journal._listed
+
+    def list_then_fold(now: float) -> list[str]:
+        keys = list(listed(now))
+        for fold in folds:
+            assert fold() == 1
+        return keys
+
+    monkeypatch.setattr(journal, "_listed", list_then_fold)
+    assert sorted(numbers(journal)) == [0, 1, 2]
+
+
+async def test_a_worker_folds_every_journal(store: Store, clock: Clock) -> None:
+    for name in JOURNALS:
+        for n in range(3):
+            Journal(store, name, clock).append({"n": n})
+
+    async def are_folded() -> bool:
+        return [key.endswith(SEGMENT) for key in store.keys("journal/")] == [True] * len(JOURNALS)
+
+    work = asyncio.create_task(fold_journals(store))
+    await eventually(are_folded)
+    work.cancel()
+
+
+def test_a_read_that_fails_loses_nothing(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(store, "revisions", clock)
+    journal.append({"n": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "get", broken)
+        with pytest.raises(OurFault):
+            journal.read_new()
+    assert numbers(journal) == [1]
+
+
+def broken(key: str) -> bytes:
+    raise OurFault("the store is away")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,7 +174,7 @@ def test_nothing_is_lost_or_read_twice_by_writers_folders_and_readers_at_once(
             seen += numbers(reader)
         for thread in threads:
             thread.join()
-        clock.now += chance.choice([1, 0.5 * HOUR, HOUR, 5 * HOUR])
+        clock.now += chance.choice([1, 0.5 * HOUR, 5 * HOUR, 24 * HOUR, 50 * HOUR])
     seen += numbers(reader)
     expected = sorted(n for r in range(6) for k in (100 * r, 100 * r + 50) for n in range(k, k + 12))
     assert sorted(seen) == expected

@@ -30,14 +30,25 @@ def page(
     `place(item)` is what the items are sorted by, unique; `filters` is what the list was asked for: a token belongs to
     that list alone. Raises ApiError (InvalidNextTokenException).
     """
-    mark = _digest(filters)
-    after = _read(token, mark) if token else None
+    after = place_in(token, filters)
     try:
         rest = [item for item in items if after is None or _is_behind(_plain(place(item)), after, descending)]
     except TypeError:  # a place of other types than these items have
-        raise _invalid() from None
-    found = rest[:size]
-    return found, _write(place(found[-1]), mark) if len(rest) > size else None
+        raise invalid_token() from None
+    return first_page(rest, place, filters, size=size)
+
+
+def first_page(
+    items: Sequence[T], place: Callable[[T], Any], filters: object, *, size: int = PAGE
+) -> tuple[list[T], str | None]:
+    """The first page of items that are all behind the token's place, and the token of the next one."""
+    found = list(items[:size])
+    return found, _write(place(found[-1]), _digest(filters)) if len(items) > size else None
+
+
+def place_in(token: str | None, filters: object) -> list[Any] | None:
+    """The place of the last item before the page; None without a token. Raises ApiError."""
+    return _read(token, _digest(filters)) if token else None
 
 
 def _is_behind(place: list[Any], after: list[Any], descending: bool) -> bool:
@@ -52,9 +63,9 @@ def _read(token: str, mark: str) -> Any:
     try:
         known, after = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
     except (ValueError, binascii.Error, TypeError, RecursionError):
-        raise _invalid() from None
+        raise invalid_token() from None
     if known != mark or not isinstance(after, list):
-        raise _invalid()
+        raise invalid_token()
     return after
 
 
@@ -66,5 +77,6 @@ def _digest(filters: object) -> str:
     return hashlib.sha256(json.dumps(filters, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _invalid() -> ApiError:
+def invalid_token() -> ApiError:
+    """The error of a token that is none, or of another list."""
     return ApiError("InvalidNextTokenException", "The specified next token is not valid.")

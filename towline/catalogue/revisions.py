@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 
 from towline.model.bundle.revision import RevisionLocation
-from towline.model.catalogue.revisions import Registration, Registrations, Revision, Use, with_uses
+from towline.model.catalogue.revisions import Registration, Registrations, Revision, Uses, with_uses
 from towline.store import Store
 from towline.store.journal import Journal
 
@@ -27,7 +26,7 @@ class Revisions:
         entry = Registration(application, location, description, time.time()).as_entry()
         await asyncio.to_thread(self._journal.append, entry)
 
-    async def of(self, application: str, uses: Iterable[Use]) -> list[Revision]:
+    async def of(self, application: str, uses: Uses) -> list[Revision]:
         """An application's revisions, those registered by a deployment (`uses`) too. Raises OurFault."""
         async with self._lock:
             for entry in await asyncio.to_thread(self._journal.read_new):

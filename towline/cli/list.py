@@ -8,8 +8,8 @@ from towline.cli import render
 from towline.cli.columns import width_of
 from towline.cli.event_loop import with_client
 from towline.cli.output import info, result, result_json
-from towline.deployments.listing import DeploymentFilter, ListedDeployment
 from towline.model.deployment.describe import printable
+from towline.model.deployment.listed import DeploymentFilter, ListedDeployment
 
 HEADERS = ("DEPLOYMENT", "APPLICATION/GROUP", "STATUS", "STARTED", "TOOK", "REVISION", "BY")
 FLEXIBLE = (6, 5)

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from temporalio.client import Client
-
 from towline import errors
 from towline.bundles.local import revision_key
-from towline.deployments.listing import DeploymentFilter, list_in_temporal
 from towline.model.bundle.revision import RevisionLocation
 from towline.store.deployment_records import DeploymentRecords
 from towline.store.parallel import in_parallel
@@ -37,20 +34,17 @@ class PastRevision:
         return self.location.label
 
 
-async def past_revision(client: Client, records: DeploymentRecords, where: str, text: str) -> RevisionLocation:
-    """The location of the revision of a group (`APP/GROUP`) that a text stands for.
+async def past_revision(
+    records: DeploymentRecords, deployment_ids: Sequence[str], where: str, text: str
+) -> RevisionLocation:
+    """The location of the revision that a text stands for, of those that deployments of the group `where` had.
 
     Raises:
         NotFound: no deployment of the group had it, or its archive is no longer in the store.
         Conflict: several revisions are meant.
-        TemporalUnavailable, OurFault: Temporal or the store does not answer.
+        OurFault: the store does not answer.
     """
-    application, _, group = where.partition("/")
-    listed = await list_in_temporal(client, DeploymentFilter(application, group), LOOKED_AT)
-    ids = [one.deployment_id for one in listed]
-    recorded = await asyncio.to_thread(records.ids_of_group, where, LOOKED_AT)
-    ids += [one for one in recorded if one not in ids]
-    past = await asyncio.to_thread(in_parallel, partial(_past, records), ids)
+    past = await asyncio.to_thread(in_parallel, partial(_past, records), deployment_ids)
     found = matching(text, [one for one in past if one], where)
     store = found.location.store_location
     if store and not await asyncio.to_thread(records.store.exists, revision_key(store.digest, store.bundle_type)):

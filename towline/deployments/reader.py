@@ -14,6 +14,7 @@ from towline.deployments.documents import live_of_report, report_of_live
 from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
 from towline.deployments.instance_status import Live, LiveFleet
+from towline.deployments.listing import DeploymentLists
 from towline.deployments.store_access import StoreAccess
 from towline.deployments.watch import Snapshot
 from towline.model import names
@@ -33,6 +34,7 @@ class DeploymentReader:
         self.task_queue = task_queue
         self.catalogue = Catalogue(client, task_queue=task_queue)
         self.storage = StoreAccess(self.catalogue, store)
+        self.lists = DeploymentLists(client, self.storage)
         self.groups = GroupUpdates(client, task_queue=task_queue)
 
     def handle(self, deployment_id: str) -> DeploymentHandle:

@@ -14,14 +14,14 @@ from towline.creator import Who
 from towline.deployments import control, listing, rollback
 from towline.deployments import start as starting
 from towline.deployments.group_history import read_memory, read_queue, release_queue
-from towline.deployments.listing import DeploymentFilter, ListedDeployment
-from towline.deployments.past_revisions import past_revision
+from towline.deployments.past_revisions import LOOKED_AT, past_revision
 from towline.deployments.reader import DeploymentReader
 from towline.deployments.revisions import UploadedRevision, upload
 from towline.deployments.start import StartedDeployment
 from towline.model import names
 from towline.model.bundle.revision import BundleType, RevisionLocation
-from towline.model.catalogue.revisions import Use
+from towline.model.catalogue.revisions import Uses
+from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
 from towline.model.deployment.preview import AskPreview, Preview
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages.deploy import DeployRequest, PauseAnswer, StopAnswer, StopRequest
@@ -96,7 +96,8 @@ class DeploymentService(DeploymentReader):
 
         Raises `NotFound`, and `Conflict` where several are meant.
         """
-        return await past_revision(self.temporal, await self.storage.records(), group, text)
+        newest = await self.list_deployments(_of_group(group), LOOKED_AT)
+        return await past_revision(await self.storage.records(), [one.deployment_id for one in newest], group, text)
 
     async def preview(self, request: DeployRequest) -> Preview:
         """Return what a deployment would do, as a worker finds out; touches no instance. Raises `TowlineError`."""
@@ -171,31 +172,25 @@ class DeploymentService(DeploymentReader):
             return text
         if not text:
             raise errors.NotFound("an empty text names no deployment.", "See: towline list")
-        ids = await self._ids_in_temporal(text)
-        if not ids and (records := await self.storage.records_if_any()):
-            ids = await asyncio.to_thread(records.ids_beginning_with, text)
-        return listing.only_id(text, ids)
+        found = await self.list_deployments(DeploymentFilter(prefix=text, with_refused=True), AMBIGUOUS)
+        return listing.only_id(text, [one.deployment_id for one in found])
 
     async def list_deployments(
-        self, wanted: DeploymentFilter | None = None, limit: int | None = 50
+        self, wanted: DeploymentFilter | None = None, limit: int | None = 50, *, before: Place | None = None
     ) -> list[ListedDeployment]:
-        """Return the deployments that Temporal or the store knows, the newest first, at most `limit`; None: all."""
-        wanted = wanted or DeploymentFilter()
-        found = await listing.list_in_temporal(self.temporal, wanted, limit)
-        if records := await self.storage.records_if_any():
-            ids = {one.deployment_id for one in found}
-            recorded = await asyncio.to_thread(listing.list_in_store, records, wanted, limit)
-            found += [one for one in recorded if one.deployment_id not in ids]
-        return sorted(found, key=lambda one: one.start_time, reverse=True)[:limit]
+        """Return the deployments that Temporal or the store knows, the newest first, at most `limit`; None: all.
 
-    async def uses(self, application: str) -> list[Use]:
-        """Return the deployments of an application's revisions, rollbacks aside."""
-        every = await self.list_deployments(DeploymentFilter(application), limit=None)
-        return [use for one in every if (use := one.as_use())]
+        `before` is the place of the last one of the page before.
+        """
+        return await self.lists.newest(wanted or DeploymentFilter(), limit, before)
+
+    async def uses(self, application: str) -> Uses:
+        """Return the uses of an application's revisions by its deployments, rollbacks aside."""
+        return await self.lists.uses(application)
 
     async def active(self, group: str) -> str:
         """Return the id of the active deployment of `APP/GROUP`, empty where there is none."""
-        return listing.active_id(await self._newest_in_temporal(group))
+        return listing.active_id(await self.list_deployments(_of_group(group), NEWEST))
 
     async def group(self, text: str) -> DeploymentGroup:
         """Return the declared group that `APP/GROUP` names. Raises `NotFound`."""
@@ -205,24 +200,14 @@ class DeploymentService(DeploymentReader):
             raise errors.NotFound(f"no deployment group {text}: it is written APP/GROUP.", hint)
         return groups[text]
 
-    async def _ids_in_temporal(self, beginning: str) -> list[str]:
-        wanted = DeploymentFilter(prefix=beginning, with_refused=True)
-        return [one.deployment_id for one in await listing.list_in_temporal(self.temporal, wanted, AMBIGUOUS)]
-
-    async def _newest_in_temporal(self, group: str) -> list[ListedDeployment]:
-        return await listing.list_in_temporal(self.temporal, _of_group(group), NEWEST)
-
     async def _find_of_group(self, text: str) -> str:
-        found = await self._newest_in_temporal(text)
+        found = await self.list_deployments(_of_group(text), NEWEST)
         if active := listing.active_id(found):
             return active
         ids = [one.deployment_id for one in found]
-        if records := await self.storage.records_if_any():
-            recorded = await asyncio.to_thread(records.ids_of_group, text, NEWEST)
-            ids += [one for one in recorded if one not in ids]
         if not ids:
             raise errors.NotFound(f"nothing was deployed to {text} as far as is known.", "See: towline list")
-        for deployment_id in ids[:NEWEST]:
+        for deployment_id in ids:
             # A request that was refused or stopped in the queue must not stand before what runs.
             progress = (await self.view(deployment_id)).progress
             if progress.touched or not progress.is_whole:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from towline import errors
 from towline.catalogue.client import Catalogue
+from towline.deployments.journal import DeploymentJournal
 from towline.store import Store, open_store
 from towline.store.deployment_records import DeploymentRecords
 
@@ -21,6 +22,7 @@ class StoreAccess:
         self._catalogue = catalogue
         self._address = address
         self._store: Store | None = None
+        self._journal: DeploymentJournal | None = None
         self._looks_left = LOOKS
 
     async def store(self) -> Store:
@@ -43,6 +45,12 @@ class StoreAccess:
             return await self.records()
         except (errors.NotFound, errors.TemporalUnavailable, errors.OurFault):
             return None
+
+    async def journal_if_any(self) -> DeploymentJournal | None:
+        """Return the journal of deployments, or None where the store is out of reach."""
+        if self._journal is None and (records := await self.records_if_any()):
+            self._journal = DeploymentJournal(records.journal)
+        return self._journal
 
     async def _address_of_workers(self) -> str:
         address = await self._catalogue.store_address()

@@ -1,4 +1,4 @@
-"""What the store keeps of deployments: what they froze, what their instances wrote, reports and their index.
+"""What the store keeps of deployments: what they froze, what their instances wrote, reports, and the journal of ends.
 
 The only reader and writer of these documents: keys are in `towline/model/deployment/store_keys.py`, and each document
 has one type. All methods block. All raise OurFault where the store cannot be used.
@@ -7,15 +7,15 @@ has one type. All methods block. All raise OurFault where the store cannot be us
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from towline.errors import Conflict, NotFound, OurFault
 from towline.model.deployment import store_keys as keys
-from towline.model.deployment.report import DeploymentReport, IndexEntry, index_entry
+from towline.model.deployment.listed import ListedDeployment
+from towline.model.deployment.report import DeploymentReport
 from towline.model.fleet.instance import Target
 from towline.model.messages.deploy import DeploymentOrder
 from towline.model.messages.fleet import FleetPage
@@ -23,7 +23,8 @@ from towline.model.messages.instance import InstanceReport
 from towline.model.messages.view import ReportWritten
 from towline.model.rollout.order import natural
 from towline.store import Store
-from towline.store.parallel import READERS, in_parallel
+from towline.store.journal import Journal
+from towline.store.parallel import in_parallel
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -33,6 +34,7 @@ class DeploymentRecords:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.journal = Journal(store, "deployments")
 
     # ── what a deployment froze ──────────────────────────────────────────────────────────────────────────────────
 
@@ -108,13 +110,12 @@ class DeploymentRecords:
         return f"{self.store.address}/{keys.report_page_key(deployment_id)}"
 
     def put_report(self, report: DeploymentReport, page: str) -> ReportWritten:
-        """Writes a report, its page and its line in the index; what was there of an earlier one is replaced."""
+        """Writes a report and its page, in the place of an earlier one, and its line into the journal."""
         info = report.view.info
         key = keys.report_key(info.deployment_id)
         self.store.put(key, _json(report.as_json()))
         self.store.put(keys.report_page_key(info.deployment_id), page.encode())
-        index = keys.index_key(info.create_time, info.deployment_id)
-        self.store.put(index, _json(index_entry(report.view).as_json()))
+        self.journal.append(ListedDeployment.of_view(report.view).as_json())  # last: what is listed can be read
         return ReportWritten(key=key, address=self.page_address(info.deployment_id))
 
     def has_report(self, deployment_id: str) -> bool:
@@ -128,23 +129,6 @@ class DeploymentRecords:
             return DeploymentReport.read(data) if data else None
         except ValueError:
             return None
-
-    def index(self) -> Iterator[IndexEntry]:
-        """The lines of all reports, the newest first; read in blocks: who needs few reads few."""
-        every = sorted(self.store.keys(keys.INDEX), reverse=True)
-        for start in range(0, len(every), READERS):
-            block = every[start : start + READERS]
-            yield from filter(None, in_parallel(lambda key: self._read_if_any(key, IndexEntry), block))
-
-    def ids_of_group(self, where: str, most: int) -> list[str]:
-        """The ids of the newest reports of a group (`APP/GROUP`), the newest first."""
-        of_group = (entry.deployment_id for entry in self.index() if entry.full_name == where)
-        return list(islice(of_group, most))
-
-    def ids_beginning_with(self, text: str) -> list[str]:
-        """The ids of reports that begin so."""
-        ids = (keys.indexed_id(key) for key in self.store.keys(keys.INDEX))
-        return sorted(one for one in ids if one.startswith(text))
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 

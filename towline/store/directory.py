@@ -63,12 +63,13 @@ class DirectoryStore:
         start = self._root / check_key(folder) if folder else self._root
         with self._translated(prefix):
             found = [
-                str(Path(directory, name).relative_to(self._root))
+                os.path.join(directory, name)  # noqa: PTH118 - a folder may hold many thousand
                 for directory, _, names in os.walk(start)
                 for name in names
                 if not name.startswith(_TEMPORARY)
             ]
-        yield from sorted(key for key in found if key.startswith(prefix))
+        above = len(str(self._root)) + 1
+        yield from sorted(key for path in found if (key := path[above:]).startswith(prefix))
 
     def url(self, key: str, seconds: int) -> str | None:
         """None: nobody serves a directory."""

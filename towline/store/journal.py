@@ -1,20 +1,23 @@
 """A journal in the store: entries that are only ever added, by any number of processes.
 
-An entry is a small object under the hour in which it was written. Hours that have passed are folded into one compressed
-segment each. A process keeps what it has read, and asks only for what is new: a journal of many thousand entries costs
-one or two listings per read.
+An entry is a small object under the day on which it was written. Now and then objects are folded into one compressed
+segment a day. No object is ever changed, so that nothing is lost whoever folds, writes or reads at once: a segment has
+other objects' entries by their names, and a reader takes each name once. A process keeps what it has read and asks only
+for what is new: one listing, of the newest objects, per read.
 
-    journal/revisions/20261130T12/1764504000123-9f2c41d07a3b.json     one entry, or several written together
-    journal/revisions/20261130T11/segment.json.gz                     what that hour's objects held, by their names
+    journal/revisions/20261130/1764504000123-9f2c41d07a3b.json     one entry, or several written together
+    journal/revisions/20261129/5d41402abc4b2a76.json.gz            what the objects of that day held
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import secrets
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +26,18 @@ from towline.store import Store
 from towline.store.parallel import in_parallel
 
 Entry = Mapping[str, Any]
+Held = Mapping[str, Sequence[Entry]]
+"""What an object holds: entries by the name of the object that was written with them first."""
+
+JOURNALS = ("deployments", "revisions", "audit")
+"""The names of all journals."""
+
 HOUR = 3600.0
-SEGMENT = "segment.json.gz"
-FOLD_FROM = 8
-"""Objects of one hour that are worth a segment."""
-SETTLED_HOURS = 2
-"""After so long nothing is written into an hour any more, even by a machine whose clock is an hour slow."""
+SKEW = 2 * HOUR
+"""How wrong the clock of a machine that writes may be. After so long a day is over for all of them."""
+FOLD_FROM = 64
+"""Objects of a day that is not over that are worth a new segment."""
+SEGMENT = ".json.gz"
 
 
 class Journal:
@@ -37,92 +46,104 @@ class Journal:
     def __init__(self, store: Store, name: str, clock: Callable[[], float] = time.time) -> None:
         self._store, self._prefix, self._clock = store, f"journal/{name}/", clock
         self._lock = threading.Lock()
-        self._read: set[str] = set()
-        self._segments: set[str] = set()
+        self._known: defaultdict[str, set[str]] = defaultdict(set)  # names of objects and entries, by day
         self._read_until = 0.0
 
     def append(self, *entries: Entry) -> None:
         """Adds entries, all of them or none. Raises OurFault."""
         now = self._clock()
-        key = f"{self._prefix}{_hour(now)}/{int(now * 1000)}-{secrets.token_hex(6)}.json"
+        key = f"{self._prefix}{_day(now)}/{int(now * 1000)}-{secrets.token_hex(6)}.json"
         self._store.put(key, json.dumps(entries).encode())
 
     def read_new(self) -> list[Entry]:
         """The entries that this object has not returned yet, in the order of their times. Raises OurFault."""
         with self._lock:
             now = self._clock()
-            found: dict[str, Sequence[Entry]] = {}
-            for hour in self._hours(now):
-                found |= self._new_of(hour)
-            self._read |= found.keys()
+            read: dict[str, Held] = {}
+            while self._read_more(read, now):
+                pass  # something that was listed is part of a segment by now
             self._read_until = now
+            found = self._unknown(read)
+            self._forget_days_before(_day(now - SKEW))
             return [entry for name in sorted(found, key=_time_of) for entry in found[name]]
 
     def fold(self) -> int:
-        """Folds settled hours into segments; returns how many. Two processes that fold at once do no harm."""
-        settled = _hour(self._clock() - SETTLED_HOURS * HOUR)
-        by_hour: dict[str, list[str]] = {}
+        """Folds objects into segments, one a day; returns how many. Any number of processes may do so at once."""
+        by_day: defaultdict[str, list[str]] = defaultdict(list)
         for key in self._store.keys(self._prefix):
-            hour, _, name = key.removeprefix(self._prefix).partition("/")
-            if hour < settled and name != SEGMENT:
-                by_hour.setdefault(hour, []).append(key)
-        worthwhile = [hour for hour, keys in by_hour.items() if len(keys) >= FOLD_FROM]
-        for hour in worthwhile:
-            self._fold(hour, by_hour[hour])
-        return len(worthwhile)
+            by_day[self._day_of(key)].append(key)
+        settled = _day(self._clock() - SKEW)
+        worthwhile = [keys for day, keys in by_day.items() if len(keys) >= (2 if day < settled else FOLD_FROM)]
+        return sum(self._fold(keys) for keys in worthwhile)
 
-    def _fold(self, hour: str, keys: Sequence[str]) -> None:
-        known, found = self._segment(hour), self._objects(keys)
-        if len(found) < len(keys):
-            return  # another process is folding this hour
-        lines = "\n".join(json.dumps(item) for item in sorted((known | found).items()))
-        self._store.put(f"{self._prefix}{hour}/{SEGMENT}", gzip.compress(lines.encode(), mtime=0))
+    def _fold(self, keys: Sequence[str]) -> bool:
+        held: dict[str, Sequence[Entry]] = {}
+        for _, one in in_parallel(self._held, keys):
+            if one is None:
+                return False  # another process is folding this day
+            held.update(one)
+        names = sorted(held)
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        segment = f"{self._prefix}{self._day_of(keys[0])}/{digest}{SEGMENT}"
+        lines = "\n".join(json.dumps((name, held[name])) for name in names)
+        self._store.put(segment, gzip.compress(lines.encode(), mtime=0))
         for key in keys:
-            self._store.delete(key)
+            if key != segment:
+                self._store.delete(key)
+        return True
 
-    def _hours(self, now: float) -> Iterable[str]:
-        """The hours to look into: all at first, later those into which a process may have written since."""
+    def _read_more(self, read: dict[str, Held], now: float) -> bool:
+        """Reads the objects that are new; returns whether one of them was folded between listing and reading."""
+        new = [key for key in self._listed(now) if key not in read and _name(key) not in self._known[self._day_of(key)]]
+        every = in_parallel(self._held, new)
+        read.update((key, held) for key, held in every if held is not None)
+        return any(held is None for _, held in every)
+
+    def _unknown(self, read: Mapping[str, Held]) -> dict[str, Sequence[Entry]]:
+        """The entries that were not known, by their names; they are known from now on."""
+        found: dict[str, Sequence[Entry]] = {}
+        for key, held in read.items():
+            known = self._known[self._day_of(key)]
+            found.update((name, entries) for name, entries in held.items() if name not in known)
+            known.update(held, (_name(key),))
+        return found
+
+    def _listed(self, now: float) -> Iterable[str]:
+        """The keys of all objects at first, later of the days on which a process may have written since."""
         if not self._read_until:
-            keys = self._store.keys(self._prefix)
-            return sorted({key.removeprefix(self._prefix).partition("/")[0] for key in keys})
-        first = self._read_until - SETTLED_HOURS * HOUR
-        return [_hour(first + n * HOUR) for n in range(int((now - first) / HOUR) + SETTLED_HOURS)]
+            return list(self._store.keys(self._prefix))
+        first, last = self._read_until - SKEW, now + SKEW
+        days = {_day(moment) for moment in (last, *_range(first, last, 24 * HOUR))}
+        return [key for day in sorted(days) for key in self._store.keys(f"{self._prefix}{day}/")]
 
-    def _new_of(self, hour: str) -> dict[str, Sequence[Entry]]:
-        """The hour's objects that have not been read, by their names."""
-        keys = list(self._store.keys(f"{self._prefix}{hour}/"))
-        single = [key for key in keys if not key.endswith(SEGMENT) and _name(key) not in self._read]
-        found = self._objects(single)
-        is_folded = any(key.endswith(SEGMENT) for key in keys) and hour not in self._segments
-        if is_folded or len(found) < len(single):
-            found |= self._segment(hour)
-            self._segments.add(hour)
-        return {name: entries for name, entries in found.items() if name not in self._read}
+    def _forget_days_before(self, day: str) -> None:
+        for past in [one for one in self._known if one < day]:
+            del self._known[past]
 
-    def _objects(self, keys: Sequence[str]) -> dict[str, Sequence[Entry]]:
-        """What lies under these keys, by their names; without those that were folded in the meantime."""
-        return {name: entries for name, entries in in_parallel(self._object, keys) if entries is not None}
-
-    def _object(self, key: str) -> tuple[str, Sequence[Entry] | None]:
+    def _held(self, key: str) -> tuple[str, Held | None]:
+        """What an object holds; None where it was folded meanwhile."""
         try:
-            return _name(key), json.loads(self._store.get(key))
+            data = self._store.get(key)
         except NotFound:
-            return _name(key), None
+            return key, None
+        if key.endswith(SEGMENT):
+            return key, dict(json.loads(line) for line in gzip.decompress(data).decode().splitlines())
+        return key, {_name(key): json.loads(data)}
 
-    def _segment(self, hour: str) -> dict[str, Sequence[Entry]]:
-        try:
-            data = self._store.get(f"{self._prefix}{hour}/{SEGMENT}")
-        except NotFound:
-            return {}
-        return dict(json.loads(line) for line in gzip.decompress(data).decode().splitlines())
+    def _day_of(self, key: str) -> str:
+        return key.removeprefix(self._prefix).partition("/")[0]
 
 
-def _hour(moment: float) -> str:
-    return time.strftime("%Y%m%dT%H", time.gmtime(moment))
+def _day(moment: float) -> str:
+    return time.strftime("%Y%m%d", time.gmtime(moment))
+
+
+def _range(first: float, last: float, step: float) -> Iterable[float]:
+    return (first + n * step for n in range(int((last - first) / step) + 1))
 
 
 def _name(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".json")
+    return key.rpartition("/")[2].partition(".")[0]
 
 
 def _time_of(name: str) -> tuple[int, str]:

@@ -4,9 +4,8 @@ import pytest
 
 from tests.harness.reports import invented
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import index_entry, merge
+from towline.model.deployment.report import merge
 from towline.model.deployment.status import Outcome
-from towline.model.deployment.store_keys import index_key
 from towline.model.deployment.timeline import WIDTH, timeline
 from towline.model.messages.view import DeploymentRecord, Progress
 
@@ -60,13 +59,6 @@ def test_the_timeline_keeps_order_and_stays_inside() -> None:
     assert lines.rows[39].segments == ()
     assert [row.name for row in lines.rows if row.needs_attention] == ["web-033", "web-034", "web-035"]
     assert lines.marks[0] == (0.0, 0.0)
-
-
-def test_the_index_sorts_by_time() -> None:
-    keys = [index_key(f"2025-0{month}-03T00:00:00Z", "d-1") for month in (1, 2, 9)]
-    assert keys == sorted(keys)
-    report = merge(*invented(2, failed=0))
-    assert index_entry(report.view).revision == "s3://releases/shop-1.8.tgz?versionId=7"
 
 
 @pytest.mark.parametrize("time", ["", "yesterday"])

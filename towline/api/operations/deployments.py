@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from towline import errors
 from towline.api.errors import ApiError, not_supported
 from towline.api.operations.groups import group_of
-from towline.api.paging import page
+from towline.api.paging import PAGE, first_page, invalid_token, place_in
 from towline.api.revisions import revision_from, revision_shown
 from towline.api.rules import asks_for_something
 from towline.api.service import Context, Handler, no_such_deployment
 from towline.deployments.ids import new_deployment_id
-from towline.deployments.listing import DeploymentFilter
 from towline.model.deployment.info import DeploymentInfo
+from towline.model.deployment.listed import DeploymentFilter, Place
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages.deploy import DeployRequest, StopRequest
@@ -146,15 +146,22 @@ async def list_deployments(context: Context) -> Mapping[str, Any]:
     if given.get("externalId"):
         return {"deployments": []}
     wanted = DeploymentFilter(application, group, statuses, since=since, until=until, with_refused=True)
-    every = await context.deployments.list_deployments(wanted, limit=None)
-    found, token = page(
-        sorted(((one.start_time, one.deployment_id) for one in every), reverse=True),
-        given.get("nextToken"),
-        lambda one: one,
-        ["deployments", application, group, statuses, since, until],
-        descending=True,
-    )
-    return {"deployments": [deployment_id for _, deployment_id in found], "nextToken": token}
+    filters = ["deployments", application, group, statuses, since, until]
+    before = _place(place_in(given.get("nextToken"), filters))
+    newest = await context.deployments.list_deployments(wanted, PAGE + 1, before=before)
+    found, token = first_page(newest, lambda one: one.place, filters)
+    return {"deployments": [one.deployment_id for one in found], "nextToken": token}
+
+
+def _place(given: list[Any] | None) -> Place | None:
+    """The place in a token; raises ApiError where it is none of this list."""
+    match given:
+        case None:
+            return None
+        case [int(at), str(deployment_id)]:
+            return at, deployment_id
+        case _:
+            raise invalid_token()
 
 
 async def _authorize_list(context: Context, application: str, group: str) -> None:

@@ -104,21 +104,55 @@ def identity(location: RevisionLocation) -> str:
     return f"{location.label} {(e_tag or '').strip(QUOTE)}"
 
 
-def with_uses(registered: Mapping[str, Revision], uses: Iterable[Use]) -> list[Revision]:
+@dataclass
+class Uses:
+    """Deployments of an application's revisions, summed up; the order in which they are added does not matter."""
+
+    by_revision: dict[str, Revision] = field(default_factory=dict)
+    newest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """When the newest deployment of a group was, and of which revision, by the group's name."""
+
+    @classmethod
+    def of(cls, uses: Iterable[Use]) -> Self:
+        """The sum of these."""
+        found = cls()
+        for use in uses:
+            found.add(use)
+        return found
+
+    def add(self, use: Use) -> None:
+        """Takes a deployment in."""
+        key = identity(use.location)
+        text = f"Application revision registered by Deployment ID: {use.deployment_id}"
+        self._add_revision(key, Revision(use.location, use.at, text, use.at, use.at))
+        self.newest[use.group] = max(self.newest.get(use.group, (0.0, "")), (use.at, key))
+
+    def joined(self, others: Uses) -> Uses:
+        """The sum of both."""
+        both = Uses(dict(self.by_revision), dict(self.newest))
+        for key, revision in others.by_revision.items():
+            both._add_revision(key, revision)
+        for group, use in others.newest.items():
+            both.newest[group] = max(both.newest.get(group, use), use)
+        return both
+
+    def _add_revision(self, key: str, revision: Revision) -> None:
+        known = self.by_revision.get(key, revision)
+        first = min(known, revision, key=lambda one: one.register_time)
+        last = max(known.last_used or 0.0, revision.last_used or 0.0)
+        self.by_revision[key] = replace(first, last_used=last)
+
+
+def with_uses(registered: Mapping[str, Revision], uses: Uses) -> list[Revision]:
     """An application's revisions (`registered`, by identity) with what its deployments say of them.
 
     A revision that was never registered is registered by its first deployment.
     """
     found = dict(registered)
-    newest: dict[str, str] = {}
-    for use in sorted(uses, key=lambda one: one.at):
-        key = identity(use.location)
-        text = f"Application revision registered by Deployment ID: {use.deployment_id}"
-        known = found.get(key) or Revision(use.location, use.at, text)
-        first = use.at if known.first_used is None else known.first_used
-        found[key] = replace(known, first_used=first, last_used=use.at)
-        newest[use.group] = key
-    for group, key in sorted(newest.items()):
+    for key, used in uses.by_revision.items():
+        known = found.get(key, used)
+        found[key] = replace(known, first_used=used.first_used, last_used=used.last_used)
+    for group, (_, key) in sorted(uses.newest.items()):
         found[key] = replace(found[key], groups=(*found[key].groups, group))
     return list(found.values())
 

@@ -93,43 +93,6 @@ def merge(record: DeploymentRecord, reports: Mapping[str, InstanceReport], addre
     )
 
 
-class IndexEntry(ApiShape):
-    """The line of a report in the store's index: what `list` shows."""
-
-    deployment_id: str
-    application_name: str = ""
-    deployment_group_name: str = ""
-    status: str = ""
-    revision: str = ""  # label
-    rollback_of: str = ""  # deployment id
-    error_code: str = ""
-    create_time: str = ""
-    complete_time: str = ""
-    requested_by: str = ""
-
-    @property
-    def full_name(self) -> str:
-        """`application/group`."""
-        return f"{self.application_name}/{self.deployment_group_name}"
-
-
-def index_entry(view: DeploymentView) -> IndexEntry:
-    """The index's line of a deployment that has ended."""
-    info = view.info
-    return IndexEntry(
-        deployment_id=info.deployment_id,
-        application_name=info.application_name,
-        deployment_group_name=info.deployment_group_name,
-        status=info.status,
-        revision=info.revision_label,
-        rollback_of=info.undoes,
-        error_code=info.error_code,
-        create_time=info.create_time,
-        complete_time=info.complete_time,
-        requested_by=view.progress.requested_by,
-    )
-
-
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
