@@ -80,8 +80,9 @@ class HostActivities:
 
     def _files(self, key: str) -> list[dict[str, Any]]:
         """The archive's members as a host is to know them; blocks."""
-        fields = ("path", "type", "mode", "sha256")
-        return [{name: member.get(name, "") for name in fields} for member in members_in(self._store.get(key))]
+        fields = ("path", "type", "sha256", "target")
+        members = members_in(self._store.get(key))
+        return [{name: member[name] for name in fields if member.get(name)} for member in members]
 
     async def _ask(self, target: Target, order: HostOrder, seconds: float) -> HostAnswer:
         try:

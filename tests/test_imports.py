@@ -39,7 +39,16 @@ MAY_IMPORT = {
 }
 
 
-SHARED = {"towline.host.runner.glob"}
+SHARED = {
+    f"towline.host.runner.{name}"
+    for name in (
+        "glob",  # permissions, checked before a deployment as hosts will apply them
+        "bundle_links",  # links in a bundle's list of members
+        "bundle_tree",  # the list as a source of files
+        "install_tree",  # where `files` go, and what is refused everywhere
+        "text",  # paths in their plain form
+    )
+}
 """Of the runner, what decides the same on both sides and touches nothing: anyone may import it."""
 
 

@@ -24,10 +24,10 @@ PLAN_TWO = plan_of({"app": "/srv/app"}, {"ApplicationStart": [script("start.sh")
 
 def listing(files: dict[str, str]) -> list[dict[str, Any]]:
     members = [
-        {"path": name, "type": "file", "sha256": hashlib.sha256(text.encode()).hexdigest(), "mode": "0644"}
+        {"path": name, "type": "file", "sha256": hashlib.sha256(text.encode()).hexdigest()}
         for name, text in files.items()
     ]
-    return [{"path": "app", "type": "directory", "mode": "0755"}, *members]
+    return [{"path": "app", "type": "directory"}, *members]
 
 
 def everything(host: LocalHost) -> dict[str, bytes | None]:
@@ -58,6 +58,17 @@ def test_a_plan_of_an_archive_that_is_here_needs_no_listing(host: LocalHost) -> 
         assert call.finish()["unchanged"] == 3
     with host.call("plan", "d-2", TWO, plan=PLAN_TWO) as call:
         assert call.finish()["complete"] is False
+
+
+def test_a_plan_from_a_list_follows_links_to_directories_as_the_install_will(host: LocalHost) -> None:
+    members = [
+        *listing({"app/real/a.txt": "a"}),
+        {"path": "app/link", "type": "symlink", "target": "real"},
+        {"path": "app/alone", "type": "symlink", "target": "../gone"},
+    ]
+    with host.call("plan", "d-1", TWO, plan=plan_of({"app": "/srv/app"}), files=members) as call:
+        app = host.path("/srv/app")
+        assert call.finish()["added"] == [f"{app}/alone", f"{app}/link/a.txt", f"{app}/real/a.txt"]
 
 
 def test_a_plan_tells_what_would_make_install_fail(host: LocalHost) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness import ROOT
 from tests.harness.host.local_host import RUNNER, LocalHost
-from towline.host.join import CannotJoin, join_modules, runner_source
+from towline.host.join import CannotJoin, join_modules, read_module, runner_source
 
 PACKAGE = "towline.host.runner"
 IMPORT = f"from {PACKAGE}"
@@ -35,6 +35,11 @@ IMPORT = f"from {PACKAGE}"
 def test_what_cannot_be_joined_is_refused_by_module_and_line(modules: dict[str, str], problem: str) -> None:
     with pytest.raises(CannotJoin, match=problem.replace("(", r"\(")):
         join_modules(modules)
+
+
+def test_a_text_below_a_name_takes_nothing_away() -> None:
+    module = read_module("a", '"""Title."""\n\nimport os\n\nx = 1\n"""What x is."""\n\ny = os\n')
+    assert module.defines == ("x", "y") and module.body[0] == "x = 1"
 
 
 def test_joining_depends_on_the_sources_alone() -> None:

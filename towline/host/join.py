@@ -45,7 +45,7 @@ def read_module(name: str, source: str) -> Module:
     defines: list[str] = []
     last_import = 0
     for node in tree.body:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        if node is tree.body[0] and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             last_import = max(last_import, node.end_lineno or 0)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             if defines:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness.loop import ratio_of_times
+from towline.host.runner import install_tree
 from towline.host.runner.glob import glob_matches
 from towline.model.appspec.lint import lint_bundle
 from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.listing import Listing, Member
-from towline.model.host import install_preview
 from towline.model.problem import Problem, bounded
 from towline.model.yaml.psych import plain_value
 
@@ -31,7 +31,7 @@ def test_a_thousand_nested_directories_are_walked_through() -> None:
 
 
 def test_links_that_multiply_directories_end_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install_preview, "MOST_STEPS", 20_000)
+    monkeypatch.setattr(install_tree, "INSTALLED_AT_MOST", 20_000)
     members = [Member(path="d40", type="directory"), Member(path="d40/x", type="file")]
     for level in range(40):
         members.append(Member(path=f"d{level}", type="directory"))

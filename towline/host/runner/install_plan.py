@@ -12,41 +12,25 @@ from towline.host.runner.after_cleanup import (
     need_writable,
 )
 from towline.host.runner.errors import StepFailed
-from towline.host.runner.glob import glob_matches
+from towline.host.runner.install_tree import InstallTree
 from towline.host.runner.permissions import check_acl, owner_ids
-from towline.host.runner.text import as_text, join
+from towline.host.runner.text import as_text
 from towline.host.runner.tools import need_tool
 
 LONGEST_PATH, LONGEST_NAME = 4096, 255  # bytes, as Linux has them
 
 
-class Above:
-    """A directory on the way down into an archive, and the one that it was met in."""
-
-    def __init__(self, real, above):
-        self.real, self.above = real, above
-
-    def leads_back(self):
-        """Whether the way here has led through this very directory."""
-        way = self.above
-        while way and way.real != self.real:
-            way = way.above
-        return bool(way)
-
-
-class InstallPlan:
+class InstallPlan(InstallTree):
     """What an Install will do, in order, checked against the disk as it will be after clean-up. Touches nothing.
 
-    `steps` are tuples: ("mkdir", path), ("copy", source, destination), ("mode", path, mode), ("acl", path, entries),
-    ("context", path, context), ("owner", path, uid, gid).
+    After those of an InstallTree, `steps` are ("mode", path, mode), ("acl", path, entries), ("context", path, context)
+    and ("owner", path, uid, gid).
     """
 
     def __init__(self, host, plan, sources, behavior, disk, history):
-        self.host, self.sources, self.disk, self.history = host, sources, disk, history
+        InstallTree.__init__(self, sources)
+        self.host, self.disk, self.history = host, disk, history
         self.behavior = plan.get("file_exists_behavior") or (behavior or "").upper() or "DISALLOW"
-        self.steps = []
-        self.copies = {}  # destination -> source
-        self.directories = {}  # in the order in which they are made
         self.replaced = set()
         self.inside = set()  # of the replaced: there is a directory, and the file is put into it
         self.retained = []
@@ -55,39 +39,18 @@ class InstallPlan:
         self._permitted = set()
         self._writable = set()
         for entry in plan.get("files") or ():
-            self._entry(entry)
+            self.add_entry(entry)
         for permission in plan.get("permissions") or ():
             self._permission(permission)
 
-    def _entry(self, entry):
-        source = self.sources.path(entry["source"])
-        destination = self._place("destination", entry["destination"])
-        if not self.sources.exists(source):
-            raise StepFailed("Install: the source %s %s" % (as_text(entry["source"]), self.sources.why_missing()))
-        if self.sources.is_directory(source):
-            self._ancestors(destination)
-            self._tree(source, destination)
-        else:
-            destination = join(destination, os.path.basename(source.rstrip("/")))
-            self._ancestors(destination)
-            self._copy(source, destination)
-
-    def _place(self, key, path):
+    def place(self, key, path):
         if path.startswith("~"):
             raise StepFailed(
                 "Install: %s %s: no home directory is put in place of ~; write the path" % (key, as_text(path))
             )
         return self.host.at(path)
 
-    def _ancestors(self, destination):
-        missing, parent = [], os.path.dirname(destination)
-        while parent not in self.directories and self._needs_directory(parent):
-            missing.append(parent)
-            parent = os.path.dirname(parent)
-        for path in reversed(missing):
-            self._mkdir(path)
-
-    def _needs_directory(self, path):
+    def needs_directory(self, path):
         """Whether a directory has to be made at a path; raises StepFailed where none can be."""
         found = self.disk.look(path)
         if found.kind == REAL_DIRECTORY:
@@ -101,31 +64,9 @@ class InstallPlan:
             reason = "but " + found.note
         raise StepFailed("Install: %s is needed as a directory, %s" % (as_text(path), reason))
 
-    def _tree(self, source, destination):
-        """Everything below a directory of the archive, which decides how deep that goes: no recursion.
-
-        A directory's subdirectories come where they stand among its names, each with all that is in it.
-        """
-        todo = [(source, destination, Above(self.sources.real(source), None))]
-        while todo:
-            source, destination, above = todo.pop()
-            if above is None:
-                self._copy(source, destination)
-                continue
-            self._enter(source, destination, above)
-            inner = []
-            for name, is_directory in self.sources.entries(source):
-                path, target = join(source, name), join(destination, name)
-                real = self.sources.real_below(path, join(above.real, name)) if is_directory else None
-                inner.append((path, target, Above(real, above) if is_directory else None))
-            todo += reversed(inner)
-
-    def _enter(self, source, destination, above):
-        self.sources.check_link(source)
-        if above.leads_back():
-            raise StepFailed("Install: %s is a link to a directory that it lies in" % as_text(source))
-        if destination not in self.directories and self._needs_directory(destination):
-            self._mkdir(destination)
+    def check_new(self, path):
+        self._check_name(path)
+        self._check_writable(path)
 
     def _check_name(self, path):
         """The clean-up list has a line for each path, and the kernel has its limits: met here, before any change."""
@@ -150,38 +91,14 @@ class InstallPlan:
         elif found.kind == FOREIGN:
             raise StepFailed("Install: %s" % found.note)
 
-    def _mkdir(self, path):
-        if path in self.copies:
-            raise StepFailed(
-                "Install: %s would be both the file %s and a directory" % (as_text(path), as_text(self.copies[path]))
-            )
-        if path not in self.directories:
-            self._check_name(path)
-            self._check_writable(path)
-            self.directories[path] = None
-            self.steps.append(("mkdir", path))
-
-    def _copy(self, source, destination):
+    def may_copy(self, source, destination):
+        """Whether a file is installed there: where nothing is, or what is there may be replaced."""
         found = self.disk.look(destination)
         if found.kind == DANGLING and not found.real:
             raise StepFailed(
                 "Install: %s is a link to %s, where no file can be made" % (as_text(destination), as_text(found.note))
             )
-        if found.kind not in (NOTHING, DANGLING) and not self._may_replace(source, destination, found):
-            return
-        if destination in self.copies:
-            raise StepFailed(
-                "Install: two files of the revision, %s and %s, have the same destination %s"
-                % (as_text(self.copies[destination]), as_text(source), as_text(destination))
-            )
-        if destination in self.directories:
-            raise StepFailed(
-                "Install: %s would be both a directory and the file %s" % (as_text(destination), as_text(source))
-            )
-        self._check_name(destination)
-        self._check_writable(destination)
-        self.copies[destination] = source
-        self.steps.append(("copy", source, destination))
+        return found.kind in (NOTHING, DANGLING) or self._may_replace(source, destination, found)
 
     def _may_replace(self, source, destination, found):
         """What the file-exists behaviour says about a file that was there; noticed only when there is one."""
@@ -227,7 +144,7 @@ class InstallPlan:
         return "This group has no record of having installed it; remove it"
 
     def _permission(self, permission):
-        target = self._place("object", permission["object"])
+        target = self.place("object", permission["object"])
         kinds = permission.get("type", ("file", "directory"))
         if target in self.copies:
             if "file" in kinds:
@@ -255,20 +172,11 @@ class InstallPlan:
 
     def _matches(self, target, permission, kinds):
         pattern, exceptions = permission.get("pattern", "**"), permission.get("except") or ()
-        base = target.rstrip("/") + "/"
-        found = []
-        for kind, paths in (("file", self.copies), ("directory", self.directories)):
-            if kind not in kinds:
-                continue
-            for path in paths:
-                name = path[len(base) :]
-                if not path.startswith(base) or any(glob_matches(name, one) for one in exceptions):
-                    continue
-                if pattern == "**" or glob_matches(name, pattern):
-                    if kind == "file":
-                        self._check_default_acl(path, permission)
-                    found.append(path)
-        return found
+        for kind in ("file", "directory"):
+            for path in self.selected(target, kind, pattern, exceptions) if kind in kinds else ():
+                if kind == "file":
+                    self._check_default_acl(path, permission)
+                yield path
 
     def _set(self, path, permission):
         """The agent's order: mode, ACL, context, owner last (which clears set-id bits of files)."""

@@ -6,7 +6,7 @@ import os
 from towline.host.runner.constants import DEPLOYMENT_ROOT, FULL, KEPT_PLAN, STATE_DIR
 from towline.host.runner.errors import Refused, cannot_store, why
 from towline.host.runner.files import make_private, read_json, read_pointer
-from towline.host.runner.text import as_text, is_id
+from towline.host.runner.text import absolute, as_text, is_id
 
 
 class Host:
@@ -22,7 +22,7 @@ class Host:
 
     def at(self, path):
         """The place of a path of this host. A relative one counts from `/`; `..` never climbs above the root."""
-        return (self.root + os.path.normpath("/" + path.lstrip("/"))).rstrip("/") or "/"
+        return (self.root + absolute(path)).rstrip("/") or "/"
 
     def make(self):
         """Makes the runner's own directories; raises Refused where it may not."""

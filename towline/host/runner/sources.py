@@ -3,8 +3,9 @@
 import os
 import stat
 
-from towline.host.runner.errors import StepFailed
+from towline.host.runner.bundle_tree import BundleTree, is_link
 from towline.host.runner.files import read_json, sha256_of
+from towline.host.runner.protected_files import is_at_or_below
 from towline.host.runner.text import as_json_path, as_text, join
 from towline.host.runner.unpacking import MEANT, WRITABLE_BY_OTHERS
 
@@ -58,15 +59,12 @@ class OnDisk:
             ]
         return sorted(entries, key=lambda entry: os.fsencode(entry[0]))
 
-    def check_link(self, path):
-        """A linked directory is copied as a real one, so it must not lead out of the archive."""
-        if os.path.islink(path):
-            real = os.path.realpath(path)
-            if real != self.real_archive and not real.startswith(self.real_archive + "/"):
-                raise StepFailed(
-                    "Install: %s is a link to the directory %s, outside of the archive; put the files into the bundle"
-                    % (as_text(path), as_text(real))
-                )
+    def outside(self, path):
+        """Where a link to a directory leads outside of the archive; None for anything else."""
+        if not os.path.islink(path):
+            return None
+        real = os.path.realpath(path)
+        return None if is_at_or_below(real, self.real_archive) else real
 
     def same(self, path, destination):
         """Whether an installed file has this content already."""
@@ -77,48 +75,12 @@ class OnDisk:
         return sha256_of(path) == sha256_of(destination)
 
 
-class Listed:
+class Listed(BundleTree):
     """The same from a list of an archive's members, for `plan` on a host that does not have the archive."""
 
-    def __init__(self, members):
-        self.members = {"/": {"type": "directory"}}
-        self.children = {"/": set()}
-        for member in members:
-            path = os.path.normpath("/" + member["path"])
-            self._add(path)
-            self.members[path] = member
-
-    def _add(self, path):
-        while path not in self.members:
-            self.members[path] = {"type": "directory"}
-            above, name = os.path.split(path)
-            self.children.setdefault(above, set()).add(name)
-            path = above
-
-    def path(self, source):
-        return os.path.normpath("/" + source.lstrip("/"))
-
-    def exists(self, path):
-        return path in self.members
-
-    def why_missing(self):
-        return "is not in the revision"
-
-    def is_directory(self, path):
-        return self.members.get(path, {}).get("type") in ("directory", "dir", "d")
-
-    def real(self, path):
-        return path
-
-    def real_below(self, path, real):
-        return path
-
-    def entries(self, path):
-        return sorted((name, self.is_directory(join(path, name))) for name in self.children.get(path, ()))
-
-    def check_link(self, path):
-        pass
-
     def same(self, path, destination):
-        digest = self.members[path].get("sha256")
-        return bool(digest) and not os.path.islink(destination) and sha256_of(destination)[0] == digest
+        member = self.member(path) or {}
+        if os.path.islink(destination) or is_link(member):
+            return is_link(member) and os.path.islink(destination) and os.readlink(destination) == member["target"]
+        digest = member.get("sha256")
+        return bool(digest) and sha256_of(destination)[0] == digest

@@ -49,3 +49,17 @@ def from_json_path(text):
 def join(directory, name):
     """Like Ruby's File.join: slashes between the two count as one."""
     return directory.rstrip("/") + "/" + name.lstrip("/")
+
+
+def absolute(path):
+    """A path on a host in its plain form; a relative one is taken from `/`, the agent's working directory.
+
+    >>> absolute("//srv/./app/"), absolute("srv")
+    ('/srv/app', '/srv')
+    """
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def join_below(directory, name):
+    """`join` where the empty path is the top of a bundle."""
+    return join(directory, name) if directory else name

@@ -10,12 +10,20 @@ from __future__ import annotations
 import posixpath
 import re
 
+from towline.host.runner.install_tree import (
+    ENDLESS,
+    FILE_AND_DIRECTORY,
+    INSTALLED_AT_MOST,
+    LOOP,
+    OUTSIDE,
+    TWO_FILES,
+)
+from towline.model.appspec.bundle_install import BundleInstall
 from towline.model.appspec.parser import Checked
 from towline.model.appspec.permissions_lint import lint_permissions
 from towline.model.appspec.plan import CompiledPlan, FileEntry, Script
 from towline.model.bundle.listing import Listing, Member, relative
 from towline.model.deployment.lifecycle import events_for
-from towline.model.host.install_preview import MOST_STEPS, Preview, preview
 from towline.model.problem import Problem, Severity, did_you_mean
 from towline.model.visible import quoted
 from towline.model.yaml.quoting import yaml_text
@@ -44,7 +52,7 @@ def lint_bundle(checked: Checked, listing: Listing) -> list[Problem]:
             lint.script(f"hooks.{event}[{index}].location", script, will_run=event in events_for())
     lint.clashes()
     is_whole = "files" not in checked.unread
-    for finding in lint_permissions(checked.readable.permissions, lint.preview, is_whole=is_whole):
+    for finding in lint_permissions(checked.readable.permissions, lint.installed, is_whole=is_whole):
         rule, hint = (lint.with_keys_of_file(text) for text in (finding.rule, finding.hint))
         lint.add(finding.key, rule, hint, finding.severity)
     return sorted(lint.problems, key=lambda problem: problem.line)
@@ -53,7 +61,7 @@ def lint_bundle(checked: Checked, listing: Listing) -> list[Problem]:
 class _Lint:
     def __init__(self, checked: Checked, plan: CompiledPlan, listing: Listing) -> None:
         self.problems: list[Problem] = []
-        self.preview: Preview = preview(plan, listing)
+        self.installed = BundleInstall(plan, listing)
         self._checked = checked
         self._plan = plan
         self._listing = listing
@@ -67,7 +75,8 @@ class _Lint:
 
     def links(self) -> None:
         """Reports links in one problem per kind: a virtualenv has several."""
-        refused = {*self.preview.leaving, *self.preview.loops}
+        loops, outside = self.installed.refused(LOOP), self.installed.refused(OUTSIDE)
+        refused = {link.path for link in (*loops, *outside)}
         if links := [link for link in self._listing.links_out if link.path not in refused]:
             rule = f"links lead out of the bundle, and are only made as links: {_some(links)}"
             hint = "Where it leads to a directory on a host, Install is refused there: make such a link in a script"
@@ -75,13 +84,13 @@ class _Lint:
         if links := list(self._listing.links_in_circles):
             rule = f"links lead in a circle, and are only made as links: {_some(links)}"
             self.add("", rule, "Leave them out of the bundle")
-        for path, entry in list(self.preview.loops.items())[:_MOST_OF_A_KIND]:
-            rule = f"{self._link(path)} is a link to a directory that it lies in: its copy would never end"
-            self.add(f"files[{entry}].source", rule, "Leave the link out of the bundle", Severity.ERROR)
-        for path, entry in list(self.preview.leaving.items())[:_MOST_OF_A_KIND]:
-            rule = f"{self._link(path)} is a link to a directory outside of the bundle: Install is refused"
+        for loop in loops[:_MOST_OF_A_KIND]:
+            rule = f"{self._link(loop.path)} is a link to a directory that it lies in: its copy would never end"
+            self.add(f"files[{loop.entry}].source", rule, "Leave the link out of the bundle", Severity.ERROR)
+        for link in outside[:_MOST_OF_A_KIND]:
+            rule = f"{self._link(link.path)} is a link to a directory outside of the bundle: Install is refused"
             hint = "Put the files into the bundle, or make the link in a script"
-            self.add(f"files[{entry}].source", rule, hint, Severity.ERROR)
+            self.add(f"files[{link.entry}].source", rule, hint, Severity.ERROR)
 
     def setid_files(self) -> None:
         names = [member.path for member in self._listing.members if "setid" in member.marks]
@@ -151,14 +160,14 @@ class _Lint:
             self.add(key, rule, "Save it as UTF-8 without a byte order mark")
 
     def clashes(self) -> None:
-        for clash in self.preview.clashes[:10]:
-            what = "a file and a directory" if clash.is_directory else "two files"
+        for clash in self.installed.refused(TWO_FILES, FILE_AND_DIRECTORY)[:10]:
+            what = "two files" if clash.kind == TWO_FILES else "a file and a directory"
             rule = f"{what} would be installed at {clash.path}"
             self.add(
                 f"files[{clash.entry}]", rule, "Take this entry away, or give it another destination", Severity.ERROR
             )
-        if self.preview.is_endless:
-            rule = f"more than {MOST_STEPS} files would be installed"
+        if self.installed.refused(ENDLESS):
+            rule = f"more than {INSTALLED_AT_MOST} files would be installed"
             hint = "Name each directory in one entry only, and leave out links to directories: each is copied anew"
             self.add("files", rule, hint, Severity.ERROR)
 

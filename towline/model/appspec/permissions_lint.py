@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from towline.host.runner.glob import glob_matches
+from towline.host.runner.text import absolute
+from towline.model.appspec.bundle_install import BundleInstall
 from towline.model.appspec.plan import Permission
-from towline.model.host.install_preview import Preview, absolute, selected
 from towline.model.problem import Severity, did_you_mean
 from towline.model.visible import quoted
 from towline.model.yaml.quoting import yaml_text
@@ -28,46 +29,46 @@ class Finding:
 
 
 def lint_permissions(
-    permissions: Sequence[Permission], preview: Preview, *, is_whole: bool = True
+    permissions: Sequence[Permission], installed: BundleInstall, *, is_whole: bool = True
 ) -> Iterator[Finding]:
     """The problems of permissions with the installed files. `is_whole`: every entry of `files` could be parsed."""
-    overlaps = _Overlaps(permissions, preview)
+    overlaps = _Overlaps(permissions, installed)
     steps = 0
     for index, permission in enumerate(permissions):
-        steps += sum(len(preview.below(absolute(permission.object), kind)) for kind in permission.type) + 1
+        steps += sum(len(installed.below(absolute(permission.object), kind)) for kind in permission.type) + 1
         if steps > _MOST_STEPS:
             rule = "there are too many permissions and files to compare; overlaps are found on hosts, when they install"
             yield Finding(f"permissions[{index}]", rule, "Name directories in place of single files")
             return
-        paths = list(selected(permission, preview))
+        paths = list(installed.of_permission(permission))
         if is_whole:
-            yield from _without_effect(f"permissions[{index}]", permission, paths, preview)
+            yield from _without_effect(f"permissions[{index}]", permission, paths, installed)
         yield from overlaps.find(index, paths)
-        yield from _harmful(f"permissions[{index}]", permission, paths, preview)
+        yield from _harmful(f"permissions[{index}]", permission, paths, installed)
 
 
-def _without_effect(key: str, permission: Permission, paths: list[str], preview: Preview) -> Iterator[Finding]:
+def _without_effect(key: str, permission: Permission, paths: list[str], installed: BundleInstall) -> Iterator[Finding]:
     target = absolute(permission.object)
-    kind = preview.kind(target)
+    kind = installed.kind(target)
     if kind == "file":
         yield from _on_a_file(key, permission, target)
     elif not permission.type:
         return
-    elif not any(preview.below(target, kind) for kind in ("file", "directory")):
-        near = did_you_mean(target, preview.directories)
+    elif not any(installed.below(target, kind) for kind in ("file", "directory")):
+        near = did_you_mean(target, installed.directories)
         yield Finding(
             f"{key}.object",
             f"nothing is installed at or below {target}",
             near or "Permissions are only for what this bundle installs",
         )
-    elif not paths and not any(preview.below(target, kind) for kind in permission.type):
+    elif not paths and not any(installed.below(target, kind) for kind in permission.type):
         rule = f"no {permission.type[0]} is installed below {target}, and the permission is for nothing else"
         yield Finding(f"{key}.type", rule, "Write 'type: [file, directory]'")
     elif not paths and not permission.except_ and "/" not in permission.pattern:  # the parser has reported that one
         hint = "A pattern other than ** is for what lies directly in the object"
         yield Finding(f"{key}.pattern", f"{quoted(permission.pattern)} matches nothing that is installed", hint)
     else:
-        yield from _except(key, permission, target, preview)
+        yield from _except(key, permission, target, installed)
 
 
 def _on_a_file(key: str, permission: Permission, target: str) -> Iterator[Finding]:
@@ -84,16 +85,16 @@ def _on_a_file(key: str, permission: Permission, target: str) -> Iterator[Findin
         yield Finding(f"{key}.except", rule, "Take except away", Severity.ERROR)
 
 
-def _except(key: str, permission: Permission, target: str, preview: Preview) -> Iterator[Finding]:
+def _except(key: str, permission: Permission, target: str, installed: BundleInstall) -> Iterator[Finding]:
     start = len(target.rstrip("/")) + 1
     without = permission.model_copy(update={"except_": ()})
-    names = [path[start:] for path in selected(without, preview)] if permission.except_ else []
+    names = [path[start:] for path in installed.of_permission(without)] if permission.except_ else []
     direct = [name for name in names if "/" not in name]
     for index, item in enumerate(permission.except_[:100]):
         if "/" in item or not item:
             continue  # reported by the parser
         where = f"{key}.except[{index}]"
-        inner = _directory_with_content(item, permission, target, preview, names)
+        inner = _directory_with_content(item, permission, target, installed, names)
         if inner:
             rule = f"{quoted(item)} excludes no more than the directory itself: what lies in {inner} stays selected"
             hint = "except is for what lies directly in the object; name the directories beside it as objects instead"
@@ -105,22 +106,24 @@ def _except(key: str, permission: Permission, target: str, preview: Preview) -> 
             yield Finding(where, rule, hint or did_you_mean(item, direct) or "Take it away")
 
 
-def _directory_with_content(item: str, permission: Permission, target: str, preview: Preview, names: list[str]) -> str:
+def _directory_with_content(
+    item: str, permission: Permission, target: str, installed: BundleInstall, names: list[str]
+) -> str:
     """The directory that an item of `except` names if its contents are selected nevertheless; else empty."""
-    if permission.pattern != "**" or "*" in item or preview.kind(posixpath.join(target, item)) != "directory":
+    if permission.pattern != "**" or "*" in item or installed.kind(posixpath.join(target, item)) != "directory":
         return ""
     return item if any(name.startswith(f"{item}/") for name in names) else ""
 
 
-def _harmful(key: str, permission: Permission, paths: list[str], preview: Preview) -> Iterator[Finding]:
+def _harmful(key: str, permission: Permission, paths: list[str], installed: BundleInstall) -> Iterator[Finding]:
     if any(entry.default for entry in permission.acls or ()):
-        files = [path for path in paths if preview.kind(path) == "file"]
+        files = [path for path in paths if installed.kind(path) == "file"]
         if files:
             rule = f"default ACL entries are for directories, and {files[0]} is a file"
             hint = "Name a directory" if files[0] == absolute(permission.object) else "Write 'type: [directory]'"
             yield Finding(f"{key}.acls", rule, hint, Severity.ERROR)
     if permission.mode and (closed := _cannot_enter(permission.mode)):
-        directories = [path for path in paths if preview.kind(path) == "directory"]
+        directories = [path for path in paths if installed.kind(path) == "directory"]
         if directories:
             more = f" (and {len(directories) - 1} more)" if len(directories) > 1 else ""
             rule = f"directories get mode {permission.mode}, too: {directories[0]}{more} cannot be entered by {closed}"
@@ -143,7 +146,7 @@ class _Overlaps:
     """Maps each path to its permission; a path may have only one."""
 
     permissions: Sequence[Permission]
-    preview: Preview
+    installed: BundleInstall
     _owners: dict[str, int] = field(default_factory=dict)
 
     def find(self, index: int, paths: list[str]) -> Iterator[Finding]:
@@ -173,7 +176,7 @@ class _Overlaps:
     def _direct(self, permission: Permission, both: list[str]) -> list[str]:
         """The paths as names for `except`; empty if it cannot name them all."""
         target = absolute(permission.object)
-        if self.preview.kind(target) == "file" or len(both) > _MOST_NAMES:
+        if self.installed.kind(target) == "file" or len(both) > _MOST_NAMES:
             return []
         names = [path[len(target.rstrip("/")) + 1 :] for path in both]
         return [] if any("/" in name or "*" in name for name in names) else names

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import posixpath
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
+from towline.host.runner.bundle_links import LeavesBundle, follow_links
 from towline.model.base import Message
 
 MemberType = Literal["file", "directory", "symlink"]
 Mark = Literal["bom", "crlf", "setid"]
-_MOST_LINKS = 40  # the limit of Linux
-# Directories on every Linux host; `..` and so on are the parents of the unpacked bundle.
-_DIRECTORY = re.compile(
-    r"\.\.(/\.\.){0,2}|/|/(bin|dev|etc|home|lib|opt|proc|root|run|sbin|srv|sys|tmp|usr|var)|"
-    r"/usr/(bin|lib|local|sbin|share|local/bin|local/lib)|/var/(cache|lib|log|spool|tmp)"
-)
 
 
 class Member(Message):
@@ -65,7 +59,7 @@ class Listing(Message):
         The top itself is a directory with the empty path.
         """
         try:
-            found = follow(self.by_path, path)
+            found = follow_links(self._targets, path)
         except LeavesBundle:
             return None
         return self.by_path.get(found) if found else Member(path="", type="directory", mode="0755")
@@ -76,7 +70,7 @@ class Listing(Message):
         if name in ("", ".", ".."):
             return self.find(path)
         try:
-            return self.by_path.get(posixpath.join(follow(self.by_path, folder), name))
+            return self.by_path.get(posixpath.join(follow_links(self._targets, folder), name))
         except LeavesBundle:
             return None
 
@@ -86,13 +80,6 @@ class Listing(Message):
             return False  # the path itself leads out, not a link
         leaves = self._leaves(path)
         return leaves is not None and not leaves.is_circle
-
-    def leads_to_directory_outside(self, member: Member) -> bool:
-        """Whether a link leads to a directory outside of the bundle that every host has: `/etc`, `../..`."""
-        leaves = self._leaves(member.path)
-        if leaves is None or leaves.is_circle:
-            return False
-        return bool(_DIRECTORY.fullmatch(posixpath.normpath(leaves.rest)))
 
     @cached_property
     def links_out(self) -> tuple[Member, ...]:
@@ -116,9 +103,13 @@ class Listing(Message):
     def _links(self) -> tuple[Member, ...]:
         return tuple(member for member in self.members if member.type == "symlink")
 
+    @cached_property
+    def _targets(self) -> dict[str, str]:
+        return {member.path: member.target for member in self._links}
+
     def _leaves(self, path: str) -> LeavesBundle | None:
         try:
-            follow(self.by_path, path)
+            follow_links(self._targets, path)
         except LeavesBundle as leaves:
             return leaves
         return None
@@ -136,47 +127,6 @@ def members_in(listing: bytes) -> Iterator[dict[str, Any]]:
         member, at = decoder.raw_decode(text, at)
         yield member
         at += 1
-
-
-class LeavesBundle(Exception):
-    """A path that leads out of the bundle, or in a circle.
-
-    `rest` is where it leads outside, absolute or from the top of the unpacked bundle (`..`).
-    """
-
-    def __init__(self, path: str, rest: str = "", *, is_circle: bool = False) -> None:
-        super().__init__(path)
-        self.rest = rest
-        self.is_circle = is_circle
-
-
-def follow(members: Mapping[str, Member], path: str) -> str:
-    """Resolves the symbolic links of a path, as the kernel does at the top of the unpacked bundle.
-
-    Part by part, since `link/..` is not the directory of `link`. A missing part is taken for a directory. Raises
-    LeavesBundle.
-    """
-    at, todo, links = "", path.split("/")[::-1], 0
-    while todo:
-        part = todo.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if not at:
-                raise LeavesBundle(path, "/".join(["..", *todo[::-1]]))
-            at = posixpath.dirname(at)
-            continue
-        member = members.get(posixpath.join(at, part))
-        if member is None or member.type != "symlink":
-            at = posixpath.join(at, part)
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            raise LeavesBundle(path, is_circle=True)
-        if member.target.startswith("/"):
-            raise LeavesBundle(path, "/".join([member.target, *todo[::-1]]))
-        todo += member.target.split("/")[::-1]
-    return at
 
 
 def relative(path: str) -> str:
