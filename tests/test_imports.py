@@ -27,12 +27,13 @@ MAY_IMPORT = {
     "workflows": CORE,
     "towline.transports": f"{CORE} towline.host towline.aside",
     "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
+    "towline.codedeploy_agents": CORE,
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
-    "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report",
+    "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report towline.codedeploy_agents",
     "towline.client": f"{MIDDLE} {SERVICES}",  # the services' public names
-    "towline.api": f"{MIDDLE} {SERVICES} towline.client",
+    "towline.api": f"{MIDDLE} {SERVICES} {HOSTS} towline.client towline.codedeploy_agents",
     # The command line starts the API server.
     "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api",
     **dict.fromkeys(SERVICES.split(), f"{MIDDLE} {SERVICES}"),

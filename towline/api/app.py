@@ -106,12 +106,8 @@ class Application:
             return await _lifespan(receive, send)
         assert scope["type"] == "http", scope["type"]
         answer = await self._answer(scope, receive)
-        if answer is None:
-            return None  # the client has gone
-        headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        if answer is not None:  # else the client has gone
+            await send_answer(send, answer)
         return None
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
@@ -122,7 +118,7 @@ class Application:
             output = await self._try(attempt, scope, receive)
             if output is None:
                 return None
-            return Answer(200, _answer_headers(attempt.protocol, attempt.request_id), attempt.protocol.encode(output))
+            return Answer(200, answer_headers(attempt.protocol, attempt.request_id), attempt.protocol.encode(output))
         except ApiError as error:
             code = error.code
             log.info("%s %s: %s: %s", attempt.request_id, _name(attempt), code, error.message)
@@ -139,15 +135,15 @@ class Application:
 
     async def _try(self, attempt: Attempt, scope: Scope, receive: Receive) -> dict[str, Any] | None:
         """The output, in the form of its protocol; None where the client has gone."""
-        headers = _headers(scope)
-        body = await _body(headers, receive)
+        headers = headers_of(scope)
+        body = await read_body(headers, receive)
         if body is None:
             return None
         raw_path = scope["raw_path"].decode("latin-1")
         once, path = _once(raw_path)
         target = target_of(path, headers)
         attempt.protocol, attempt.operation = target.protocol, self._operations.get(target.operation)
-        attempt.caller = self._caller(Request(scope["method"], raw_path, _query(scope), headers, body))
+        attempt.caller = self._caller(Request(scope["method"], raw_path, query_of(scope), headers, body))
         if self._rate and not self._rate.allows(attempt.caller.key.key_id):
             raise throttled()
         if attempt.operation is None:
@@ -178,11 +174,19 @@ class Application:
         return _text(404, "CodeDeploy's API is called by POST.")
 
 
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Sends a whole answer."""
+    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
 def _name(attempt: Attempt) -> str:
     return attempt.operation.name if attempt.operation else "-"
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name; of those that stand twice the values are joined, as signers do it."""
     found: dict[str, str] = {}
     for raw, value in scope["headers"]:
@@ -192,7 +196,7 @@ def _headers(scope: Scope) -> dict[str, str]:
     return found
 
 
-async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+async def read_body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
     """The whole body; None where the client went. Raises ApiError for one that is too large, late or encoded."""
     if headers.get("content-encoding", "identity") != "identity":
         raise ApiError("SerializationException", "Content-Encoding is not supported: no operation asks for it.", 415)
@@ -221,7 +225,8 @@ def _too_large() -> ApiError:
     return ApiError("RequestEntityTooLargeException", f"A request has at most {MAX_BODY_BYTES} bytes.", 413)
 
 
-def _query(scope: Scope) -> str:
+def query_of(scope: Scope) -> str:
+    """The query as it was sent, without `?`."""
     query: bytes = scope["query_string"]
     return query.decode("latin-1")
 
@@ -238,12 +243,13 @@ def _once(path: str) -> tuple[str, str]:
     return name, f"/{rest}"
 
 
-def _answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | None = None) -> dict[str, str]:
+def answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | None = None) -> dict[str, str]:
+    """The headers of an answer in this protocol."""
     return {"content-type": protocol.content_type, "x-amzn-requestid": request_id, **protocol.headers(error)}
 
 
 def _error_answer(error: ApiError, protocol: WireProtocol, request_id: str) -> Answer:
-    headers = _answer_headers(protocol, request_id, error)
+    headers = answer_headers(protocol, request_id, error)
     if error.status == 408:  # nothing more is expected of this client
         headers["connection"] = "close"
     return Answer(error.status, headers, protocol.encode_error(error))

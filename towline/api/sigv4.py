@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from http.client import HTTPMessage
 from typing import Any
 
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -24,6 +24,11 @@ from towline.api.access_keys import AccessKey
 from towline.api.errors import ApiError
 
 SERVICE = "codedeploy"
+S3 = "s3"
+SESSION_TOKENS_REFUSED = (
+    "Session tokens are AWS's to check, not towline's: give this job an access key of towline's own "
+    "(access keys file of `towline api`) instead of a role."
+)
 MAX_SKEW_SECONDS = 300
 AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 +Credential=([^/,\s]{1,128})/(\d{8})/([a-z0-9-]{1,64})/([a-z0-9-]{1,64})/aws4_request,"
@@ -54,10 +59,15 @@ class Caller:
 
 @dataclass
 class Verifier:
-    """Checks signatures. `find` gives the access key of an id, or None; `now` the time in seconds since 1970."""
+    """Checks signatures. `find` gives the access key of an id, or None; `now` the time in seconds since 1970.
+
+    `services` are those that may be signed for, `session_tokens` is the answer to requests that have one.
+    """
 
     find: Callable[[str], AccessKey | None]
     now: Callable[[], float] = time.time
+    services: tuple[str, ...] = (SERVICE,)
+    session_tokens: str = SESSION_TOKENS_REFUSED
 
     def verify(self, request: Request) -> Caller:
         """Who signed it. Raises ApiError with the code that AWS answers for the same mistake."""
@@ -76,7 +86,7 @@ class Verifier:
         key = self.find(key_id)
         if key is None:
             raise ApiError("UnrecognizedClientException", "The security token included in the request is invalid.")
-        expected = _signature(request, signed_names, key, region, stamp)
+        expected = _signature(request, signed_names, key, service, region, stamp)
         if not hmac.compare_digest(expected, signature):
             raise ApiError(
                 "InvalidSignatureException",
@@ -87,13 +97,10 @@ class Verifier:
 
     def _check_form(self, request: Request, signed: list[str], service: str) -> None:
         if request.headers.get("x-amz-security-token"):
-            raise ApiError(
-                "UnrecognizedClientException",
-                "Session tokens are AWS's to check, not towline's: give this job an access key of towline's own "
-                "(access keys file of `towline api`) instead of a role.",
-            )
-        if service != SERVICE:
-            raise ApiError("InvalidSignatureException", f"Credential should be scoped to correct service: '{SERVICE}'.")
+            raise ApiError("UnrecognizedClientException", self.session_tokens)
+        if service not in self.services:
+            wanted = " or ".join(f"'{one}'" for one in self.services)
+            raise ApiError("InvalidSignatureException", f"Credential should be scoped to correct service: {wanted}.")
         required = {"host"} | {
             name for name in request.headers if name.startswith("x-amz-") and name not in NOT_SIGNED_BY_CLIENTS
         }
@@ -135,7 +142,14 @@ class _Signer(SigV4Auth):
         return request.context["signed"]
 
 
-def _signature(request: Request, signed: list[str], key: AccessKey, region: str, stamp: str) -> str:
+class _S3Signer(S3SigV4Auth):
+    """The same for S3, where the path is signed as it is."""
+
+    def headers_to_sign(self, request: AWSRequest) -> Any:
+        return request.context["signed"]
+
+
+def _signature(request: Request, signed: list[str], key: AccessKey, service: str, region: str, stamp: str) -> str:
     headers = HTTPMessage()
     for name in signed:
         headers[name] = request.headers[name]
@@ -143,7 +157,8 @@ def _signature(request: Request, signed: list[str], key: AccessKey, region: str,
     aws = AWSRequest(method=request.method, url=url, data=request.body)
     aws.headers["X-Amz-Content-SHA256"] = _digest(request.body)
     aws.context.update(timestamp=stamp, signed=headers)
-    signer = _Signer(Credentials(key.key_id, key.secret), SERVICE, region)
+    kind = _S3Signer if service == S3 else _Signer
+    signer = kind(Credentials(key.key_id, key.secret), service, region)
     result: str = signer.signature(signer.string_to_sign(aws, signer.canonical_request(aws)), aws)
     return result
 

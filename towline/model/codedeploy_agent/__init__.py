@@ -1,0 +1,1 @@
+"""AWS's CodeDeploy agent as a host of towline: what it is sent and what becomes of it. Pure."""
