@@ -12,7 +12,7 @@ Loss = Literal["answer", "both"]
 
 
 class CuttingProxy:
-    """Sends each request to the next of its servers, whatever connection it came by.
+    """Sends each request to the next of its servers, whatever connection it came by, and none to one that is gone.
 
     `losses` says what happens to the next requests: "answer": the server has answered, and the client does not get it;
     "both": the connections to server and client are cut when the server has been sent the request. Then all goes well.
@@ -39,10 +39,9 @@ class CuttingProxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; False where the answer was lost."""
         request = await _message(reader)
-        server = self._servers[len(self.heads) % len(self._servers)]
         self.heads.append(request.partition(b"\r\n\r\n")[0])
         loss = self.losses.pop(0) if self.losses else None
-        upstream_reader, upstream = await asyncio.open_connection(*server)
+        upstream_reader, upstream = await self._connect(len(self.heads))
         try:
             upstream.write(request)
             await upstream.drain()
@@ -56,6 +55,15 @@ class CuttingProxy:
         finally:
             upstream.close()
         return True
+
+    async def _connect(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a server that is there."""
+        server = self._servers[number % len(self._servers)]
+        try:
+            return await asyncio.open_connection(*server)
+        except ConnectionRefusedError:
+            self._servers = [one for one in self._servers if one != server]
+            return await self._connect(number)
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
