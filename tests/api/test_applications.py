@@ -9,6 +9,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.test_end_to_end import refused
+from tests.api.test_groups import ROLE
 from towline.api.operations.applications import _renamed
 from towline.catalogue.client import Catalogue
 from towline.model.catalogue.records import Change, Record
@@ -62,6 +63,26 @@ async def test_a_renamed_application_keeps_its_id_its_groups_and_its_tags(api: A
         "ApplicationDoesNotExistException",
         "ApplicationAlreadyExistsException",
     ]
+
+
+async def test_an_application_and_group_of_a_former_name_have_ids_of_their_own(api: Api) -> None:
+    aws = api.client()
+
+    async def make(name: str) -> tuple[str, str]:
+        made = await call(aws.create_application, applicationName=name)
+        group = {"applicationName": name, "deploymentGroupName": "web", "serviceRoleArn": ROLE}
+        return made["applicationId"], (await call(aws.create_deployment_group, **group))["deploymentGroupId"]
+
+    async def shown(name: str) -> tuple[str, str]:
+        application = await call(aws.get_application, applicationName=name)
+        group = await call(aws.get_deployment_group, applicationName=name, deploymentGroupName="web")
+        return application["application"]["applicationId"], group["deploymentGroupInfo"]["deploymentGroupId"]
+
+    first = await make("moved")
+    await call(aws.update_application, applicationName="moved", newApplicationName="moved-away")
+    second = await make("moved")
+    assert first[0] != second[0] and first[1] != second[1], "what is on hosts lies under the group's id"
+    assert (await shown("moved-away"), await shown("moved")) == (first, second)
 
 
 async def test_a_deleted_application_takes_its_groups_and_tags_with_it(api: Api) -> None:

@@ -183,6 +183,16 @@ def test_a_groups_id_is_kept_once_it_was_given() -> None:
     assert diff(read(shape.format("")).records, before).changes == ()
 
 
+def test_a_new_group_has_not_the_id_that_a_renamed_one_keeps() -> None:
+    declared = read("applications: [{applicationName: a, deploymentGroups: [{deploymentGroupName: g}]}]").records
+    first = diff(declared, {}).after["group/a/g"]
+    renamed = Record("group/a/renamed", 1, first | {"deploymentGroupName": "renamed"})
+    second = diff(declared, {renamed.key: renamed}).after["group/a/g"]
+    assert second["deploymentGroupId"] != first["deploymentGroupId"]
+    again = diff(declared, {renamed.key: renamed, "group/a/g": Record("group/a/g", 2, second)})
+    assert again.changes[0].sign == "+" and "group/a/g" not in [change.key for change in again.changes]
+
+
 def test_an_instance_that_changes_its_tags_moves_between_groups() -> None:
     groups = (
         "applications: [{applicationName: a, deploymentGroups: ["

@@ -27,14 +27,25 @@ async def create_application(context: Context) -> Mapping[str, Any]:
     if platform != "Server":
         raise not_supported(f"the compute platform {platform}: only Server")
     tags = tags_from(context.input.get("tags") or ())
-    changes = [Change(key=f"application/{name}", value={"applicationName": name})]
+    value = await _new_record(context, name)
+    changes = [Change(key=f"application/{name}", value=value)]
     if tags:
         changes.append(Change(key=tags_key(Resource("application", name)), value={"tags": tags}))
     try:
         await write(context, changes)
     except CatalogueConflict:
         raise already_exists(name) from None
-    return {"applicationId": _id_of(name)}
+    return {"applicationId": value.get("applicationId") or _id_of(name)}
+
+
+async def _new_record(context: Context, name: str) -> dict[str, Any]:
+    """With an id of its own where the one of this name belongs to an application that was renamed."""
+    others = await context.catalogue.read_all("application")
+    others.pop(f"application/{name}", None)
+    taken = set(map(_id_in, others.values()))
+    spellings = (name, *(f"{name}#{number}" for number in range(2, len(taken) + 2)))  # no name has a "#"
+    unused = next(one for spelling in spellings if (one := _id_of(spelling)) not in taken)
+    return {"applicationName": name} | ({"applicationId": unused} if unused != _id_of(name) else {})
 
 
 def already_exists(name: str) -> ApiError:

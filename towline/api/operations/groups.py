@@ -14,10 +14,11 @@ from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
 from towline.catalogue.client import CatalogueConflict, group_key
+from towline.model.catalogue.changes import group_ids
 from towline.model.catalogue.records import Change, Record
 from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.group.config import PREDEFINED
-from towline.model.group.group import DeploymentGroup
+from towline.model.group.group import DeploymentGroup, unused_group_id
 
 OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior", "ifBusy"}
 """Members of a group's record that CodeDeploy's shape does not have."""
@@ -29,6 +30,7 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
     context.authorize(context.arns.group(application, name))
     tags = tags_from(context.input.get("tags") or ())
     names = {"applicationName": application, "deploymentGroupName": name}
+    names["deploymentGroupId"] = await _new_id(context, application, name)
     group = checked_group(given_members(context.input) | names)
     await application_record(context, application)
     await _check_config(context, group)
@@ -42,6 +44,13 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
         await _check_config(context, group)
         raise _already_exists(name) from None
     return {"deploymentGroupId": group.deployment_group_id}
+
+
+async def _new_id(context: Context, application: str, name: str) -> str:
+    """An id that no other group has; the same for an SDK's second attempt, after the first one created the group."""
+    others = await context.catalogue.read_all("group")
+    others.pop(group_key(application, name), None)
+    return unused_group_id(application, name, group_ids(others))
 
 
 @retried

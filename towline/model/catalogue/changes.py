@@ -6,7 +6,7 @@ Absent never means delete; `prune` removes what the same owner once applied and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from towline.model.catalogue.records import Change, Kind, Record
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.fleet.selection import Membership, candidate, members, membership
 from towline.model.group.config import DEFAULT_CONFIG
-from towline.model.group.group import DeploymentGroup, group_id
+from towline.model.group.group import DeploymentGroup, group_id, unused_group_id
 from towline.model.rollout.order import natural
 
 APPLIED: tuple[Kind, ...] = ("application", "group", "config", "ssh", "ec2", "instance")
@@ -61,9 +61,10 @@ def diff(
 ) -> Changes:
     """Compares; `existing` are the catalogue's records of the kinds in `APPLIED`."""
     found: list[RecordChange] = []
+    ids = group_ids(existing)
     for key, value in declared.items():
         old = existing.get(key)
-        after = settled(key, value, old.value if old else None)
+        after = settled(key, value, old.value if old else None, ids)
         if old is None:
             found.append(RecordChange("+", key, None, after, None, tuple(_lines({}, after))))
         elif old.value != after:
@@ -81,14 +82,29 @@ def diff(
     return Changes(tuple(sorted(found, key=_shown_order)), unchanged, tuple(notes), after_all)
 
 
-def settled(key: str, declared: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
-    """The record to write: what is decided once and kept (a group's id), and the owner where none is declared."""
+def group_ids(records: Mapping[str, Record]) -> set[str]:
+    """The ids of all groups among the records."""
+    return {_group_id_in(key, record.value) for key, record in records.items() if key.startswith("group/")}
+
+
+def _group_id_in(key: str, value: Mapping[str, Any]) -> str:
+    _, application, group = key.split("/")
+    return str(value.get("deploymentGroupId") or group_id(application, group))
+
+
+def settled(
+    key: str, declared: dict[str, Any], old: dict[str, Any] | None, ids: Collection[str] = ()
+) -> dict[str, Any]:
+    """The record to write: what is decided once and kept (a group's id), and the owner where none is declared.
+
+    `ids` are those of all groups that exist.
+    """
     value = dict(declared)
     if old and "owner" in old:
         value.setdefault("owner", old["owner"])
     if key.startswith("group/"):
         _, application, group = key.split("/")
-        kept = (old or {}).get("deploymentGroupId") or group_id(application, group)
+        kept = unused_group_id(application, group, ids) if old is None else _group_id_in(key, old)
         value.setdefault("deploymentGroupId", kept)
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field
@@ -102,3 +103,13 @@ def group_id(application: str, group: str) -> str:
     True
     """
     return str(uuid.uuid5(_NAMESPACE, f"{application}/{group}"))
+
+
+def unused_group_id(application: str, group: str, taken: Collection[str]) -> str:
+    """The id of a new group. A renamed group keeps its id, so the one of these names may be in use.
+
+    >>> unused_group_id("shop", "web", {group_id("shop", "web")}) == group_id("shop", "web#2")
+    True
+    """
+    spellings = (group, *(f"{group}#{number}" for number in range(2, len(taken) + 2)))  # no name has a "#"
+    return next(one for spelling in spellings if (one := group_id(application, spelling)) not in taken)
