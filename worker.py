@@ -34,6 +34,7 @@ from activities.heartbeats import Beats
 from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
 from activities.inventory import InventoryActivities
+from activities.polled import AGENTS_AT, AT_WORK_SECONDS
 from activities.preview import PreviewActivities, Sources
 from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
@@ -51,6 +52,7 @@ from towline.store.identity import has_mark, mark_of
 from towline.store.journal import JOURNALS, Journal
 from towline.temporal import connect_temporal
 from towline.transports import TransportPool
+from towline.transports.agent import Agents
 from workflows.catalogue import Catalogue as CatalogueWorkflow
 from workflows.deployment import Deployment
 from workflows.group import DeploymentGroup
@@ -74,9 +76,6 @@ FOLD_SECONDS = 600.0
 
 STORE_MARK = " store "
 """Separates the store's mark from the rest of a worker's identity."""
-
-AT_WORK_SECONDS = 70
-"""A live worker polls Temporal at least once in this time."""
 
 STICKY = timedelta(seconds=3)
 """How long a killed worker's workflow tasks wait for it before another worker gets them, unless `Takeover` resets the
@@ -132,16 +131,7 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
     """One worker for the shared queue, and one for the instances on this machine."""
     host = socket.gethostname()
     on_hosts, everywhere = build_activities(client, store, pool, cache_folder, host)
-    shared = {
-        "identity": f"{os.getpid()}@{host}{STORE_MARK}{mark_of(store)}",
-        "interceptors": [Takeover(client), Beats()],
-        "max_concurrent_activities": INSTANCES_AT_ONCE,
-        "graceful_shutdown_timeout": DRAIN,
-        # At most one heartbeat per second: an activity learns of its cancellation from the reply to a heartbeat.
-        "max_heartbeat_throttle_interval": timedelta(seconds=1),
-        "default_heartbeat_throttle_interval": timedelta(seconds=1),
-    }
-    options: dict[str, Any] = shared
+    options: dict[str, Any] = worker_options(client, f"{os.getpid()}@{host}{STORE_MARK}{mark_of(store)}")
     return [
         Worker(
             client,
@@ -154,6 +144,19 @@ def build_workers(client: Client, store: Store, pool: TransportPool, cache_folde
         ),
         Worker(client, task_queue=names.local_task_queue(host), activities=on_hosts, **options),
     ]
+
+
+def worker_options(client: Client, identity: str) -> dict[str, object]:
+    """The options that all workers share."""
+    return {
+        "identity": identity,
+        "interceptors": [Takeover(client), Beats()],
+        "max_concurrent_activities": INSTANCES_AT_ONCE,
+        "graceful_shutdown_timeout": DRAIN,
+        # At most one heartbeat per second: an activity learns of its cancellation from the reply to a heartbeat.
+        "max_heartbeat_throttle_interval": timedelta(seconds=1),
+        "default_heartbeat_throttle_interval": timedelta(seconds=1),
+    }
 
 
 def build_activities(
@@ -184,6 +187,21 @@ def build_activities(
         preview.preview,
     ]
     return on_hosts, everywhere
+
+
+@contextlib.asynccontextmanager
+async def agents_worker(
+    client: Client, store: Store, agents: Agents, folder: Path, address: str
+) -> AsyncIterator[None]:
+    """For the block, an API server's worker for the instances whose agents poll it at `address`."""
+    await asyncio.to_thread(check_folder, folder)
+    host = socket.gethostname()
+    identity = f"{os.getpid()}@{host}{AGENTS_AT}{address}{STORE_MARK}{mark_of(store)}"
+    async with TransportPool(agents=agents) as pool:
+        on_hosts, _ = build_activities(client, store, pool, folder, host)
+        options: dict[str, Any] = worker_options(client, identity)
+        async with Worker(client, task_queue=names.AGENTS_TASK_QUEUE, activities=on_hosts, **options):
+            yield
 
 
 async def publish_store_address(catalogue: Catalogue, address: str) -> None:

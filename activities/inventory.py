@@ -14,6 +14,7 @@ from temporalio.client import Client
 from activities.ec2 import MakeClient
 from activities.errors import patiently, translated
 from activities.members import Members
+from activities.polled import check_polled
 from towline import aws
 from towline.catalogue.client import Catalogue
 from towline.deployments.group_history import read_memory
@@ -104,7 +105,11 @@ class InventoryActivities:
 
     async def find_targets(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
         """The instances that a deployment would have, by name, and warnings; nothing is written."""
-        return await (self._of_undone(request) if request.order.undo else self._of_group(request))
+        if request.order.undo:
+            return await self._of_undone(request)  # waits for an API server where there is none: hosts are to go back
+        targets, warnings = await self._of_group(request)
+        await check_polled(self._client, targets.values())
+        return targets, warnings
 
     async def _of_group(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
         targets, warnings = await self._members.of_group(request.group)

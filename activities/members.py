@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
 from towline.catalogue.client import Catalogue, of_kind
 from towline.errors import InvalidInput
-from towline.model.fleet.instance import InstanceRecord, SshSettings, Target
+from towline.model.fleet.instance import Access, AgentAccess, InstanceRecord, SshSettings, Target
 from towline.model.fleet.same_host import once_each
 from towline.model.fleet.selection import candidate, selects
 from towline.model.fleet.targets import Ec2Source, NamedSshSettings, complete, target_of
@@ -71,19 +71,25 @@ def _target(record: InstanceRecord, settings: Mapping[str, SshSettings]) -> Targ
 
 
 def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
-    own = found.source.ssh.model_copy(update={"host": found.address or None})
-    try:
-        ssh = complete(own, found.source.ssh.use, settings, found.candidate.name)
-    except KeyError as error:
-        raise _no_settings(f"ec2 {found.source.region}", str(error.args[0]), settings) from None
+    access = _ec2_access(found, settings)
     return Target(
         name=found.candidate.name,
-        address=ssh.shown_as,
+        address=access.shown_as,
         zone=found.zone,
-        access=ssh,
+        access=access,
         tags=found.candidate.tags,
         source=f"ec2/{found.source.region}",
     )
+
+
+def _ec2_access(found: Found, settings: Mapping[str, SshSettings]) -> Access:
+    if found.source.agent:
+        return AgentAccess(**dict(found.source.agent))
+    own = found.source.ssh.model_copy(update={"host": found.address or None})
+    try:
+        return complete(own, found.source.ssh.use, settings, found.candidate.name)
+    except KeyError as error:
+        raise _no_settings(f"ec2 {found.source.region}", str(error.args[0]), settings) from None
 
 
 def _no_settings(user: str, name: str, settings: Mapping[str, SshSettings]) -> InvalidInput:

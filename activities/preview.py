@@ -19,6 +19,7 @@ from activities.revisions import listing_key
 from towline.aside import aside
 from towline.deployments.group_history import read_memory
 from towline.errors import NotFound, TowlineError
+from towline.model import names
 from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
 from towline.model.deployment.ending import Ending, why_not_begun
@@ -32,8 +33,10 @@ from towline.model.messages.deploy import DeploymentOrder, DeployRequest, GroupF
 from towline.model.messages.fleet import Fleet, ReadFleet
 from towline.model.messages.group import GroupView
 from towline.model.rollout.health import floor_of, slots_of
+from towline.model.worker_call import WorkerCall
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
+from towline.worker_call import call_worker
 
 PREVIEW_ID = "preview"  # no deployment has it; hosts are only asked
 
@@ -122,10 +125,26 @@ class PreviewActivities:
     ) -> dict[str, HostAnswer]:
         """The hosts' plans; what an undo goes back to is in their journals."""
         files_key = listing_key(revision.sha256) if revision else ""
-        told = await self._sources.ask_hosts(
-            AskHosts(do="plan", targets=tuple(targets), order=order, files_key=files_key)
+        question = AskHosts(do="plan", order=order, files_key=files_key)
+        polled = tuple(target for target in targets if target.polls)
+        others = tuple(target for target in targets if not target.polls)
+        told = await asyncio.gather(
+            self._sources.ask_hosts(question.model_copy(update={"targets": others})),
+            self._ask_polled(question.model_copy(update={"targets": polled})),
         )
-        return {one.instance: one for one in told.answers}
+        return {one.instance: one for answers in told for one in answers.answers}
+
+    async def _ask_polled(self, question: AskHosts) -> HostAnswers:
+        """The same of instances that poll: the API servers ask them."""
+        if not question.targets:
+            return HostAnswers()
+        call = WorkerCall(
+            activity="ask_hosts",
+            argument=question.model_dump(mode="json"),
+            task_queue=names.AGENTS_TASK_QUEUE,
+            summary="plans of instances that poll",
+        )
+        return await call_worker(self._client, call, HostAnswers)
 
     async def _estimate(self, memory: GroupView | None, hosts: int, slots: int) -> float | None:
         last = memory.last_succeeded or memory.last_attempted if memory else ""

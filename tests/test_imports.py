@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "towline.model": CORE,
     "towline.errors": CORE,
     "workflows": CORE,
-    "towline.transports": f"{CORE} towline.host towline.aside",
+    "towline.transports": f"{CORE} towline.host towline.aside towline.agents",
+    "towline.agents": f"{MIDDLE} {SERVICES}",
     "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
     "towline.codedeploy_agents": CORE,
     "towline.store": f"{CORE} towline.aws",
@@ -33,9 +34,9 @@ MAY_IMPORT = {
     "towline.host": "",  # sent to hosts: it knows nothing of ours
     "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report towline.codedeploy_agents",
     "towline.client": f"{MIDDLE} {SERVICES}",  # the services' public names
-    "towline.api": f"{MIDDLE} {SERVICES} {HOSTS} towline.client towline.codedeploy_agents",
+    "towline.api": f"{MIDDLE} {SERVICES} {HOSTS} towline.client towline.codedeploy_agents towline.agents",
     # The command line starts the API server.
-    "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api",
+    "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api towline.agents",
     **dict.fromkeys(SERVICES.split(), f"{MIDDLE} {SERVICES}"),
 }
 

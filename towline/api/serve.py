@@ -11,12 +11,17 @@ from typing import Any
 import yaml
 
 from towline import errors
+from towline.agents.exchange import Exchange
+from towline.agents.keys import AgentKeys
+from towline.agents.service import AgentService
 from towline.api.access_keys import AccessKey, AccessKeyFile
+from towline.api.agents import AgentEndpoints
 from towline.api.app import Application, Attempt
 from towline.api.audit import Audit
 from towline.api.metrics import Metrics
 from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
+from towline.api.polled_work import AgentsWorker, PolledWork
 from towline.api.rate import RateLimit
 from towline.api.server import Listen, server
 from towline.api.service import Backend, CodeDeploy
@@ -55,8 +60,13 @@ def check(options: ApiOptions) -> None:
         raise errors.InvalidInput("TLS needs both files.", "Give --tls-cert and --tls-key.")
 
 
-async def serve(options: ApiOptions, settings: Settings, on_start: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or Ctrl-C; `on_start` is given the address. Raises InvalidInput, TemporalUnavailable."""
+async def serve(
+    options: ApiOptions, settings: Settings, on_start: Callable[[str], None], agents_worker: AgentsWorker
+) -> None:
+    """Serves until SIGTERM or Ctrl-C; `on_start` is given the address. Raises InvalidInput, TemporalUnavailable.
+
+    It also is Temporal's worker for the instances whose agents poll it: `agents_worker` is `worker.agents_worker`.
+    """
     check(options)
     keys = AccessKeyFile(options.access_keys) if options.access_keys else None
     policies = None if options.no_auth else read_policy_file(options.policy)
@@ -72,7 +82,7 @@ async def serve(options: ApiOptions, settings: Settings, on_start: Callable[[str
                 name, attempt.input, user=key.name, key_id=key.key_id, request_id=attempt.request_id, code=code
             )
 
-    application = Application(
+    calls = Application(
         CodeDeploy(backend, policies, HANDLERS),
         Verifier(keys.find) if keys else None,
         ANONYMOUS,
@@ -81,11 +91,24 @@ async def serve(options: ApiOptions, settings: Settings, on_start: Callable[[str
     )
     if options.metrics_port is not None:
         _serve_metrics(metrics, options.metrics_port)
-    http = server(application, options.listen)
-    http.on_started = lambda: on_start(address_of(http, options.listen))
+    agents = AgentService(Exchange(), AgentKeys(backend.deployments.catalogue))
+    work = PolledWork(backend.deployments, agents, settings.data_dir / "cache", agents_worker)
+    http = server(AgentEndpoints(agents, calls), options.listen)
+
+    def started() -> None:
+        address = address_of(http, options.listen)
+        work.begin(address)
+        on_start(address)
+
+    async def ending() -> None:
+        await work.end()  # while the connections are there over which the runners are followed
+        agents.exchange.release_polls()
+
+    http.on_started, http.on_ending = started, ending
     try:
         await http.serve()
     finally:
+        await work.end()
         await audit.close()
 
 

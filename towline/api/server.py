@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from towline.api.app import Application
+from towline.api.app import Receive, Scope, Send
 from towline.api.tls import Certificate
 
 HEAD_BYTES = 16 * 1024
@@ -76,17 +76,23 @@ class _Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it listens."""
+    """uvicorn's server, which says when it listens, and when it is about to end its connections."""
 
     on_started: Callable[[], None] | None = None
+    on_ending: Callable[[], Awaitable[None]] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and self.on_started:
             self.on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.on_ending:
+            await self.on_ending()
+        await super().shutdown(sockets)
 
-def server(application: Application, listen: Listen) -> Server:
+
+def server(application: Callable[[Scope, Receive, Send], Awaitable[None]], listen: Listen) -> Server:
     """A server that is ready to `serve()`; SIGTERM lets calls that are under way end. Raises InvalidInput."""
     config = uvicorn.Config(
         application,

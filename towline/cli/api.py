@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def serve(
 
     _log_to_stderr()
     options = ApiOptions(Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth, rate, metrics_port)
-    asyncio.run(serve_api(options, read_settings(), started))
+    asyncio.run(serve_api(options, read_settings(), started, importlib.import_module("worker").agents_worker))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Joins the runner's modules into the one file that is sent to hosts.
+"""Joins the runner's modules into the one file that is sent to hosts, and the agent's into theirs.
 
 The result depends on the sources alone: modules in the order of their imports, then by name. Their imports of each
 other go, their imports of the standard library stand once at the top, and everything else is kept line by line, so
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-PACKAGE = "towline.host.runner"
+PACKAGES = ("towline.host.runner.", "towline.host.agent.")
 HEADER = '"""towline\'s runner, joined from its modules: see https://pypi.org/project/towline/."""'
+AGENT_HEADER = (
+    '#!/usr/bin/env python3\n"""towline\'s agent, joined from its modules: see https://pypi.org/project/towline/."""'
+)
 PLACES = "JOINED = ()"
 
 
 class CannotJoin(Exception):
-    """The runner's modules do not fit into one file; the message names module and line."""
+    """The modules do not fit into one file; the message names module and line."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def _read_import(name: str, node: ast.Import | ast.ImportFrom, standard: list[st
         raise CannotJoin(f"{name}.py:{node.lineno}: an import under another name")
     if isinstance(node, ast.Import):
         standard += [alias.name for alias in node.names]
-    elif node.module and node.module.startswith(PACKAGE + "."):
-        needs.add(node.module.removeprefix(PACKAGE + "."))
+    elif node.module and node.module.startswith(PACKAGES):
+        needs.add(node.module.rpartition(".")[2])
     else:
         raise CannotJoin(f"{name}.py:{node.lineno}: from {node.module} import: import the module itself")
 
@@ -94,7 +97,7 @@ def in_order(modules: dict[str, Module]) -> list[Module]:
         raise CannotJoin(f"modules import each other: {' → '.join(error.args[1])}") from None
 
 
-def join_modules(sources: dict[str, str]) -> str:
+def join_modules(sources: dict[str, str], header: str = HEADER) -> str:
     """The joined file of modules by name (without `.py`). Raises CannotJoin, also for a name that is defined twice.
 
     >>> print(join_modules({"a": "import os\\nA = os.sep", "b": "from towline.host.runner.a import A\\nB = A"}))
@@ -115,7 +118,7 @@ def join_modules(sources: dict[str, str]) -> str:
                 raise CannotJoin(f"{name} is defined in {owners[name]}.py and in {module.name}.py")
             owners[name] = module.name
     standard = sorted({name for module in modules for name in module.standard})
-    lines = [HEADER, *(f"import {name}" for name in standard)]
+    lines = [header, *(f"import {name}" for name in standard)]
     places = []
     for module in modules:
         lines.append("")
@@ -127,6 +130,19 @@ def join_modules(sources: dict[str, str]) -> str:
 
 def runner_source() -> str:
     """The runner as hosts get it."""
-    folder = Path(__file__).parent / "runner"
-    files = sorted(file for file in folder.glob("*.py") if file.stem != "__init__")
-    return join_modules({file.stem: file.read_text(encoding="utf-8") for file in files})
+    return join_modules(_sources("runner"))
+
+
+def agent_source(version: str, bootstrap: str) -> str:
+    """The agent as hosts install it: of this version, starting runners by this bootstrap."""
+    sources = _sources("agent")
+    for module, given, value in (("carrier", 'VERSION = "0"', version), ("conversation", 'BOOTSTRAP = ""', bootstrap)):
+        name = given.partition(" ")[0]
+        assert f"\n{given}" in sources[module], name
+        sources[module] = sources[module].replace(f"\n{given}", f"\n{name} = {value!r}")
+    return join_modules(sources, AGENT_HEADER)
+
+
+def _sources(folder: str) -> dict[str, str]:
+    files = sorted(file for file in (Path(__file__).parent / folder).glob("*.py") if file.stem != "__init__")
+    return {file.stem: file.read_text(encoding="utf-8") for file in files}

@@ -43,6 +43,10 @@ ROLLBACK_OF = "rollback of "
 CATALOGUE_SUMMARY = "what is declared"  # of its workflows, in Temporal's Web UI
 
 
+AGENTS_TASK_QUEUE = f"{TASK_QUEUE}@agents"
+"""Where the activities of instances that poll go: `towline api` works on it, since that is where they poll."""
+
+
 def local_task_queue(host: str) -> str:
     """Where the activities of `local` instances go, so that another machine's worker does not deploy to itself."""
     return f"{TASK_QUEUE}@{host}"
@@ -73,7 +77,8 @@ def shard_workflow_id(deployment_id: str, index: int) -> str:
 
 CATALOGUE_TABLES = ("towline-catalogue-apps", "towline-catalogue-instances")
 """The ids of the two Catalogue workflows. What must change together, in one atomic batch, is in one of them: an
-application with its groups and configurations; an instance with the ARN that it was registered by."""
+application with its groups and configurations; an instance with the ARN that it was registered by; an invitation with
+the key that it is traded for."""
 
 
 def catalogue_table(key: str) -> str:
@@ -82,4 +87,4 @@ def catalogue_table(key: str) -> str:
     >>> catalogue_table("application/shop"), catalogue_table("instance/web-1")
     ('towline-catalogue-apps', 'towline-catalogue-instances')
     """
-    return CATALOGUE_TABLES[key.startswith(("instance/", "registration/", "arn/"))]
+    return CATALOGUE_TABLES[key.startswith(("instance/", "registration/", "arn/", "agent/", "invite/"))]

@@ -6,7 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from towline.model.fleet.instance import FakeAccess, LocalAccess, SshAccess, SshSettings, Target
+from towline.errors import HostRefused
+from towline.model.fleet.instance import (
+    AgentAccess,
+    CodeDeployAgentAccess,
+    FakeAccess,
+    LocalAccess,
+    SshAccess,
+    SshSettings,
+    Target,
+)
+from towline.transports.agent import Agents, AgentTransport
 from towline.transports.base import Transport
 from towline.transports.bootstrap import Runner, packaged_runner
 from towline.transports.fake import FakeHosts, FakeTransport
@@ -29,13 +39,17 @@ class TransportPool:
         hosts: FakeHosts | None = None,
         max_handshakes: int = MAX_HANDSHAKES,
         ssh_settings: Callable[[Target], Awaitable[SshSettings]] | None = None,
+        agents: Agents | None = None,
     ) -> None:
         """`runner_file`: a runner instead of the packaged one; `hosts`: the simulated hosts of `fake` instances.
 
         `ssh_settings`: called at each connect for the target's current settings; None: the frozen ones.
+
+        `agents`: the hosts that poll this process; None: it is no API server.
         """
         self.ssh_settings = ssh_settings or _as_frozen
         self.hosts = hosts or FakeHosts()
+        self.agents = agents
         self._given = runner_file
         self._max_handshakes = max_handshakes
         self._lines: SshConnections | None = None
@@ -87,6 +101,14 @@ def _local(target: Target, pool: TransportPool) -> Transport:
     return LocalTransport(pool.runner_file, target.access.root)
 
 
+def _agent(target: Target, pool: TransportPool) -> Transport:
+    return AgentTransport(pool.runner, pool.agents, target.name)
+
+
+def _codedeploy_agent(target: Target, pool: TransportPool) -> Transport:
+    raise HostRefused(f"{target.name} runs AWS's agent, which is not served yet", "Use towline's agent, or SSH.")
+
+
 def _fake(target: Target, pool: TransportPool) -> Transport:
     assert isinstance(target.access, FakeAccess)
     return FakeTransport(target.name, pool.hosts, target.access)
@@ -95,6 +117,8 @@ def _fake(target: Target, pool: TransportPool) -> Transport:
 _OPEN: Mapping[type, Callable[[Target, TransportPool], Transport]] = {
     SshAccess: _ssh,
     LocalAccess: _local,
+    AgentAccess: _agent,
+    CodeDeployAgentAccess: _codedeploy_agent,
     FakeAccess: _fake,
 }
 

@@ -16,7 +16,20 @@ from pydantic import Field
 from towline.model.base import Message
 from towline.model.catalogue.packing import PLAIN_BYTES, pack, size_of, unpack
 
-Kind = Literal["application", "group", "config", "instance", "registration", "arn", "ssh", "ec2", "setting", "tags"]
+Kind = Literal[
+    "application",
+    "group",
+    "config",
+    "instance",
+    "registration",
+    "arn",
+    "agent",
+    "invite",
+    "ssh",
+    "ec2",
+    "setting",
+    "tags",
+]
 
 
 def kind_of(key: str) -> str:

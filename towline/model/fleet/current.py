@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.model.fleet.instance import InstanceRecord, SshSettings, Target
-from towline.model.fleet.targets import Ec2Source, complete
+from towline.model.fleet.targets import Ec2Source, complete, target_of
 
 
 def current_ssh(target: Target, source: Mapping[str, Any] | None, named: Mapping[str, SshSettings]) -> SshSettings:
@@ -30,6 +30,7 @@ def current_ssh(target: Target, source: Mapping[str, Any] | None, named: Mapping
             own = Ec2Source.model_validate(source).ssh
             return complete(own.model_copy(update={"host": frozen.host}), own.use, named, target.name)
         record = InstanceRecord.model_validate(source)
-        return frozen if record.local or record.fake else complete(record.ssh, record.use, named, target.name)
+        current = target_of(record, named).ssh
     except (KeyError, ValidationError):
         return frozen
+    return current or frozen

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from towline.model import names
 from towline.model.base import ApiShape, Message
 
 
@@ -46,6 +47,20 @@ class LocalSettings(ApiShape):
     host: str = ""  # the worker's host name; its activities go to the task queue towline@<host>
 
 
+class AgentSettings(ApiShape):
+    """An instance that polls with towline's agent."""
+
+    unreachable_after_seconds: float | None = None  # default 120: how long a silent agent is waited for
+    deployment_root: str | None = None
+    allow_aws_agent: bool | None = None
+
+
+class CodeDeployAgentSettings(ApiShape):
+    """An instance that polls with AWS's CodeDeploy agent."""
+
+    unreachable_after_seconds: float | None = None
+
+
 class FakeSettings(ApiShape):
     """A simulated instance, for tests and the scale benchmark."""
 
@@ -64,6 +79,8 @@ class InstanceRecord(ApiShape):
     ssh: SshSettings | None = None
     use: str | None = None  # the named ssh settings to inherit; None: `default`
     local: LocalSettings | None = None
+    agent: AgentSettings | None = None
+    codedeploy_agent: CodeDeployAgentSettings | None = None
     fake: FakeSettings | None = None
     owner: str = ""
     paused: bool = False
@@ -99,6 +116,28 @@ class LocalAccess(LocalSettings):
         return None
 
 
+class AgentAccess(AgentSettings):
+    """Access by towline's agent, which polls the API servers."""
+
+    transport: Literal["agent"] = "agent"
+
+    @property
+    def shown_as(self) -> str:
+        """The address for display."""
+        return "agent"
+
+
+class CodeDeployAgentAccess(CodeDeployAgentSettings):
+    """Access by AWS's agent, which polls the API servers."""
+
+    transport: Literal["codedeployAgent"] = "codedeployAgent"
+
+    @property
+    def shown_as(self) -> str:
+        """The address for display."""
+        return "AWS's agent"
+
+
 class FakeAccess(FakeSettings):
     """No access: the instance is simulated."""
 
@@ -110,7 +149,9 @@ class FakeAccess(FakeSettings):
         return "fake"
 
 
-Access = Annotated[SshAccess | LocalAccess | FakeAccess, Field(discriminator="transport")]
+Access = Annotated[
+    SshAccess | LocalAccess | AgentAccess | CodeDeployAgentAccess | FakeAccess, Field(discriminator="transport")
+]
 
 
 class Target(Message):
@@ -137,4 +178,21 @@ class Target(Message):
     @property
     def task_queue(self) -> str | None:
         """The task queue for its activities; None: the deployment's."""
-        return f"towline@{self.local.host}" if self.local and self.local.host else None
+        if self.polls:
+            return names.AGENTS_TASK_QUEUE
+        return names.local_task_queue(self.local.host) if self.local and self.local.host else None
+
+    @property
+    def polls(self) -> bool:
+        """Whether it is reached by an agent that polls the API servers."""
+        return isinstance(self.access, AgentAccess | CodeDeployAgentAccess)
+
+    @property
+    def deployment_root(self) -> str | None:
+        """Where deployments lie on it; None: CodeDeploy's default."""
+        return self.access.deployment_root if isinstance(self.access, SshAccess | AgentAccess) else None
+
+    @property
+    def allows_aws_agent(self) -> bool:
+        """Whether it is deployed to although AWS's agent runs there."""
+        return isinstance(self.access, SshAccess | AgentAccess) and bool(self.access.allow_aws_agent)

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from towline.model.base import ApiShape
-from towline.model.fleet.instance import Access, FakeAccess, InstanceRecord, LocalAccess, SshAccess, SshSettings, Target
+from towline.model.fleet.instance import (
+    Access,
+    AgentAccess,
+    AgentSettings,
+    CodeDeployAgentAccess,
+    FakeAccess,
+    InstanceRecord,
+    LocalAccess,
+    SshAccess,
+    SshSettings,
+    Target,
+)
 from towline.model.fleet.ranges import with_name
 from towline.model.group.group import NAME
 
@@ -31,6 +42,7 @@ class Ec2Source(ApiShape):
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z0-9]+)+$")
     ssh: InstanceSsh = InstanceSsh()
+    agent: AgentSettings | None = None
     owner: str = ""
 
 
@@ -70,6 +82,10 @@ def target_of(record: InstanceRecord, named: Mapping[str, SshSettings]) -> Targe
 def _access_of(record: InstanceRecord, named: Mapping[str, SshSettings]) -> Access:
     if record.local:
         return LocalAccess(**dict(record.local))
+    if record.agent:
+        return AgentAccess(**dict(record.agent))
+    if record.codedeploy_agent:
+        return CodeDeployAgentAccess(**dict(record.codedeploy_agent))
     if record.fake:
         return FakeAccess(**dict(record.fake))
     return complete(record.ssh, record.use, named, record.instance_name)

@@ -170,13 +170,12 @@ def revision_part(revision: ResolvedRevision) -> dict[str, Any]:
 
 def _place(target: Target) -> HostOrder:
     """The fields that say where on the machine the runner works."""
-    ssh = target.ssh
     return {
         "v": VERSION,
         "instance": target.name,
         "root": target.local.root if target.local else "",
         "profile": target.local is None,
-        "deployment_root": (ssh and ssh.deployment_root) or DEPLOYMENT_ROOT,
+        "deployment_root": target.deployment_root or DEPLOYMENT_ROOT,
         "state_dir": STATE_DIR,
-        "allow_aws_agent": bool(ssh and ssh.allow_aws_agent),
+        "allow_aws_agent": target.allows_aws_agent,
     }

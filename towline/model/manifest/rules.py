@@ -114,9 +114,7 @@ def _minimum_findings(minimum: MinimumHealthyHosts, at: Location) -> Iterator[Fi
 
 def instance_findings(instance: ManifestInstance, at: Location) -> Iterator[Finding]:
     """The rules of an instance, ranges included."""
-    ways = [way for way in ("ssh", "local", "fake") if getattr(instance, way) is not None]
-    if len(ways) > 1:
-        yield Finding((*at, ways[1]), f"an instance is reached one way, not by {' and '.join(ways)}", "Keep one.")
+    yield from _way_findings([way for way in WAYS if getattr(instance, WAYS[way]) is not None], at)
     try:
         names = expand(instance.instance_name)
     except ValueError as error:
@@ -144,6 +142,15 @@ def instance_findings(instance: ManifestInstance, at: Location) -> Iterator[Find
         yield from _brace_findings(instance.local.root, (*at, "local", "root"))
 
 
+WAYS = {"ssh": "ssh", "local": "local", "agent": "agent", "codedeployAgent": "codedeploy_agent", "fake": "fake"}
+"""The ways to reach an instance, as written, and their fields."""
+
+
+def _way_findings(ways: list[str], at: Location) -> Iterator[Finding]:
+    if len(ways) > 1:
+        yield Finding((*at, ways[1]), f"an instance is reached one way, not by {' and '.join(ways)}", "Keep one.")
+
+
 def ssh_findings(ssh: SshSettings, at: Location, *, is_ec2: bool = False) -> Iterator[Finding]:
     """The rules of SSH settings in any section."""
     if ssh.port is not None and not 0 < ssh.port < 65536:
@@ -162,6 +169,8 @@ def ssh_findings(ssh: SshSettings, at: Location, *, is_ec2: bool = False) -> Ite
 def ec2_findings(source: ManifestEc2, at: Location) -> Iterator[Finding]:
     """The rules of an ec2 source."""
     yield from ssh_findings(source.ssh, (*at, "ssh"), is_ec2=True)
+    if source.agent is not None and "ssh" in source.model_fields_set:
+        yield from _way_findings(["ssh", "agent"], at)
 
 
 def settings_findings(named: Iterable[tuple[str, SshSettings]], at: Location) -> Iterator[Finding]:

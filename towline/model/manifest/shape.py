@@ -5,7 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from towline.model.base import ApiShape
-from towline.model.fleet.instance import FakeSettings, LocalSettings, SshSettings
+from towline.model.fleet.instance import (
+    AgentSettings,
+    CodeDeployAgentSettings,
+    FakeSettings,
+    LocalSettings,
+    SshSettings,
+)
 from towline.model.fleet.targets import InstanceSsh
 from towline.model.group.config import DeploymentConfig
 from towline.model.group.group import NAME, DeploymentGroup
@@ -19,22 +25,25 @@ class ManifestApplication(ApiShape):
 
 
 class ManifestInstance(ApiShape):
-    """An instance, or many by a range in its name. At most one of `ssh`, `local`, `fake`; none means `ssh: {}`."""
+    """An instance, or many by a range in its name. At most one way to reach it; none means `ssh: {}`."""
 
     instance_name: str
     zone: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
     ssh: InstanceSsh | None = None
     local: LocalSettings | None = None
+    agent: AgentSettings | None = None
+    codedeploy_agent: CodeDeployAgentSettings | None = None
     fake: FakeSettings | None = None
     paused: bool = False
 
 
 class ManifestEc2(ApiShape):
-    """A region to search for EC2 instances, and their SSH settings."""
+    """A region to search for EC2 instances, and how they are reached: by SSH, or by towline's agent on them."""
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z0-9]+)+$")
     ssh: InstanceSsh = InstanceSsh()
+    agent: AgentSettings | None = None
 
 
 class ManifestShape(ApiShape):

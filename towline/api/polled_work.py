@@ -1,0 +1,66 @@
+"""The API server as Temporal's worker for the instances whose agents poll it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from temporalio.client import Client
+
+from towline import errors
+from towline.agents.service import AgentService
+from towline.deployments.service import DeploymentService
+from towline.store import Store
+
+AgentsWorker = Callable[[Client, Store, AgentService, Path, str], contextlib.AbstractAsyncContextManager[None]]
+"""`worker.agents_worker`: only `worker.py` builds activities."""
+
+STORE_SECONDS = 5.0
+"""Between two looks for a store that this process can reach."""
+
+log = logging.getLogger("towline.api")
+
+
+class PolledWork:
+    """Works on `towline@agents` from `begin` to `end`, as soon as there is a store that this process can reach."""
+
+    def __init__(self, deployments: DeploymentService, agents: AgentService, folder: Path, worker: AgentsWorker):
+        """`folder`: for archives on their way to hosts."""
+        self._deployments, self._agents, self._folder, self._worker = deployments, agents, folder, worker
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, address: str) -> None:
+        """Begin to work; `address` is where agents and other API servers reach this one."""
+        self._task = asyncio.create_task(self._run(address))
+
+    async def end(self) -> None:
+        """Hand the work over: activities detach, and the runners go on."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self, address: str) -> None:
+        try:
+            store = await self._reachable_store()
+            async with self._worker(self._deployments.temporal, store, self._agents, self._folder, address):
+                log.info("at work for instances that poll")
+                await asyncio.Event().wait()
+        except errors.TowlineError as error:
+            log.error("instances that poll cannot be deployed to: %s", error)
+        except Exception:
+            log.exception("instances that poll cannot be deployed to")
+
+    async def _reachable_store(self) -> Store:
+        told = ""
+        while True:
+            try:
+                return await self._deployments.storage.store()
+            except errors.TowlineError as error:
+                if str(error) != told:
+                    log.warning("instances that poll cannot be deployed to yet: %s", error)
+                told = str(error)
+                await asyncio.sleep(STORE_SECONDS)

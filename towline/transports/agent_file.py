@@ -1,0 +1,15 @@
+"""towline's agent as one file, for hosts to install."""
+
+from __future__ import annotations
+
+import functools
+
+import towline
+from towline.host.join import agent_source
+from towline.transports.bootstrap import BOOTSTRAP
+
+
+@functools.cache
+def packaged_agent() -> bytes:
+    """The agent that belongs to this version of towline."""
+    return agent_source(towline.__version__, BOOTSTRAP).encode()
