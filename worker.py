@@ -183,7 +183,7 @@ def build_activities(
         group.join_turn,
         group.leave_turn,
         group.record_outcomes,
-        group.watch_holder,
+        group.watch_active,
         preview.preview,
     ]
     return on_hosts, everywhere

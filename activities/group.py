@@ -1,4 +1,4 @@
-"""The turn of a deployment group: join, leave and remember for deployments; is the holder alive, for the group."""
+"""A group's queue: join, leave and remember for deployments; for the group, the end of its active one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
 
 WATCH_SECONDS = 2.0
-"""How often the holder of a turn is looked at."""
+"""How often the active deployment is looked at."""
 
 FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT, WorkflowExecutionStatus.CANCELED)
 """How a deployment ends that could not write its report."""
 
 
 class GroupActivities:
-    """Needs Temporal's client, and the store for what a dead holder left."""
+    """Needs Temporal's client, and the store for what a terminated deployment left."""
 
     def __init__(self, client: Client, store: Store) -> None:
         self._client = client
@@ -56,35 +56,35 @@ class GroupActivities:
         await self._updates.send("remember", page)
 
     @activity.defn
-    async def watch_holder(self, request: WatchActive) -> ActiveEnd:
-        """Returns when the holder's workflow is closed, with what the store knows of its instances.
+    async def watch_active(self, request: WatchActive) -> ActiveEnd:
+        """Returns when the active deployment's workflow is closed, with what the store knows of its instances.
 
-        Told to end, it looks a last time: the undo of a holder that was terminated a moment ago may have its turn.
+        Cancelled, it looks a last time: the rollback of one that was terminated a moment ago may be active now.
         """
         try:
             while True:
-                holder = await self._describe(request.deployment_id)
-                if holder is None or holder.status is not WorkflowExecutionStatus.RUNNING:
-                    return await self._end_of(request, holder)
+                active = await self._describe(request.deployment_id)
+                if active is None or active.status is not WorkflowExecutionStatus.RUNNING:
+                    return await self._end_of(request, active)
                 activity.heartbeat(WorkflowExecutionStatus.RUNNING.name)
                 await asyncio.sleep(WATCH_SECONDS)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details and details.cancel_requested:
-                holder = await self._describe(request.deployment_id)
-                if holder and holder.status in FROM_OUTSIDE:
-                    await self._end_of(request, holder)
+                active = await self._describe(request.deployment_id)
+                if active and active.status in FROM_OUTSIDE:
+                    await self._end_of(request, active)
             raise
 
-    async def _end_of(self, request: WatchActive, holder: WorkflowExecutionDescription | None) -> ActiveEnd:
-        """What a holder left that is closed; writes the report where it could not itself."""
-        status = holder.status.name if holder and holder.status else "NOT_FOUND"
+    async def _end_of(self, request: WatchActive, active: WorkflowExecutionDescription | None) -> ActiveEnd:
+        """What a closed deployment left; writes the report where it could not itself."""
+        status = active.status.name if active and active.status else "NOT_FOUND"
         with translated():
-            undo = await self._undo_of(holder) if holder else None
+            undo = await self._undo_of(active) if active else None
             end = await asyncio.to_thread(self._read_wreck, request.deployment_id, status, undo)
-            if holder:
-                first_run = holder.raw_description.workflow_execution_info.first_run_id
-                await self._write_report(holder, request.run_id or first_run, end)
+            if active:
+                first_run = active.raw_description.workflow_execution_info.first_run_id
+                await self._write_report(active, request.run_id or first_run, end)
         return end
 
     async def _describe(self, deployment_id: str) -> WorkflowExecutionDescription | None:
@@ -95,19 +95,19 @@ class GroupActivities:
                 return None
             raise
 
-    async def _undo_of(self, holder: WorkflowExecutionDescription) -> Undo | None:
-        """What a holder was to take back; None where it was no compensation."""
-        request = await DeploymentHandle(self._client, holder.id).request()
+    async def _undo_of(self, active: WorkflowExecutionDescription) -> Undo | None:
+        """What a rollback was to roll back; None of any other deployment."""
+        request = await DeploymentHandle(self._client, active.id).request()
         return request.undo if request else None
 
-    async def _write_report(self, holder: WorkflowExecutionDescription, run_id: str, end: ActiveEnd) -> None:
+    async def _write_report(self, active: WorkflowExecutionDescription, run_id: str, end: ActiveEnd) -> None:
         """The report that a deployment ended from outside could not write itself; one that is there is kept."""
-        if await asyncio.to_thread(self._records.has_report, holder.id):
+        if await asyncio.to_thread(self._records.has_report, active.id):
             return
-        view = await DeploymentHandle(self._client, holder.id).view()
+        view = await DeploymentHandle(self._client, active.id).view()
         if view is None:
             return
-        times = {"create_time": holder.start_time, "complete_time": holder.close_time}
+        times = {"create_time": active.start_time, "complete_time": active.close_time}
         interrupted = (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)
         results = {**end.results, Outcome.INTERRUPTED: interrupted} if interrupted else end.results
         record = DeploymentRecord(
@@ -120,7 +120,7 @@ class GroupActivities:
         await RecordActivities(self._store).write_report(record)
 
     def _read_wreck(self, deployment_id: str, status: str, undo: Undo | None) -> ActiveEnd:
-        """What a holder that was terminated left: the records of those that ended, and the names of the others."""
+        """What a terminated deployment left: the records of those that ended, and the names of the others."""
         results: dict[Outcome, tuple[str, ...]] = {}
         asked_for = undo.instances if undo and undo.instances else ()  # it may have been ended before its plan
         names = tuple(self._records.targets(deployment_id)) or asked_for

@@ -120,7 +120,7 @@ class InventoryActivities:
         return {name: targets[name] for name in request.only if name in targets}, warnings
 
     async def _of_undone(self, request: ReadFleet) -> tuple[dict[str, Target], list[str]]:
-        """A compensation's instances: by name, wherever their tags have gone meanwhile.
+        """A rollback's instances: by name, whatever tags they have now.
 
         What is declared now says how to reach them; what is no longer declared is reached as the undone deployment
         reached it.

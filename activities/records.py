@@ -39,7 +39,7 @@ class RecordActivities:
     async def read_wreck(self, wreck: ShardWreck) -> ShardOutcome:
         """What instances' own records tell of a shard that could not tell itself: who has none counts as interrupted.
 
-        Any of those may have been touched: a compensation asks them, and their journals know.
+        Any of those may have been touched: a rollback asks them, and their journals know.
         """
         with translated():
             reports = await asyncio.to_thread(self._records.instances, wreck.deployment_id, wreck.names)

@@ -66,8 +66,8 @@ async def record_outcomes(page: OutcomePage) -> None:
 
 
 @activity.defn
-async def watch_holder(request: WatchActive) -> ActiveEnd:
-    """Returns when the holder of a turn is closed."""
+async def watch_active(request: WatchActive) -> ActiveEnd:
+    """Returns when the active deployment's workflow is closed."""
     raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
-"""DeploymentGroup: whose turn it is, who waits, and what each instance last did. It never ends.
+"""DeploymentGroup: its active deployment, those that wait, and the last outcome of each instance. It never ends.
 
-The rules are `towline/model/group/queue.py`; this workflow answers at once, grants by signal, watches that the holder
-is alive, and goes on as a new run at each turn.
+The rules are `towline/model/group/queue.py`; this workflow answers at once, grants by signal, watches that the active
+deployment is alive, and goes on as a new run after each.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class DeploymentGroup:
 
     async def _go_round(self) -> None:
         while not self._should_hand_over():
-            holder = self._state.holder
-            if holder is None:
-                await workflow.wait_condition(lambda: self._state.holder is not None or self._should_hand_over())
-            elif (left := holder.reserved_for(workflow.now())) > timedelta(0):
-                await self._until_joined(holder, left)
+            active = self._state.active
+            if active is None:
+                await workflow.wait_condition(lambda: self._state.active is not None or self._should_hand_over())
+            elif (left := active.reserved_for(workflow.now())) > timedelta(0):
+                await self._until_joined(active, left)
             else:
-                await self._watch(holder)
+                await self._watch(active)
         # The watches are let end, and a handler that is still at work would lose its answer with this run.
         await workflow.wait_condition(lambda: all(watch.done() for watch in self._leaving))
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -68,26 +68,26 @@ class DeploymentGroup:
     def _should_hand_over(self) -> bool:
         return self._turns > 0 or history_is_long()
 
-    async def _until_joined(self, holder: QueueEntry, left: timedelta) -> None:
+    async def _until_joined(self, active: QueueEntry, left: timedelta) -> None:
         """As long as the turn is reserved its deployment need not exist yet: there is nothing to watch."""
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._state.holder != holder or self._should_hand_over(), timeout=left
+                lambda: self._state.active != active or self._should_hand_over(), timeout=left
             )
 
-    async def _watch(self, holder: QueueEntry) -> None:
-        """Until the turn goes on. A holder that was terminated would block the group for ever: it is dropped."""
+    async def _watch(self, active: QueueEntry) -> None:
+        """Until it leaves the queue. One that was terminated would block the group for ever: it is dropped."""
         request = WatchActive(
-            deployment_id=holder.deployment_id,
-            run_id=holder.run_id,
+            deployment_id=active.deployment_id,
+            run_id=active.run_id,
             group=f"{self._state.application}/{self._state.group}",
         )
-        watch = asyncio.create_task(call(calls.watch_holder, request, WATCH, summary=f"watches {holder.deployment_id}"))
-        await workflow.wait_condition(lambda: watch.done() or self._state.holder != holder or self._should_hand_over())
+        watch = asyncio.create_task(call(calls.watch_active, request, WATCH, summary=f"watches {active.deployment_id}"))
+        await workflow.wait_condition(lambda: watch.done() or self._state.active != active or self._should_hand_over())
         if not watch.done():
             watch.cancel()
             self._leaving.append(watch)
-        elif self._state.holder == holder:
+        elif self._state.active == active:
             self._take(self._state.drop(watch.result()))
             await self._grant()
             if self._state.held:
@@ -125,7 +125,7 @@ class DeploymentGroup:
 
     @workflow.update
     async def release(self) -> GroupView:
-        """Lets a queue that was held for owed hosts move on: a person has seen to them. Idempotent."""
+        """Releases a queue that an incomplete rollback holds: a person has looked at the hosts. Idempotent."""
         was_held = self._state.held
         self._take(self._state.release())
         await self._grant()
@@ -151,7 +151,7 @@ class DeploymentGroup:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take(self, state: GroupState) -> None:
-        before, now = self._state.holder, state.holder
+        before, now = self._state.active, state.active
         if before and (now is None or now.deployment_id != before.deployment_id):
             self._turns += 1
         self._state = state
@@ -167,9 +167,9 @@ class DeploymentGroup:
         One that was closed meanwhile does not hear of it: its watch finds that, writes its report, and lets it drop.
         """
         granted = self._state.grant()
-        if granted.holder and granted != self._state:
+        if granted.active and granted != self._state:
             self._state = granted
-            await signal(granted.holder.deployment_id, names.TURN, True)
+            await signal(granted.active.deployment_id, names.TURN, True)
 
 
 def _note_cancel() -> None:

@@ -60,7 +60,7 @@ HALT = Options(
     retry=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5),
 )
 
-# Watching the holder of a group's turn: as long as it holds.
+# Watching a group's active deployment: as long as it is active.
 WATCH = Options(
     start_to_close=timedelta(days=7),
     heartbeat=timedelta(seconds=10),

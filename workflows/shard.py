@@ -321,7 +321,7 @@ def _ended_with_its_worker(error: ActivityError) -> bool:
 
 
 def _of_error(name: str, error: ActivityError) -> InstanceOutcome:
-    """An activity that ended by an error: the host may have been touched, so that a compensation asks it."""
+    """An activity that ended by an error: the host may have been touched, so that a rollback asks it."""
     cause = error.cause
     message = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
     return InstanceOutcome(instance=name, outcome=Outcome.INTERRUPTED, was_touched=True, message=message)

@@ -223,7 +223,7 @@ async def test_ranks_come_from_what_the_group_remembers(client: Client, inventor
             "web-1": state(Outcome.SUCCEEDED, "new", is_healthy=True),
             "web-2": state(Outcome.SUCCEEDED, "old", is_healthy=True),
             "web-3": state(Outcome.FAILED, "old"),
-            "web-4": state(Outcome.NOT_RESTORED, "old", is_owed=True),
+            "web-4": state(Outcome.NOT_RESTORED, "old", not_restored=True),
             "gone": state(Outcome.FAILED, "old"),
         },
     )

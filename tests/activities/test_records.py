@@ -94,19 +94,25 @@ def test_each_cause_is_told_once_and_the_commonest_first() -> None:
     assert page.index("web-011, web-012") < page.index("<strong>web-010</strong>")
 
 
-def after_its_rollback(owed: tuple[str, ...] = ()) -> DeploymentReport:
+def after_its_rollback(unrestored: tuple[str, ...] = ()) -> DeploymentReport:
     """The report of a failed rollout of nine, of which three failed, once its rollback has ended."""
     record, reports = invented(12, failed=3, skipped=3)
-    back = tuple(name for name in reports if name not in owed)
-    results = {Outcome.ROLLED_BACK: back, Outcome.NOT_RESTORED: owed, Outcome.SKIPPED: record.results[Outcome.SKIPPED]}
+    back = tuple(name for name in reports if name not in unrestored)
+    results = {
+        Outcome.ROLLED_BACK: back,
+        Outcome.NOT_RESTORED: unrestored,
+        Outcome.SKIPPED: record.results[Outcome.SKIPPED],
+    }
     end = RollbackEnd(
         deployment_id="d-ROLLBACK1",
-        status=DeploymentStatus.FAILED if owed else DeploymentStatus.SUCCEEDED,
+        status=DeploymentStatus.FAILED if unrestored else DeploymentStatus.SUCCEEDED,
         complete_time="2025-01-01T10:01:00+00:00",
         succeeded=len(back),
         total=9,
     )
-    progress = record.progress.model_copy(update={"rollback": end, "owed": owed, "is_whole": not owed})
+    progress = record.progress.model_copy(
+        update={"rollback": end, "not_restored": unrestored, "is_whole": not unrestored}
+    )
     return merge(record.model_copy(update={"results": results, "progress": progress}), reports)
 
 
@@ -125,7 +131,7 @@ def test_the_page_tells_what_failed_and_what_the_rollback_came_to() -> None:
 
 
 def test_the_page_of_a_rollback_that_left_hosts_owed_names_them() -> None:
-    page = render(after_its_rollback(owed=("web-001",)))
+    page = render(after_its_rollback(unrestored=("web-001",)))
     assert "Rollback d-ROLLBACK1 Failed: 8 of 9 instances are back." in page
     assert "Rollback incomplete on web-001." in page
 

@@ -299,7 +299,7 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
     ok: dict[str, Any] = {"deployment_id": "d-1", "revision": "s3://b/app.tgz", "sha256": "ab"}
     states = {
         "web-01": InstanceState(outcome=Outcome.SUCCEEDED, is_healthy=True, **ok),
-        "gone-1": InstanceState(outcome=Outcome.NOT_RESTORED, is_owed=True, **ok),
+        "gone-1": InstanceState(outcome=Outcome.NOT_RESTORED, not_restored=True, **ok),
     }
     await client.start_workflow(
         names.GROUP,
@@ -311,7 +311,7 @@ async def test_instances_joins_members_with_what_the_group_remembers(client: Cli
     lines = [line.split("  ") for line in table_lines((await list_instances(client)).instances)]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table[1:] == [
-        ["gone-1", "shop/production", "owed", "s3://b/app.tgz", "d-1", "owed, no longer in the group"],
+        ["gone-1", "shop/production", "not restored", "s3://b/app.tgz", "d-1", "not restored, no longer in the group"],
         ["web-01", "shop/production", "a", "web-01", "succeeded", "s3://b/app.tgz", "d-1"],
         ["web-02", "shop/production", "a", "web-02", "never deployed"],
         ["db-1", "(none)", "db-1", "never deployed"],

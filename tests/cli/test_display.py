@@ -112,7 +112,7 @@ def test_counts_are_told_on_the_way_and_not_at_each_instance() -> None:
 def test_a_rollback_comes_after_what_failed_and_its_lines_are_marked() -> None:
     told = Lines()
     error = ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many")
-    ending = with_info(view("Failed", phase="compensate"), error_information=error)
+    ending = with_info(view("Failed", phase="roll back"), error_information=error)
     told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED), ended("web-02", Outcome.FAILED)))
     child = view(deployment_id="d-2")
     told.lines.show(ending, fleet(ended("web-01", Outcome.SUCCEEDED)), child)
@@ -225,7 +225,7 @@ def test_the_end_says_what_failed_with_its_last_lines() -> None:
     failure = InstanceOutcome(
         instance="web-02", outcome=Outcome.FAILED, failed_event="AfterInstall", script="a.sh", log_tail="x\ndisk full\n"
     )
-    ending = view("Failed", phase="ended", failures=(failure,), owed=("web-02",), report="/s/report.html")
+    ending = view("Failed", phase="ended", failures=(failure,), not_restored=("web-02",), report="/s/report.html")
     rollback = RollbackInfo(rollback_deployment_id="d-2", rollback_message="CodeDeploy's sentence")
     ending = with_info(ending, rollback_info=rollback)
     text = "\n".join(render.ending_lines(ending))

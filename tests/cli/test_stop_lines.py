@@ -29,7 +29,7 @@ def at_work(name: str, seconds: int = 30) -> Live:
 
 
 def queue(*waiting: str, held: str = "") -> GroupView:
-    return GroupView(application="shop", group="web", group_id="g", holder="d-1", waiting=waiting, held=held)
+    return GroupView(application="shop", group="web", group_id="g", active="d-1", waiting=waiting, held=held)
 
 
 def test_each_instance_in_flight_is_named_with_its_event_script_and_time() -> None:

@@ -43,7 +43,7 @@ VIEW = DeploymentView(
         text=HOSTILE,
         requested_by=HOSTILE,
         warnings=(HOSTILE,),
-        owed=(HOSTILE,),
+        not_restored=(HOSTILE,),
         report=HOSTILE,
         failures=(
             InstanceOutcome(

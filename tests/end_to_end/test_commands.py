@@ -223,32 +223,32 @@ def test_no_rollback_asked_for_exits_4(site: Site) -> None:
 
 
 def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -> None:
-    site.declare("owed", count=2, rollback=True)
-    first = Path(site.bundle("owed-v1"))
+    site.declare("incomplete", count=2, rollback=True)
+    first = Path(site.bundle("incomplete-v1"))
     (first / AFTER).write_text('#!/bin/sh\n[ ! -e "$TOWLINE_ROOT/refuses" ]\n')
-    assert site.run("deploy", "shop", "owed", "--revision", str(first)).status == 0
-    (site.root("owed-1") / "refuses").touch()
-    done = site.run("deploy", "shop", "owed", "--revision", site.bundle("v2", fails=True), "--json")
+    assert site.run("deploy", "shop", "incomplete", "--revision", str(first)).status == 0
+    (site.root("incomplete-1") / "refuses").touch()
+    done = site.run("deploy", "shop", "incomplete", "--revision", site.bundle("v2", fails=True), "--json")
     assert done.status == 4, done.err
-    assert json.loads(done.out)["progress"]["owed"] == ["owed-1"]
+    assert json.loads(done.out)["progress"]["notRestored"] == ["incomplete-1"]
     assert "Rollback incomplete on " in site.run("status", done.deployment_id).out
     check_that_the_queue_is_held(site)
 
 
 def check_that_the_queue_is_held(site: Site) -> None:
-    """The group `owed` begins nothing more until it is released."""
-    refused = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--if-busy", "fail")
-    assert refused.status == 1 and "towline release shop/owed" in refused.out, refused.out
-    next_one = site.run("deploy", "shop", "owed", "--revision", site.bundle("v3"), "--detach").deployment_id
+    """The group `incomplete` begins nothing more until it is released."""
+    refused = site.run("deploy", "shop", "incomplete", "--revision", site.bundle("v3"), "--if-busy", "fail")
+    assert refused.status == 1 and "towline release shop/incomplete" in refused.out, refused.out
+    next_one = site.run("deploy", "shop", "incomplete", "--revision", site.bundle("v3"), "--detach").deployment_id
     until(lambda: "waits: the queue is held" in site.run("status", next_one).out)
-    assert site.runs("owed-2") == "owed-v1"
+    assert site.runs("incomplete-2") == "incomplete-v1"
     wrong = site.run("release", "shop/owd")
-    assert wrong.status == 2 and "Did you mean shop/owed?" in wrong.err, wrong.err
-    released = site.run("release", "shop/owed")
-    assert released.status == 0 and "is incomplete on owed-1" in released.out, released.out
+    assert wrong.status == 2 and "Did you mean shop/incomplete?" in wrong.err, wrong.err
+    released = site.run("release", "shop/incomplete")
+    assert released.status == 0 and "is incomplete on incomplete-1" in released.out, released.out
     assert site.run("status", next_one, "--watch").status == 0
-    assert site.runs("owed-2") == "v3"
-    assert "is not held" in site.run("release", "shop/owed").out
+    assert site.runs("incomplete-2") == "v3"
+    assert "is not held" in site.run("release", "shop/incomplete").out
 
 
 def test_warnings_come_first_strict_refuses_and_app_group_is_what_touched_something(site: Site) -> None:
@@ -298,10 +298,12 @@ def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(sit
     assert "The fleet is whole" not in bad.out
     assert "emptied-1" in bad.out.partition("Rollback d-")[2]
     report = json.loads(site.run("report", "d-EMPTIED").out)
-    assert report["progress"]["owed"] == ["emptied-1"]
+    assert report["progress"]["notRestored"] == ["emptied-1"]
     assert (site.runs("emptied-1"), site.runs("emptied-2")) == ("", "v1")
     rows = {row.split()[0]: row for row in site.run("instances", "shop/emptied").out.splitlines()}
-    assert "bundle-v1" in rows["emptied-2"] and "bundle-" not in rows["emptied-1"] and "owed" in rows["emptied-1"]
+    assert (
+        "bundle-v1" in rows["emptied-2"] and "bundle-" not in rows["emptied-1"] and "not restored" in rows["emptied-1"]
+    )
     held = site.run("deploy", "shop", "emptied", "--revision", site.bundle("v1"), "--detach", "--id", "d-AFTER-EMPTIED")
     assert held.status == 0
     until(lambda: "towline release shop/emptied" in site.run("status", "d-AFTER-EMPTIED").out)
@@ -455,7 +457,7 @@ def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
     late = site.run("rollback", first, "--yes")
     assert late.status == 2, late.out
     assert f"{first} is not what runs in shop/back any more: {undone.deployment_id} followed it" in late.err
-    assert site.runs("back-1") == "v1", "and nobody is owed"
+    assert site.runs("back-1") == "v1", "and nothing is left to restore"
     empty = site.run("deploy", "shop", "nobody", "--revision", site.bundle("v1"))
     assert empty.status == 2 and "not known yet" not in empty.out
     nothing = site.run("rollback", empty.deployment_id, "--yes")

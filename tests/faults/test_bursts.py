@@ -85,7 +85,7 @@ async def as_activity(call: Callable[[T], Awaitable[R]], argument: T) -> R:
 async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -> None:
     """Each turn that ends makes a new run; who joins or leaves just then is neither lost nor let in beside another."""
     group = GroupActivities(client, EmptyStore())  # type: ignore[arg-type]
-    turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
+    turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_active]
     group_of = client.get_workflow_handle(names.group_workflow_id("g-burst"))
     queue = [f"d-{number}" for number in range(JOINS)]
     had_it: list[str] = []
@@ -95,7 +95,7 @@ async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -
         if not answer.granted:
             await waiting[name].execute_update("until_granted")
         state: GroupView = await group_of.query("status", result_type=GroupView)
-        assert state.holder == name
+        assert state.active == name
         had_it.append(name)
         await as_activity(group.leave_turn, LeaveQueue(**words(name), status=DeploymentStatus.SUCCEEDED))
         await waiting[name].signal("end")
@@ -109,7 +109,7 @@ async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -
         last = await group_of.describe()
         await asyncio.gather(*(handle.result() for handle in waiting.values()))
     assert sorted(had_it) == sorted(queue)
-    assert not state.holder and not state.waiting and state.last_succeeded == had_it[-1]
+    assert not state.active and not state.waiting and state.last_succeeded == had_it[-1]
     assert last.run_id != last.raw_description.workflow_execution_info.first_run_id, "it went on as a new run"
 
 

@@ -113,7 +113,7 @@ def test_two_attempts_wait_for_a_host_that_frees_late(host: LocalHost, first_die
     assert runs(host, "d-1") == once() and page(host) == "one"
 
 
-def test_a_compensation_comes_while_the_runner_is_dead_and_its_hook_lives(host: LocalHost) -> None:
+def test_a_rollback_comes_while_the_runner_is_dead_and_its_hook_lives(host: LocalHost) -> None:
     host.deploy("d-1", revision("one"), PLAN)
     with started(host, "d-2", "two") as call:
         call.kill()

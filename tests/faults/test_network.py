@@ -132,7 +132,7 @@ async def test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met(
     assert hosts[silent].runs == [] and view.progress.touched == 9
 
 
-async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_when_it_is_back(
+async def test_half_the_fleet_cut_off_during_a_rollout_is_not_restored_and_goes_first_when_it_is_back(
     site: FleetSite, new_fleet: Callable[..., Fleet]
 ) -> None:
     fleet = new_fleet(6, relayed=True)
@@ -152,7 +152,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     one.let_go("AfterInstall")
     view = await site.ended("d-1")
     assert view.info.status == "Failed"
-    assert sorted(view.progress.owed) == ["web-02", "web-03"], "what was never begun is not owed"
+    assert sorted(view.progress.not_restored) == ["web-02", "web-03"], "what was never begun needs no repair"
     failures = {failure.instance: (failure.outcome, failure.was_touched) for failure in view.progress.failures}
     assert failures == {
         **dict.fromkeys(("web-02", "web-03"), (Outcome.UNREACHABLE, True)),
@@ -173,7 +173,9 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_wh
     assert view.info.status == "Succeeded"
     assert [host.installed for host in hosts.values()] == ["v2"] * 6
     began = {host.name: host.journal("d-2")[0]["time"] for host in hosts.values()}
-    assert max(began["web-02"], began["web-03"]) < min(began["web-05"], began["web-06"]), "owed hosts come first"
+    assert max(began["web-02"], began["web-03"]) < min(began["web-05"], began["web-06"]), (
+        "hosts that were not restored come first"
+    )
 
 
 async def test_an_archive_replaced_during_a_rollout_holds_it_until_the_right_one_is_back(

@@ -187,7 +187,7 @@ PHASES = (
     Phase("bake"),
     Phase("record", "record", is_decided=True),
     Phase("record-failure", "record", is_decided=True, is_bad=True),
-    Phase("compensate", "undo", is_decided=True, is_bad=True),
+    Phase("roll back", "undo", is_decided=True, is_bad=True),
     Phase("end", is_decided=True),
 )
 
@@ -308,7 +308,7 @@ async def test_every_act_at_every_phase(site: WorkflowSite, phase: Phase) -> Non
 
 
 async def test_an_undo_of_a_deployment_that_is_at_work_waits_for_its_end(site: WorkflowSite) -> None:
-    """Only its own compensation takes a deployment's turn over; anybody may start an undo by plain Temporal."""
+    """Only its own rollback takes a deployment's turn over; anybody may start an undo by plain Temporal."""
     assert isinstance(site.fakes, Play)
     case = Case(site.fakes, site, "early-undo", "d-early-undo")
     await held_at(Phase("hook", "hook"), case)
@@ -368,7 +368,7 @@ def check_end(case: Case, phase: Phase, act: Act, view: DeploymentView, before: 
         wrong.append(f"{view.info.status}, not {expected}: {view.info}")
     if act in STOPS and case.begun != before:
         wrong.append(f"begun after the stop: {case.begun}, before it {before}")
-    if act in STOPS and phase.name == "compensate":
+    if act in STOPS and phase.name == "roll back":
         child = view.info.rollback_info.rollback_deployment_id
         told = {answer.rollback_deployment_id for answer in case.answers if isinstance(answer, StopAnswer)}
         if told - {child}:
@@ -408,7 +408,7 @@ async def check_group(case: Case, act: Act) -> list[str]:
             state: GroupView = await case.site.client.get_workflow_handle(id_).query("status", result_type=GroupView)
         except RPCError as error:
             return error.status is RPCStatusCode.NOT_FOUND  # it had not come so far
-        return not state.holder and not state.waiting and not state.held
+        return not state.active and not state.waiting and not state.held
 
     await eventually(is_free)
     return wrong

@@ -25,7 +25,7 @@ async def group_of(site: Site, group: str = "web") -> GroupView:
 
 
 async def bad_deployment(site: Site, held: str = "ApplicationStart") -> tuple[list[LocalHost], str]:
-    """d-2 has failed on web-2 and is being taken back: a hook of its compensation runs on web-2. Its id."""
+    """d-2 has failed on web-2 and is being taken back: a hook of its rollback runs on web-2. Its id."""
     hosts = await site.declare(hosts=3, rollback=True)
     await site.deploy("d-1")
     hosts[1].fail("v2")
@@ -37,7 +37,7 @@ async def bad_deployment(site: Site, held: str = "ApplicationStart") -> tuple[li
     return hosts, run.deployment
 
 
-async def test_a_compensation_goes_on_though_its_deployment_is_terminated(site: Site) -> None:
+async def test_a_rollback_goes_on_though_its_deployment_is_terminated(site: Site) -> None:
     await site.worker()
     hosts, undo = await bad_deployment(site)
     await site.client.get_workflow_handle("d-2").terminate("by hand")
@@ -49,34 +49,34 @@ async def test_a_compensation_goes_on_though_its_deployment_is_terminated(site: 
     assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
-async def test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again(site: Site) -> None:
+async def test_a_terminated_rollback_leaves_hosts_not_restored_and_can_be_asked_for_again(site: Site) -> None:
     await site.worker()
     hosts, undo = await bad_deployment(site)
     await site.client.get_workflow_handle(undo).terminate("by hand")
     await eventually(lambda: hosts[1].halt_word(undo))
     hosts[1].let_go("ApplicationStart")
     view = await site.ended("d-2")
-    assert view.info.status == "Failed" and set(view.progress.owed) == {"web-1", "web-2"}
+    assert view.info.status == "Failed" and set(view.progress.not_restored) == {"web-1", "web-2"}
 
     async def is_dropped() -> bool:
-        return not (await group_of(site)).holder
+        return not (await group_of(site)).active
 
     await eventually(is_dropped)
     group = await group_of(site)
-    assert group.owed and undo in group.held, group
+    assert group.not_restored and undo in group.held, group
     again = asyncio.create_task(site.run("rollback", "d-2", "--yes"))
 
     async def waits() -> bool:
         return bool((await group_of(site)).waiting)
 
     await eventually(waits)
-    assert not (await group_of(site)).holder, "a queue that is held is held for a rollback, too"
+    assert not (await group_of(site)).active, "a queue that is held is held for a rollback, too"
     status, said = await site.run("release", "shop/web")
     assert status == 0 and undo in said, said
     status, said = await again
     assert status == 0 and "towline release shop/web" in said, said
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
-    assert (await group_of(site)).owed == ()
+    assert (await group_of(site)).not_restored == ()
 
 
 async def test_two_rollbacks_of_one_deployment_at_the_same_instant_take_it_back_once(site: Site) -> None:

@@ -15,7 +15,7 @@ from tests.harness.faults.table import command
 HOSTS = 4
 AIMS = [
     Aim(1, (("temporal-kill", "hook"), ("pause-resume", "start"))),
-    Aim(2, (("worker-kill", "compensating"), ("reader-kill", "hook"))),
+    Aim(2, (("worker-kill", "rolling-back"), ("reader-kill", "hook"))),
     Aim(3, (("runner-kill", "hook"), ("activity-reset", "download"))),
     Aim(4, (("terminate", "hook-ended"),)),
     Aim(5, (("stop-now", "hook"), ("activity-reset", "start"))),

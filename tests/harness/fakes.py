@@ -193,7 +193,7 @@ class WorkflowSite:
 
     async def __aenter__(self) -> WorkflowSite:
         group = GroupActivities(self.client, EmptyStore())  # type: ignore[arg-type]
-        turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_holder]
+        turn: list[Callable[..., Any]] = [group.join_turn, group.leave_turn, group.record_outcomes, group.watch_active]
         await self._stack.enter_async_context(
             running_worker(
                 self.client,

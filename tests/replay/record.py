@@ -65,7 +65,7 @@ async def good(client: Client) -> list[str]:
     return ["d-GOOD1", "d-GOOD2", GROUP]
 
 
-async def compensated(client: Client) -> list[str]:
+async def rolled_back(client: Client) -> list[str]:
     """One instance fails, the touched ones are taken back."""
     fakes = FakeActivities(hosts=3, app="shop", fail={"web-02": "AfterInstall"}, rollback_on=ROLLBACK)
     async with WorkflowSite(client, fakes) as site:
@@ -74,8 +74,8 @@ async def compensated(client: Client) -> list[str]:
     return ["d-BAD", GROUP]
 
 
-async def owed(client: Client) -> list[str]:
-    """A compensation cannot reach an instance; the queue is held until a person says go."""
+async def not_restored(client: Client) -> list[str]:
+    """A rollback cannot reach an instance; the queue is held until a person says go."""
     fakes = FakeActivities(
         hosts=2, app="shop", fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=ROLLBACK, held={"web-02"}
     )
@@ -177,7 +177,7 @@ async def reserved(client: Client) -> list[str]:
 
 
 async def terminated(client: Client) -> list[str]:
-    """The holder of the turn is terminated; the group drops it and the next one goes on."""
+    """The active deployment is terminated; the group drops it and the next one goes on."""
     fakes = FakeActivities(hosts=1, app="shop", held={"web-01"})
     async with WorkflowSite(client, fakes) as site:
         first = await site.start("d-TERMINATED")
@@ -279,7 +279,7 @@ async def question(client: Client) -> list[str]:
 STORIES: dict[str, Story] = {
     story.__name__.replace("_", "-"): story
     for story in (
-        good, compensated, owed, stopped, cancelled, paused, queued, terminated, zonal, our_fault, refused,
+        good, rolled_back, not_restored, stopped, cancelled, paused, queued, terminated, zonal, our_fault, refused,
         time_is_over, sharded, reserved, catalogue, question,
     )
 }  # fmt: skip
@@ -304,7 +304,7 @@ async def group_is_at_rest(client: Client) -> None:
         if description.run_id == description.raw_description.workflow_execution_info.first_run_id:
             return False
         has_work = bool(description.raw_description.pending_activities)
-        return not has_work and not (await handle.query("status", result_type=dict))["holder"]
+        return not has_work and not (await handle.query("status", result_type=dict))["active"]
 
     await eventually(is_at_rest)
 

@@ -56,7 +56,7 @@ async def test_a_failure_past_the_budget_ends_it_and_names_the_script(client: Cl
     assert view.progress.failures[0].script == "scripts/start.sh"
 
 
-async def test_a_failure_is_compensated_on_touched_hosts_only_failed_first(client: Client) -> None:
+async def test_a_failure_is_rolled_back_on_touched_hosts_only_failed_first(client: Client) -> None:
     fakes = FakeActivities(hosts=4, fail={"web-03": "AfterInstall"}, rollback_on=("DEPLOYMENT_FAILURE",))
     async with WorkflowSite(client, fakes) as site:
         handle = await site.start()
@@ -69,7 +69,7 @@ async def test_a_failure_is_compensated_on_touched_hosts_only_failed_first(clien
     assert undone.info.undoes == handle.id
 
 
-async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queue(client: Client) -> None:
+async def test_hosts_that_a_rollback_cannot_reach_are_not_restored_and_hold_the_queue(client: Client) -> None:
     fakes = FakeActivities(hosts=3, fail={"web-02": ""}, fail_undo={"web-01"}, rollback_on=("DEPLOYMENT_FAILURE",))
     async with WorkflowSite(client, fakes) as site:
         fakes.held.add("web-02")
@@ -79,12 +79,16 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         await eventually(lambda: waits_behind(second, first.id))
         fakes.held.clear()
         view = await ended(first)
-        assert view.progress.owed == ("web-01",) and not view.progress.is_whole
+        assert view.progress.not_restored == ("web-01",) and not view.progress.is_whole
         fakes.fail.clear()
         await eventually(lambda: says(second, "waits: the queue is held"))
         group = client.get_workflow_handle(names.group_workflow_id(group_id(fakes.app, "production")))
         state = await group.query("status", result_type=GroupView)
-        assert state.owed == ("web-01",) and "is incomplete on web-01" in state.held and state.waiting == (second.id,)
+        assert (
+            state.not_restored == ("web-01",)
+            and "is incomplete on web-01" in state.held
+            and state.waiting == (second.id,)
+        )
         third = await site.start()  # whoever comes
         await eventually(lambda: says(third, f"waits: the queue is held: {state.held}"))
         await second.execute_update(names.RESUME)  # of a pause, which is another thing
@@ -92,7 +96,7 @@ async def test_hosts_that_a_compensation_cannot_reach_are_owed_and_hold_the_queu
         await release_queue(client, DeploymentGroup(application_name=fakes.app, deployment_group_name="production"))
         assert [(await ended(one)).info.status for one in (second, third)] == ["Succeeded"] * 2
         state = await group.query("status", result_type=GroupView)
-        assert state.owed == () and state.last_succeeded == third.id
+        assert state.not_restored == () and state.last_succeeded == third.id
 
 
 async def waits_behind(handle: WorkflowHandle[Any, Any], deployment_id: str) -> bool:
@@ -304,7 +308,7 @@ async def test_an_update_with_wrong_input_is_refused(client: Client) -> None:
         await ended(handle)
 
 
-async def test_the_record_says_who_was_taken_back_and_who_is_owed(client: Client) -> None:
+async def test_the_record_says_who_was_taken_back_and_who_is_not(client: Client) -> None:
     fakes = FakeActivities(hosts=4, fail={"web-03": ""}, fail_undo={"web-02"}, rollback_on=("DEPLOYMENT_FAILURE",))
     async with WorkflowSite(client, fakes) as site:
         handle = await site.start()

@@ -42,7 +42,7 @@ async def is_granted(updates: GroupUpdates, fakes: FakeActivities, deployment_id
 async def active(client: Client, fakes: FakeActivities) -> str:
     handle = client.get_workflow_handle(names.group_workflow_id(group_of(fakes).deployment_group_id))
     view: GroupView = await handle.query(names.STATUS, result_type=GroupView)
-    return view.holder
+    return view.active
 
 
 async def test_of_a_hundred_at_once_one_is_granted_and_the_others_leave_nothing(

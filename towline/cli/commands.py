@@ -215,8 +215,8 @@ def deploy(**options: Any) -> int:
     """Rolls a revision out over a deployment group, and shows how it goes.
 
     Exit status: 0 succeeded; 1 failed, and every touched host is back; 3 stopped; 4 ended, and hosts need a person
-    (owed, or no rollback was asked for); 5 lost sight of Temporal, the rollout may go on; 2 bad usage or input; 130
-    let go by Ctrl-C, 143 by SIGTERM: the rollout goes on.
+    (not restored, or no rollback was asked for); 5 lost sight of Temporal, the rollout may go on; 2 bad usage or
+    input; 130 detached by Ctrl-C, 143 by SIGTERM: the rollout goes on.
     """
     from towline.cli.deploy import DeployOptions
     from towline.cli.deploy import deploy as run
@@ -265,7 +265,7 @@ def pause(deployment: str) -> int:
 @cli.command(short_help="Goes on after a pause.")
 @DEPLOYMENT
 def resume(deployment: str) -> int:
-    """Goes on after a pause. A queue that is held for hosts that are owed goes on by `towline release`."""
+    """Goes on after a pause. A queue that an incomplete rollback holds goes on by `towline release`."""
     from towline.cli.control import resume as run
 
     return run(deployment)

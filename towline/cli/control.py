@@ -81,7 +81,7 @@ def release(text: str) -> int:
             result(f"{text} is not held.")
             return 0
         result(f"{text} is released. It was held: {held}.")
-        waiting = [one for one in (after.holder, *after.waiting) if one] if after else []
+        waiting = [one for one in (after.active, *after.waiting) if one] if after else []
         if waiting:
             info(f"Goes on: {waiting[0]}. Watch: towline status {waiting[0]} --watch")
         return 0

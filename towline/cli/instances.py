@@ -44,14 +44,14 @@ def table_lines(rows: Sequence[ListedInstance], width: int | None = None) -> lis
 def _styled(line: str, row: ListedInstance) -> str:
     if row.state is None or row.is_member is False:
         return click.style(line, dim=True)
-    return line if row.state.is_healthy else click.style(line, fg="red", bold=row.state.is_owed)
+    return line if row.state.is_healthy else click.style(line, fg="red", bold=row.state.not_restored)
 
 
 def cells(one: ListedInstance) -> tuple[str, ...]:
     """As a line of the table."""
     state = one.state
     notes = [
-        "owed" if state and state.is_owed else "",
+        "not restored" if state and state.not_restored else "",
         "no longer in the group" if one.is_member is False and one.group else "",
     ]
     return (

@@ -25,7 +25,7 @@ COLOURS = {
     "failed": "red",
     "unreachable": "red",
     "interrupted": "red",
-    "owed": "red",
+    "not restored": "red",
     "Stopped": "yellow",
     "stopped": "yellow",
     "rolled back": "yellow",
@@ -100,7 +100,7 @@ def tally(every: Iterable[Live]) -> str:
 
 
 def ending_lines(view: DeploymentView) -> list[str]:
-    """How a deployment ended, for people: cause, failures with their last lines, rollback, owed hosts, report."""
+    """How a deployment ended, for people: cause, failures with their last lines, rollback, report."""
     info, progress = view.info, view.progress
     lines = []
     if info.error_information:

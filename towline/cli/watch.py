@@ -195,7 +195,7 @@ async def _show_end_of_rollback(
 
 
 async def _rollback_of(service: DeploymentService, view: DeploymentView) -> DeploymentView | None:
-    if view.progress.phase not in (Phase.COMPENSATE, Phase.ENDED):
+    if view.progress.phase not in (Phase.ROLL_BACK, Phase.ENDED):
         return None
     rollback = view.info.rollback_info.rollback_deployment_id
     try:

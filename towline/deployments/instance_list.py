@@ -50,7 +50,7 @@ class ListedInstance:
             "sha256": state.sha256 if state else "",
             "deploymentId": state.deployment_id if state else "",
             "isHealthy": bool(state and state.is_healthy),
-            "isOwed": bool(state and state.is_owed),
+            "notRestored": bool(state and state.not_restored),
         }
 
 

@@ -64,7 +64,7 @@ def _turn_end(state: DeploymentState) -> LeaveQueue:
         revision=state.revision_label,
         sha256=state.sha256,
         is_undo=state.is_rollback,
-        owed=state.not_restored if state.is_rollback else (),
+        not_restored=state.not_restored if state.is_rollback else (),
     )
 
 

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 
 async def roll_back(state: DeploymentState) -> None:
     """Starts the rollback and waits for its end."""
-    state.enter(Phase.COMPENSATE, state.status)
+    state.enter(Phase.ROLL_BACK, state.status)
     state.begin_rollback(_new_deployment_id())
     publish(state)
     view = await _run_rollback(state)

@@ -69,10 +69,10 @@ def check_end(scene: Scene, view: DeploymentView, model: Undisturbed, slots: int
         for shape, count in (shapes - model.shapes).items():
             found.add(f"{count} instances more than undisturbed ran {shape}")
     if status != "Succeeded" and not view.progress.is_whole:
-        if not set(view.progress.owed) <= exempt:
-            found.add(f"owed {view.progress.owed}, disturbed {sorted(exempt)}")
-        elif not view.progress.owed and Effect.STOPS not in scene.effect:
-            found.add("not whole, and nobody is owed")
+        if not set(view.progress.not_restored) <= exempt:
+            found.add(f"not restored {view.progress.not_restored}, disturbed {sorted(exempt)}")
+        elif not view.progress.not_restored and Effect.STOPS not in scene.effect:
+            found.add("not whole, and every host was restored")
 
 
 def check_installed(scene: Scene, version: str, found: Findings) -> None:
@@ -106,7 +106,7 @@ def check_records(scene: Scene, found: Findings) -> None:
 
 
 def check_reports(scene: Scene, found: Findings) -> None:
-    """Every deployment that ran hooks has its report: compensations and what was ended from outside as well."""
+    """Every deployment that ran hooks has its report: rollbacks and what was ended from outside as well."""
     for deployment in dict.fromkeys(run.deployment for _, run in scene.begun()):
         _read(scene, report_key(deployment), found)
 

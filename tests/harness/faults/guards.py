@@ -133,7 +133,7 @@ GUARDS = (
         "towline/model/deployment/rollback.py",
         "        instances=state.rollout.touched,\n",
         "        instances=tuple(member.name for member in state.rollout.members),\n",
-        f"{STORY}::test_a_failure_is_compensated_on_touched_hosts_only_failed_first",
+        f"{STORY}::test_a_failure_is_rolled_back_on_touched_hosts_only_failed_first",
     ),
     Guard(
         "hosts-decide-what-to-undo",
@@ -187,7 +187,7 @@ GUARDS = (
         "turn",
         6,
         "towline/model/group/queue.py",
-        "        if self.holder is None and not self.waiting and not self.held:\n",
+        "        if self.active is None and not self.waiting and not self.held:\n",
         "        if True:\n",
         f"{HOSTS}::test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other",
     ),
@@ -232,7 +232,7 @@ GUARDS = (
         f"{WORKERS}::test_a_worker_whose_store_cannot_be_written_takes_no_work",
     ),
     Guard(
-        "dead-holder-is-dropped",
+        "dead-deployment-leaves-the-queue",
         5,
         "towline/model/group/queue.py",
         '        state = self._without(end.deployment_id)\n        if end.status == "NOT_FOUND"',
@@ -361,20 +361,20 @@ GUARDS = (
         f"{BURSTS}::test_fifty_join_while_the_group_goes_on_as_a_new_run",
     ),
     Guard(
-        "ended-compensation-owes",
+        "ended-rollback-holds-the-queue",
         4,
         "towline/model/group/queue.py",
         "            state = state._with(held=_held_by(end.deployment_id, results[Outcome.NOT_RESTORED])"
         " or state.held)\n",
         "",
-        f"{OPERATOR_HOSTS}::test_a_terminated_compensation_leaves_hosts_owed_and_can_be_asked_for_again",
+        f"{OPERATOR_HOSTS}::test_a_terminated_rollback_leaves_hosts_not_restored_and_can_be_asked_for_again",
     ),
     Guard(
         "held-means-held",
         4,
         "towline/model/group/queue.py",
-        "        if self.holder is None and not self.waiting and not self.held:\n",
-        "        if self.holder is None and not self.waiting:\n",
+        "        if self.active is None and not self.waiting and not self.held:\n",
+        "        if self.active is None and not self.waiting:\n",
         "tests/model/group/test_queue.py::test_a_deployment_that_comes_while_the_queue_is_held_waits_until_it_is_released",
     ),
     Guard(
@@ -391,7 +391,7 @@ GUARDS = (
         "activities/runner_session.py",
         "            return self._failed(Outcome.UNREACHABLE, error, ",
         "            return self._failed(Outcome.FAILED, error, ",
-        f"{NETWORK}::test_half_the_fleet_cut_off_during_a_rollout_is_owed_and_goes_first_when_it_is_back",
+        f"{NETWORK}::test_half_the_fleet_cut_off_during_a_rollout_is_not_restored_and_goes_first_when_it_is_back",
     ),
     Guard(
         "archive-is-what-was-checked",

@@ -66,7 +66,7 @@ async def between_instances(scene: Scene, dice: random.Random, held: str) -> Non
     await until(lambda: any(host.has_finished(scene.deployment_id) for host in scene.hosts), QUICK)
 
 
-async def while_compensating(scene: Scene, dice: random.Random, held: str) -> None:
+async def while_rolling_back(scene: Scene, dice: random.Random, held: str) -> None:
     """A hook of the rollback runs (it is held)."""
     await until(lambda: any(run.deployment != scene.deployment_id for _, run in scene.begun()))
 
@@ -102,7 +102,7 @@ INSTANTS: dict[str, Instant] = {
     "hook-ended": Instant(after_a_hook),
     "between": Instant(between_instances),
     # AfterInstall of a bad revision fails: only its rollback comes to ApplicationStart.
-    "compensating": Instant(while_compensating, held="ApplicationStart", kind=Kind.BAD),
+    "rolling-back": Instant(while_rolling_back, held="ApplicationStart", kind=Kind.BAD),
     "pausing": Instant(while_pausing),
     "stopping": Instant(while_stopping, Effect.STOPS),
 }

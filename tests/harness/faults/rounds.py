@@ -238,7 +238,7 @@ class Harness:
             checks.check_installed(scene, self._good, found)
 
     async def _roll_back(self, scene: Scene, result: Result) -> None:
-        """What a person does after a terminate: everything goes back. A compensation that had begun comes first."""
+        """What a person does after a terminate: everything goes back. A rollback that had begun comes first."""
         self._put_back(scene)
         status, said = await self._with_a_go(self.site.run("rollback", scene.deployment_id, "--yes"))
         result.deployments += 1
@@ -275,7 +275,7 @@ class Harness:
         scene.lost, scene.hurt = set(), scene.hurt | scene.lost
 
     async def _with_a_go(self, work: Awaitable[T]) -> T:
-        """Waits for something that may stand in a queue that is held for owed hosts: a person says go."""
+        """Waits for something that may stand in a queue that an incomplete rollback holds: a person says go."""
         task = asyncio.ensure_future(work)
         group = self.site.client.get_workflow_handle(names.group_workflow_id(group_id("shop", "web")))
         while not task.done():

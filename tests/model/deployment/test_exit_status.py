@@ -26,10 +26,12 @@ CASES = [
     Case("an AppSpec that was refused", "Failed", 2, "INVALID_REVISION"),
     Case("failed and taken back", "Failed", 1, code="HEALTH_CONSTRAINTS", progress=Progress(touched=4)),
     Case("failed, no rollback asked for", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(touched=4, is_whole=False)),
-    Case("failed, rollback left a host owed", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(owed=("web-03",))),
+    Case(
+        "failed, rollback left a host unrestored", "Failed", 4, "HEALTH_CONSTRAINTS", Progress(not_restored=("web-03",))
+    ),
     Case("stopped", "Stopped", 3, "MANUAL_STOP"),
     Case("stopped, some have the new and some the old", "Stopped", 3, "MANUAL_STOP", Progress(is_whole=False)),
-    Case("stopped, rollback left a host owed", "Stopped", 4, "MANUAL_STOP", Progress(owed=("web-03",))),
+    Case("stopped, rollback left a host unrestored", "Stopped", 4, "MANUAL_STOP", Progress(not_restored=("web-03",))),
     Case("a request that breaks a rule", "Failed", 2, "InvalidRequest"),
     Case("an application that nobody declared", "Failed", 2, "APPLICATION_MISSING"),
     Case("a group that nobody declared", "Failed", 2, "DEPLOYMENT_GROUP_MISSING"),

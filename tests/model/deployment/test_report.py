@@ -31,7 +31,7 @@ def test_what_the_deployment_counted_weighs_more_than_an_instances_own_record() 
         "web-001": "rolled back",
         "web-002": "rolled back",
         "web-003": "succeeded",
-        "web-004": "owed",
+        "web-004": "not restored",
     }
     # CodeDeploy's status stays how this deployment ended on it: a rollback is another deployment.
     assert report.targets[3].status == "Failed"

@@ -159,7 +159,7 @@ def rollback_view(status: str, **progress: object) -> DeploymentView:
     ("view", "not_restored", "is_whole"),
     [
         (rollback_view("Succeeded", total=2), (), True),
-        (rollback_view("Failed", owed=("b",)), ("b",), False),
+        (rollback_view("Failed", not_restored=("b",)), ("b",), False),
         (rollback_view("Failed"), (), False),  # it could not even begin
         (None, ("a", "b"), False),  # it was terminated
     ],

@@ -72,8 +72,8 @@ REASONS = [
         "paused: control-plane error: the bastion does not answer",
     ),
     ("zone", Progress(phase=Phase.ROLL_OUT, zone="b", waiting=3, slots=1), "zone b: 3 to go; 0 of 1 slots in use"),
-    ("compensation", Progress(phase=Phase.COMPENSATE), "waits for the rollback"),
-    ("owed", Progress(phase=Phase.ENDED, owed=("web-01",)), "ended; rollback incomplete on web-01"),
+    ("rollback", Progress(phase=Phase.ROLL_BACK), "waits for the rollback"),
+    ("not restored", Progress(phase=Phase.ENDED, not_restored=("web-01",)), "ended; rollback incomplete on web-01"),
 ]
 
 
@@ -191,7 +191,9 @@ def test_a_failed_event_has_its_diagnostics_and_a_good_one_empty_ones() -> None:
 
 
 def view_of_a_failure() -> DeploymentView:
-    progress = Progress(phase=Phase.ENDED, total=12, failures=(FAILURE,), owed=("web-03",), touched=5, is_whole=False)
+    progress = Progress(
+        phase=Phase.ENDED, total=12, failures=(FAILURE,), not_restored=("web-03",), touched=5, is_whole=False
+    )
     return DeploymentView(info=info_of_a_failure(), progress=progress)
 
 
@@ -221,7 +223,7 @@ def test_the_summary_tells_failures_of_one_cause_once_and_the_fate_at_the_end() 
     assert "the same on web-04" in text
     assert "web-05: AfterInstall failed" in text
     assert "**Rollback incomplete on web-03.**" in text
-    going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": Phase.COMPENSATE})})
+    going = view.model_copy(update={"progress": view.progress.model_copy(update={"phase": Phase.ROLL_BACK})})
     assert "**Rollback incomplete" not in summary(going)
 
 
@@ -266,7 +268,7 @@ FATES = [
         Progress(touched=3, is_whole=False),
         "3 touched instances stay as they are. Take them back with: towline rollback d-1",
     ),
-    ("Failed", Progress(touched=3, owed=("a", "b")), "Rollback incomplete on a, b."),
+    ("Failed", Progress(touched=3, not_restored=("a", "b")), "Rollback incomplete on a, b."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A group's turn and memory: order of the queue, handover to a compensation, what instances are known to run."""
+"""A group's turn and memory: order of the queue, handover to a rollback, what instances are known to run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def request(name: str, if_busy: str = "wait", handed_over_by: str = "") -> JoinQ
 
 
 def end(
-    name: str, status: DeploymentStatus = DeploymentStatus.SUCCEEDED, *owed: str, is_undo: bool = False
+    name: str, status: DeploymentStatus = DeploymentStatus.SUCCEEDED, *not_restored: str, is_undo: bool = False
 ) -> LeaveQueue:
     return LeaveQueue(
         application="shop", group="production", group_id="g-1", deployment_id=name, status=status,
-        revision="" if is_undo else f"rev of {name}", sha256="a", is_undo=is_undo, owed=owed,
+        revision="" if is_undo else f"rev of {name}", sha256="a", is_undo=is_undo, not_restored=not_restored,
     )  # fmt: skip
 
 
@@ -40,9 +40,9 @@ def page(name: str, results: dict[Outcome, tuple[str, ...]], *, is_undo: bool = 
 
 
 def queue(state: GroupState) -> list[str]:
-    """The holder, then those that wait."""
-    holder = [state.holder.deployment_id] if state.holder else []
-    return holder + [ticket.deployment_id for ticket in state.waiting]
+    """The active one, then those that wait."""
+    active = [state.active.deployment_id] if state.active else []
+    return active + [ticket.deployment_id for ticket in state.waiting]
 
 
 @given(st.lists(st.integers(1, 6), max_size=12))
@@ -54,10 +54,10 @@ def test_the_queue_keeps_its_order_and_nobody_is_in_it_twice(numbers: list[int])
     first_seen = list(dict.fromkeys(f"d-{number}" for number in numbers))
     assert queue(state) == first_seen
     for position, name in enumerate(first_seen):
-        assert state.holder is not None and state.holder.deployment_id == name
+        assert state.active is not None and state.active.deployment_id == name
         state = state.leave(end(name)).grant()
         assert queue(state) == first_seen[position + 1 :]
-    assert state.holder is None
+    assert state.active is None
 
 
 def test_a_busy_group_refuses_or_drops_those_that_wait() -> None:
@@ -70,20 +70,20 @@ def test_a_busy_group_refuses_or_drops_those_that_wait() -> None:
     assert queue(state) == ["d-1", "d-4"] and answer.ahead == ("d-1",)
 
 
-def test_a_compensation_takes_the_turn_over_ahead_of_everybody() -> None:
+def test_a_rollback_takes_the_turn_over_ahead_of_everybody() -> None:
     state, _, _ = EMPTY.join(request("d-1"))
     state, _, _ = state.join(request("d-2"))
     state, answer, _ = state.join(request("d-back", handed_over_by="d-1"))
     assert answer.granted and queue(state) == ["d-back", "d-2"]
     state = state.leave(end("d-1", DeploymentStatus.FAILED))
-    assert queue(state) == ["d-back", "d-2"]  # its end takes nothing from its compensation
+    assert queue(state) == ["d-back", "d-2"]  # its end takes nothing from its rollback
 
 
 def test_owed_hosts_hold_the_queue_until_a_person_says_go() -> None:
     state, _, _ = EMPTY.join(request("d-back"))
     state, _, _ = state.join(request("d-2"))
     state = state.leave(end("d-back", DeploymentStatus.FAILED, "web-03", is_undo=True)).grant()
-    assert state.holder is None and state.held == "the rollback d-back is incomplete on web-03"
+    assert state.active is None and state.held == "the rollback d-back is incomplete on web-03"
     state = state.release().grant()
     assert queue(state) == ["d-2"] and state.held == ""
 
@@ -96,8 +96,8 @@ def test_a_deployment_that_comes_while_the_queue_is_held_waits_until_it_is_relea
         state, answer, _ = state.join(request("d-new", if_busy))
         state = state.grant()
         assert not answer.granted and "web-03" in answer.held
-        assert state.holder is None and queue(state) == ["d-new"]
-    assert queue(state.release().grant()) == ["d-new"] and state.release().grant().holder is not None
+        assert state.active is None and queue(state) == ["d-new"]
+    assert queue(state.release().grant()) == ["d-new"] and state.release().grant().active is not None
 
 
 def test_one_that_will_not_wait_is_refused_by_a_held_queue_with_the_command_that_releases_it() -> None:
@@ -107,9 +107,9 @@ def test_one_that_will_not_wait_is_refused_by_a_held_queue_with_the_command_that
     assert same == state and answer.refused.endswith("towline release shop/production")
 
 
-def test_a_compensation_has_its_parents_turn_whatever_held_the_queue_before() -> None:
+def test_a_rollback_has_its_parents_turn_whatever_held_the_queue_before() -> None:
     state, _, _ = EMPTY.join(request("d-1"))
-    state = state.model_copy(update={"held": "the rollback d-0 left 1 instance owed: web-03"})
+    state = state.model_copy(update={"held": "the rollback d-0 left 1 instance not restored: web-03"})
     state, answer, _ = state.join(request("d-back", handed_over_by="d-1"))
     assert answer.granted and state.held
 
@@ -122,9 +122,9 @@ def test_memory_goes_forward_and_back() -> None:
     state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",), Outcome.NOT_RESTORED: ("b",)}, is_undo=True))
     back = state.state_of("a")
     assert (back.revision, back.is_healthy, back.outcome) == ("rev of d-1", True, Outcome.ROLLED_BACK)
-    assert state.view.owed == ("b",)
+    assert state.view.not_restored == ("b",)
     state = state.remember(page("d-3", {Outcome.SUCCEEDED: ("b",)}))
-    assert state.view.owed == () and state.state_of("b").is_healthy
+    assert state.view.not_restored == () and state.state_of("b").is_healthy
 
 
 def test_an_instance_that_failed_and_was_taken_back_is_healthy_as_before() -> None:
@@ -145,7 +145,7 @@ def test_what_a_host_says_that_it_runs_is_the_record() -> None:
     back = page("d-back", {Outcome.NOT_RESTORED: ("a",), Outcome.ROLLED_BACK: ("b", "c")}, is_undo=True)
     state = state.remember(back.model_copy(update={"now": told}))
     assert [state.state_of(name).revision for name in "abc"] == ["", "by others", "rev of d-1"]
-    assert state.view.owed == ("a",)
+    assert state.view.not_restored == ("a",)
 
 
 def test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_what_it_ran() -> None:
@@ -162,7 +162,7 @@ def test_a_dead_holder_is_dropped_and_its_instances_are_not_taken_for_healthy() 
     state, _, _ = state.join(request("d-1"))
     dead = ActiveEnd(deployment_id="d-1", status="TERMINATED", results={Outcome.SUCCEEDED: ("a",)}, unknown=("b",))
     state = state.drop(dead)
-    assert state.holder is None
+    assert state.active is None
     assert state.state_of("b").outcome is Outcome.INTERRUPTED and not state.state_of("b").is_healthy
 
 
@@ -209,14 +209,14 @@ def test_a_reservation_is_for_one_deployment_and_holds_until_that_joins() -> Non
     assert not answer.granted and answer.ahead == ("d-1",) and answer.ahead_by == "ci"
     state, answer, _ = state.join(request("d-1", "fail"))
     assert answer.granted and queue(state) == ["d-1", "d-3"]
-    assert state.holder and state.holder.run_id == "run-d-1"
+    assert state.active and state.active.run_id == "run-d-1"
 
 
 def test_a_reservation_need_have_no_deployment_for_30_seconds() -> None:
-    holder = EMPTY.reserve(reservation("d-1"), NOW).holder
-    assert holder and holder.reserved_for(NOW + timedelta(seconds=29)) > timedelta(0)
-    assert holder.reserved_for(NOW + timedelta(seconds=30)) <= timedelta(0)
-    joined = EMPTY.join(request("d-1"))[0].holder
+    active = EMPTY.reserve(reservation("d-1"), NOW).active
+    assert active and active.reserved_for(NOW + timedelta(seconds=29)) > timedelta(0)
+    assert active.reserved_for(NOW + timedelta(seconds=30)) <= timedelta(0)
+    joined = EMPTY.join(request("d-1"))[0].active
     assert joined and joined.reserved_for(NOW) == timedelta(0)
 
 
@@ -230,7 +230,7 @@ def test_a_reservation_whose_deployment_never_came_leaves_nothing() -> None:
 
 def test_one_that_ends_before_it_joins_gives_its_reservation_back() -> None:
     state = EMPTY.reserve(reservation("d-1"), NOW).leave(end("d-1", DeploymentStatus.FAILED))
-    assert state.holder is None and not state.why_refused(reservation("d-2"))
+    assert state.active is None and not state.why_refused(reservation("d-2"))
 
 
 def test_a_queue_that_is_held_or_in_which_others_wait_refuses_a_reservation() -> None:

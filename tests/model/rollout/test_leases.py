@@ -183,7 +183,7 @@ def test_the_floor_holds_and_every_rollout_ends_with_the_right_status(
 
 @given(**SIMULATED)
 @settings(max_examples=100, deadline=None)
-def test_a_compensation_reaches_everybody_whatever_fails(
+def test_a_rollback_reaches_everybody_whatever_fails(
     rule: MinimumHealthyHosts, healthy: list[bool], failing: set[int], shard_size: int, most: int, seed: int
 ) -> None:
     members = fleet(healthy)

@@ -11,10 +11,10 @@ from towline.model.messages.group import InstanceState
 from towline.model.rollout.order import Rank, Standing, ordered, rank
 
 
-def state(sha: str = "new", *, healthy: bool = True, owed: bool = False, label: str = "") -> InstanceState:
+def state(sha: str = "new", *, healthy: bool = True, not_restored: bool = False, label: str = "") -> InstanceState:
     outcome = Outcome.SUCCEEDED if healthy else Outcome.FAILED
     return InstanceState(
-        outcome=outcome, deployment_id="d-1", sha256=sha, revision=label, is_healthy=healthy, is_owed=owed
+        outcome=outcome, deployment_id="d-1", sha256=sha, revision=label, is_healthy=healthy, not_restored=not_restored
     )
 
 
@@ -25,8 +25,8 @@ def state(sha: str = "new", *, healthy: bool = True, owed: bool = False, label: 
         (state(), Rank.CURRENT),
         (state("old"), Rank.OLD),
         (state(healthy=False), Rank.UNHEALTHY),
-        (state(healthy=False, owed=True), Rank.NOT_RESTORED),
-        (state(owed=True), Rank.NOT_RESTORED),
+        (state(healthy=False, not_restored=True), Rank.NOT_RESTORED),
+        (state(not_restored=True), Rank.NOT_RESTORED),
         (state(""), Rank.UNKNOWN),
         (state("", label="s3://b/new"), Rank.CURRENT),
         (state("", label="s3://b/old"), Rank.OLD),

@@ -35,7 +35,7 @@ def status_reason(progress: Progress) -> str:
     'paused; waits in the queue behind d-X'
     """
     if progress.phase is Phase.ENDED:
-        return f"ended; rollback incomplete on {names(progress.owed)}" if progress.owed else "ended"
+        return f"ended; rollback incomplete on {names(progress.not_restored)}" if progress.not_restored else "ended"
     if progress.phase is Phase.TURN and progress.behind:
         paused = "paused; " if progress.paused else ""
         first = f" ({one_line(progress.behind_by)})" if progress.behind_by else ""
@@ -162,7 +162,7 @@ _PHASES = {
     Phase.CHECK: "checks the request, the group and the revision",
     Phase.TURN: "takes the group's turn",
     Phase.PLAN: "reads the fleet and its state",
-    Phase.COMPENSATE: "waits for the rollback",
+    Phase.ROLL_BACK: "waits for the rollback",
     Phase.RECORD: "writes the report",
 }
 

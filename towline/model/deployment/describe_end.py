@@ -30,15 +30,15 @@ def rollback_result(view: DeploymentView) -> str:
 
     >>> from towline.model.deployment.info import DeploymentInfo, DeploymentOverview
     >>> failed = DeploymentInfo(deployment_id="d-1", status="Failed")
-    >>> rollback_result(DeploymentView(info=failed, progress=Progress(owed=("web-01",))))
+    >>> rollback_result(DeploymentView(info=failed, progress=Progress(not_restored=("web-01",))))
     'Rollback incomplete on web-01.'
     >>> terminated = DeploymentInfo(deployment_id="d-1", status="Stopped")
     >>> rollback_result(DeploymentView(info=terminated, progress=Progress(is_whole=False)))
     'It was ended from outside: which instances it touched is not known here. Take them back with: towline rollback d-1'
     """
     progress = view.progress
-    if progress.owed:
-        return f"Rollback incomplete on {names(progress.owed, named=10)}."
+    if progress.not_restored:
+        return f"Rollback incomplete on {names(progress.not_restored, named=10)}."
     if view.info.status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
         return ""
     undo = f"towline rollback {view.info.deployment_id}"

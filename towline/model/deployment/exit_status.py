@@ -19,7 +19,7 @@ class ExitStatus(IntEnum):
     FAILED_WHOLE = 1  # failed, and every touched host is back where it was
     BAD_INPUT = 2
     STOPPED = 3
-    NEEDS_A_PERSON = 4  # ended, and hosts are owed or were left as the failure found them
+    NEEDS_A_PERSON = 4  # ended, and hosts were not restored or were left as the failure found them
     OUT_OF_SIGHT = 5  # Temporal or its workers do not answer; the rollout may go on
     LET_GO = 130  # Ctrl-C while watching; the rollout goes on
     TERMINATED = 143  # SIGTERM while watching; the rollout goes on
@@ -41,14 +41,14 @@ def exit_status(view: DeploymentView) -> ExitStatus:
 
     A failed one that touched nothing left the fleet whole. A request that names what does not exist, and a
     revision that cannot be used, are bad input, whether a command found that out or the deployment.
-    Owed hosts weigh more than a stop: somebody has to look at them.
+    Hosts that were not restored weigh more than a stop: a person has to look at them.
     """
     status = view.info.status
     if status == DeploymentStatus.SUCCEEDED:
         return ExitStatus.SUCCEEDED
     if status not in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED):
         return ExitStatus.OUT_OF_SIGHT
-    if view.progress.owed:
+    if view.progress.not_restored:
         return ExitStatus.NEEDS_A_PERSON
     if status == DeploymentStatus.STOPPED:
         return ExitStatus.STOPPED

@@ -79,7 +79,7 @@ class Preview(Message):
     would_fail: str = ""  # why it would fail on too many of its instances
 
 
-RANKS = ("owed", "unhealthy", "unknown", "old", "current")
+RANKS = ("not restored", "unhealthy", "unknown", "old", "current")
 
 
 def hosts_of(

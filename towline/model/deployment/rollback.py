@@ -65,4 +65,4 @@ def end_of_rollback(state: DeploymentState, view: DeploymentView | None) -> tupl
         succeeded=overview.succeeded if overview else 0,
         total=view.progress.total,
     )
-    return end, view.progress.owed
+    return end, view.progress.not_restored

@@ -169,7 +169,7 @@ def _progress(state: DeploymentState) -> Progress:
         blocked=_fault(rollout),
         zone=rollout.zone,
         shards=tuple(names.shard_workflow_id(state.deployment_id, book.index) for book in rollout.open_shards),
-        owed=state.not_restored,
+        not_restored=state.not_restored,
         touched=len(rollout.touched),
         is_whole=state.is_whole,
         failures=_failures(rollout),

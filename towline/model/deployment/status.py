@@ -32,7 +32,7 @@ class Phase(StrEnum):
     TURN = "turn"
     PLAN = "plan"
     ROLL_OUT = "roll out"
-    COMPENSATE = "compensate"
+    ROLL_BACK = "roll back"
     RECORD = "record"
     ENDED = "ended"
 
@@ -64,7 +64,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"  # never begun
     BLOCKED = "blocked"  # a fault on our side: nothing was begun, it goes back into the queue
     ROLLED_BACK = "rolled back"  # of an instance whose rollback succeeded
-    NOT_RESTORED = "owed"  # of an instance that a rollback could not bring back; the value of its first release
+    NOT_RESTORED = "not restored"  # of an instance that a rollback could not bring back
 
     @property
     def needs_attention(self) -> bool:

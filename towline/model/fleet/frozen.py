@@ -68,7 +68,7 @@ def _member(target: Target, its_rank: Rank, state: InstanceState | None, page: s
         address=target.address,
         zone=target.zone,
         rank=int(its_rank),
-        is_healthy=bool(state and state.is_healthy and not state.is_owed),
+        is_healthy=bool(state and state.is_healthy and not state.not_restored),
         queue=target.task_queue or "",
         page=page,
     )

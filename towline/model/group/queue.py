@@ -59,7 +59,7 @@ class GroupState(Message):
     application: str
     group: str
     group_id: str
-    holder: QueueEntry | None = None
+    active: QueueEntry | None = None
     waiting: tuple[QueueEntry, ...] = ()
     held: str = ""  # why no deployment becomes active until a user releases the queue
     last_succeeded: str = ""
@@ -79,11 +79,11 @@ class GroupState(Message):
         """
         entry = QueueEntry(deployment_id=request.deployment_id, run_id=request.run_id, by=request.by)
         if self._is_active(request.deployment_id):
-            return self._with(holder=entry), QueueAnswer(granted=True), ()
-        if self.holder and request.handed_over_by == self.holder.deployment_id:
-            return self._with(holder=entry), QueueAnswer(granted=True), ()
-        if self.holder is None and not self.waiting and not self.held:
-            return self._with(holder=entry), QueueAnswer(granted=True), ()
+            return self._with(active=entry), QueueAnswer(granted=True), ()
+        if self.active and request.handed_over_by == self.active.deployment_id:
+            return self._with(active=entry), QueueAnswer(granted=True), ()
+        if self.active is None and not self.waiting and not self.held:
+            return self._with(active=entry), QueueAnswer(granted=True), ()
         if any(waiting.deployment_id == request.deployment_id for waiting in self.waiting):
             return self, self._answer(request.deployment_id), ()
         if request.if_busy == "fail":
@@ -99,18 +99,18 @@ class GroupState(Message):
             return self
         until = (now + timedelta(seconds=reservation.seconds)).isoformat()
         entry = QueueEntry(deployment_id=reservation.deployment_id, run_id="", by=reservation.by, reserved_until=until)
-        return self._with(holder=entry)
+        return self._with(active=entry)
 
     def why_refused(self, reservation: Reservation) -> str:
         """Why this reservation is refused, as CodeDeploy's message; empty if it is not."""
-        is_free = self.holder is None and not self.waiting and not self.held
+        is_free = self.active is None and not self.waiting and not self.held
         return "" if is_free or self._is_active(reservation.deployment_id) else self._why_busy()
 
     def grant(self) -> GroupState:
         """Makes the first waiting deployment active if there is no active one, unless the queue is held."""
-        if self.holder or self.held or not self.waiting:
+        if self.active or self.held or not self.waiting:
             return self
-        return self._with(holder=self.waiting[0], waiting=self.waiting[1:])
+        return self._with(active=self.waiting[0], waiting=self.waiting[1:])
 
     def leave(self, end: LeaveQueue) -> GroupState:
         """Removes an active or waiting deployment and records its end. Idempotent."""
@@ -118,7 +118,7 @@ class GroupState(Message):
         if end.status is DeploymentStatus.SUCCEEDED and not end.is_undo:
             state, revision = state._revision(end.revision, end.sha256)
             state = state._with(last_succeeded=end.deployment_id, revision=revision)
-        held = _held_by(end.deployment_id, end.owed) or state.held
+        held = _held_by(end.deployment_id, end.not_restored) or state.held
         return state._with(last_attempted=end.deployment_id, held=held)
 
     def drop(self, end: ActiveEnd) -> GroupState:
@@ -128,7 +128,7 @@ class GroupState(Message):
         deployment was never started leaves nothing.
         """
         state = self._without(end.deployment_id)
-        if end.status == "NOT_FOUND" and self.holder and self.holder.reserved_until:
+        if end.status == "NOT_FOUND" and self.active and self.active.reserved_until:
             return state
         results = {**end.results, Outcome.INTERRUPTED: (*end.results.get(Outcome.INTERRUPTED, ()), *end.unknown)}
         if end.is_undo:
@@ -179,7 +179,7 @@ class GroupState(Message):
             sha256=sha256,
             before=self.revisions[memory.before][0] if memory.before >= 0 else "",
             is_healthy=memory.is_healthy,
-            is_owed=memory.outcome is Outcome.NOT_RESTORED,
+            not_restored=memory.outcome is Outcome.NOT_RESTORED,
         )
 
     def states(self, after: str, limit: int) -> dict[str, InstanceState]:
@@ -195,27 +195,27 @@ class GroupState(Message):
             application=self.application,
             group=self.group,
             group_id=self.group_id,
-            holder=self.holder.deployment_id if self.holder else "",
+            active=self.active.deployment_id if self.active else "",
             waiting=tuple(entry.deployment_id for entry in self.waiting),
             held=self.held,
             last_succeeded=self.last_succeeded,
             last_attempted=self.last_attempted,
             revision=label,
             sha256=sha256,
-            owed=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.NOT_RESTORED)),
+            not_restored=tuple(sorted(name for name, m in self.instances.items() if m.outcome is Outcome.NOT_RESTORED)),
         )
 
     # ── internals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_active(self, deployment_id: str) -> bool:
-        return self.holder is not None and self.holder.deployment_id == deployment_id
+        return self.active is not None and self.active.deployment_id == deployment_id
 
     def _with(self, **changes: object) -> GroupState:
         return self.model_copy(update=changes)
 
     def _why_busy(self) -> str:
         """The reason to refuse a deployment that does not wait."""
-        active = self.holder or (self.waiting[0] if self.waiting and not self.held else None)
+        active = self.active or (self.waiting[0] if self.waiting and not self.held else None)
         if active:
             return f"The Deployment Group '{self.group}' already has an active Deployment '{active.deployment_id}'"
         reason = describe.hold_reason(self.held, self.application, self.group)
@@ -223,7 +223,7 @@ class GroupState(Message):
 
     def _answer(self, deployment_id: str) -> QueueAnswer:
         place = [entry.deployment_id for entry in self.waiting].index(deployment_id)
-        ahead = [*([self.holder] if self.holder else []), *self.waiting[:place]]
+        ahead = [*([self.active] if self.active else []), *self.waiting[:place]]
         return QueueAnswer(
             granted=False,
             ahead=tuple(entry.deployment_id for entry in ahead),
@@ -232,8 +232,8 @@ class GroupState(Message):
         )
 
     def _without(self, deployment_id: str) -> GroupState:
-        holder = None if self.holder and self.holder.deployment_id == deployment_id else self.holder
-        return self._with(holder=holder, waiting=tuple(t for t in self.waiting if t.deployment_id != deployment_id))
+        active = None if self._is_active(deployment_id) else self.active
+        return self._with(active=active, waiting=tuple(t for t in self.waiting if t.deployment_id != deployment_id))
 
     def _revision(self, label: str, sha256: str) -> tuple[GroupState, int]:
         """The index of a revision in the table, appended if new; -1 for none."""
@@ -280,13 +280,15 @@ TABLE = 100
 
 def as_rolled_back(results: Mapping[Outcome, tuple[str, ...]]) -> dict[Outcome, tuple[str, ...]]:
     """A rollback's results as outcomes of the group: rolled back, or not restored."""
-    owed = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
-    return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.NOT_RESTORED: owed}
+    others = tuple(name for kind, every in results.items() if kind is not Outcome.SUCCEEDED for name in every)
+    return {Outcome.ROLLED_BACK: results.get(Outcome.SUCCEEDED, ()), Outcome.NOT_RESTORED: others}
 
 
-def _held_by(deployment_id: str, owed: tuple[str, ...]) -> str:
+def _held_by(deployment_id: str, not_restored: tuple[str, ...]) -> str:
     """The reason to hold the queue; empty if all hosts were restored."""
-    return f"the rollback {deployment_id} is incomplete on {describe.names(owed, named=5)}" if owed else ""
+    return (
+        f"the rollback {deployment_id} is incomplete on {describe.names(not_restored, named=5)}" if not_restored else ""
+    )
 
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:

@@ -17,7 +17,7 @@ from towline.model.names import DEPLOYMENT_ID
 
 
 class Undo(ApiShape):
-    """Ours: this deployment compensates another one. `instances` None: every instance that the other one touched."""
+    """Ours: this deployment rolls another one back. `instances` None: every instance that the other one touched."""
 
     deployment_id: str = Field(pattern=DEPLOYMENT_ID)
     run_id: str = ""  # the first execution run id of the deployment that is undone
@@ -61,7 +61,7 @@ class PauseAnswer(ApiShape):
 
 
 class StopAnswer(ApiShape):
-    """StopDeployment's output; `rollbackDeploymentId` (ours): a compensation runs, stop that one instead."""
+    """StopDeployment's output; `rollbackDeploymentId` (ours): a rollback runs, stop that one instead."""
 
     status: Literal["Pending", "Succeeded"]
     status_message: str = ""

@@ -15,7 +15,7 @@ class ReadFleet(Message):
 
     order: DeploymentOrder
     group: DeploymentGroup
-    only: tuple[str, ...] | None = None  # a compensation's instances
+    only: tuple[str, ...] | None = None  # a rollback's instances
     first: tuple[str, ...] = ()  # those that go first, whatever their rank
     page_size: int = 250
     outdated_only: bool = False
@@ -27,7 +27,7 @@ class FleetMember(Message):
     name: str
     address: str = ""
     zone: str = ""
-    rank: int = 0  # owed 0, unhealthy 1, unknown 2, old 3, current 4
+    rank: int = 0  # not restored 0, unhealthy 1, unknown 2, old 3, current 4
     is_healthy: bool = False
     queue: str = ""  # task queue of its activities; empty: the deployment's own
     page: str = ""

@@ -22,12 +22,12 @@ class JoinQueue(Message):
     deployment_id: str
     run_id: str
     if_busy: Literal["wait", "fail", "supersede"] = "wait"
-    handed_over_by: str = ""  # a compensation: the deployment that hands its turn over
+    handed_over_by: str = ""  # of a rollback: its parent, which is the active one
     by: str = ""  # who asked for the deployment
 
 
 class QueueAnswer(Message):
-    """Whether the turn is the asker's, else who is ahead (the holder first)."""
+    """Whether the deployment is the active one, else which are ahead (the active one first)."""
 
     granted: bool
     ahead: tuple[str, ...] = ()
@@ -47,11 +47,11 @@ class LeaveQueue(Message):
     revision: str = ""  # label
     sha256: str = ""
     is_undo: bool = False
-    owed: tuple[str, ...] = ()
+    not_restored: tuple[str, ...] = ()
 
 
 class WatchActive(Message):
-    """Asks to be told when a holder of the turn is closed; `group` is for people."""
+    """Asks for the end of an active deployment's workflow; `group` is for people."""
 
     deployment_id: str
     run_id: str
@@ -59,7 +59,7 @@ class WatchActive(Message):
 
 
 class ActiveEnd(Message):
-    """A holder that closed without giving its turn back: what is known of its instances from the store."""
+    """An active deployment that closed without leaving the queue: what the store knows of its instances."""
 
     deployment_id: str
     status: str  # Temporal's: TERMINATED, FAILED, …; NOT_FOUND: it knows no such workflow
@@ -98,7 +98,7 @@ class InstanceState(Message):
     sha256: str = ""
     before: str = ""  # label of what it ran before that
     is_healthy: bool = False
-    is_owed: bool = False
+    not_restored: bool = False
 
 
 class GroupView(Message):
@@ -107,14 +107,14 @@ class GroupView(Message):
     application: str
     group: str
     group_id: str
-    holder: str = ""
+    active: str = ""
     waiting: tuple[str, ...] = ()
     held: str = ""
     last_succeeded: str = ""  # deployment id
     last_attempted: str = ""
     revision: str = ""  # label of the last successful one
     sha256: str = ""
-    owed: tuple[str, ...] = ()
+    not_restored: tuple[str, ...] = ()
 
 
 class Reservation(Message):

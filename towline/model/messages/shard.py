@@ -37,7 +37,7 @@ class ShardRequest(Message):
     lease: Lease
     window: int = 100  # most activities in flight
     deadline_seconds: int = 12 * 3600
-    tolerates_failures: bool = False  # a compensation: failures keep no slot
+    tolerates_failures: bool = False  # a rollback: failures keep no slot
     paused: bool = False
     stop: StopRequest | None = None
 

@@ -46,7 +46,7 @@ class Progress(ReportedMessage):
     blocked: Fault | None = None
     zone: str = ""
     shards: tuple[str, ...] = ()  # workflow ids of the open ones
-    owed: tuple[str, ...] = ()
+    not_restored: tuple[str, ...] = ()
     touched: int = 0
     is_whole: bool = True  # no touched host is left in another state than before or after
     failures: tuple[InstanceOutcome, ...] = ()

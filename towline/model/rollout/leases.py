@@ -135,7 +135,7 @@ class Rollout:
             slots: most instances out of service at once, failures of this stage included.
             spare_healthy: healthy instances now, less the floor (may be negative).
             shard_size: most members in a shard.
-            tolerates_failures: a compensation, in which a failure gives its slot back.
+            tolerates_failures: a rollback, in which a failure gives its slot back.
             first_index: number of the first shard.
         """
         self.slots = slots

@@ -41,7 +41,7 @@ def rank(state: InstanceState | None, label: str, sha256: str) -> Rank:
     """
     if state is None:
         return Rank.UNKNOWN
-    if state.is_owed:
+    if state.not_restored:
         return Rank.NOT_RESTORED
     if not state.is_healthy:
         return Rank.UNHEALTHY
