@@ -24,6 +24,7 @@ from towline.model.bundle.revision import ReadRevision, ResolvedRevision
 from towline.model.deployment.activity_inputs import fleet_question, group_question, order_of, revision_question
 from towline.model.deployment.ending import Ending, why_not_begun
 from towline.model.deployment.preview import AskPreview, Preview, estimate, hosts_of, verdict
+from towline.model.deployment.requirements import check_is_built, group_warnings
 from towline.model.deployment.status import ErrorCode
 from towline.model.fleet.frozen import freeze
 from towline.model.fleet.instance import Target
@@ -76,6 +77,7 @@ class PreviewActivities:
 
     async def _preview(self, request: DeployRequest) -> Preview:
         facts = await self._sources.inventory.group_facts(group_question(request))
+        check_is_built(request, facts.group)
         revision = await self._revision(request, facts)
         order = order_of(request, facts.group, revision, deployment_id=PREVIEW_ID, run_id=PREVIEW_ID)
         fleet, targets, memory = await self._fleet(request, facts, order)
@@ -97,7 +99,7 @@ class PreviewActivities:
             hosts=hosts,
             changes=changes,
             estimate_seconds=await self._estimate(memory, len(hosts), slots),
-            warnings=(*fleet.warnings, *(revision.warnings if revision else ())),
+            warnings=(*group_warnings(facts.group), *fleet.warnings, *(revision.warnings if revision else ())),
             would_fail=verdict(hosts, changes, floor, is_undo=request.undo is not None),
             problem=_refusal(answers)
             if request.undo and hosts

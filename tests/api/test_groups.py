@@ -131,8 +131,7 @@ async def test_mistakes_have_codedeploys_codes(groups: Groups) -> None:
         ("TagSetListLimitExceededException", {"ec2TagSet": {"ec2TagSetList": sets * 4}}),
         ("InvalidAutoRollbackConfigException", {"autoRollbackConfiguration": {"enabled": True, "events": []}}),
         ("InvalidAutoScalingGroupException", {"autoScalingGroups": [f"g{n}" for n in range(11)]}),
-        ("NotImplementedException", {"loadBalancerInfo": {"elbInfoList": [{"name": "lb"}]}}),
-        ("NotImplementedException", {"alarmConfiguration": {"enabled": True, "alarms": [{"name": "cpu"}]}}),
+        ("InvalidECSServiceException", {"ecsServices": [{"serviceName": "web", "clusterName": "web"}]}),
     ]
     found = [await groups.refused_create(**members) for _, members in cases]
     assert found == [code for code, _ in cases]

@@ -54,6 +54,7 @@ class FakeActivities:
     revision_is_held: bool = False  # it is read on and on
     reads_revision: bool = False
     timeout_seconds: int = 3600
+    group: dict[str, Any] = field(default_factory=dict)  # further members, by CodeDeploy's names
 
     deployed: list[str] = field(default_factory=list)  # order of starts, rollbacks as "undo NAME"
     in_flight: set[str] = field(default_factory=set)
@@ -75,6 +76,7 @@ class FakeActivities:
             deployment_group_name=request.group,
             auto_rollback_configuration=rollback,
             timeout_seconds=self.timeout_seconds,
+            **self.group,
         )
         return GroupFacts(group=group, config=self.config)
 

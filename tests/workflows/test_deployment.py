@@ -45,6 +45,29 @@ async def test_one_at_a_time_goes_through_in_order(client: Client) -> None:
     assert fakes.records[-1].results == {Outcome.SUCCEEDED: ("web-01", "web-02", "web-03", "web-04")}
 
 
+async def test_what_is_not_built_ends_it_before_anything_is_touched(client: Client) -> None:
+    style = {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"}
+    fakes = FakeActivities(group={"deploymentStyle": style})
+    async with WorkflowSite(client, fakes) as site:
+        view = await site.deploy()
+    assert (view.info.status, view.info.error_code) == ("Failed", "InvalidRequest")
+    assert "deploymentStyle.deploymentType" in view.info.error_message
+    assert view.info.deployment_style.as_json() == style, "shown as it was asked for"
+    assert fakes.deployed == [] and view.progress.is_whole
+
+
+async def test_a_rollback_goes_on_though_its_group_now_needs_what_is_not_built(client: Client) -> None:
+    fakes = FakeActivities(hosts=2, fail={"web-01": "AfterInstall"}, rollback_on=("DEPLOYMENT_FAILURE",))
+    fakes.held.add("web-01")
+    async with WorkflowSite(client, fakes) as site:
+        handle = await site.start()
+        await eventually(lambda: "web-01" in fakes.in_flight)
+        fakes.group = {"alarmConfiguration": {"enabled": True, "alarms": [{"name": "errors"}]}}
+        fakes.held.clear()
+        view = await ended(handle)
+    assert fakes.deployed == ["web-01", "undo web-01"] and view.progress.is_whole
+
+
 async def test_a_failure_past_the_budget_ends_it_and_names_the_script(client: Client) -> None:
     fakes = FakeActivities(hosts=4, fail={"web-02": "AfterInstall"})
     async with WorkflowSite(client, fakes) as site:

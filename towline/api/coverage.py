@@ -13,16 +13,18 @@ from towline.api.operations import HANDLERS
 from towline.api.service_model import operations
 
 SERVERS_ONLY = "refused unless it is Server"
-_NOT_YET = "refused where it asks for something: not built yet"
+_REFUSES = "kept and shown; CreateDeployment is refused while"
 _GROUP = {
-    "triggerConfigurations": _NOT_YET,
-    "alarmConfiguration": _NOT_YET,
-    "loadBalancerInfo": _NOT_YET,
-    "blueGreenDeploymentConfiguration": _NOT_YET,
-    "terminationHookEnabled": _NOT_YET,
-    "deploymentStyle": "refused unless in-place without traffic control",
-    "ecsServices": "refused: towline deploys to servers",
-    "outdatedInstancesStrategy": "always UPDATE",
+    "triggerConfigurations": "kept and shown; no notification is sent yet",
+    "alarmConfiguration": f"{_REFUSES} it is enabled",
+    "loadBalancerInfo": "kept and shown",
+    "blueGreenDeploymentConfiguration": "kept and shown",
+    "terminationHookEnabled": "kept and shown; no hook runs yet",
+    "deploymentStyle": f"{_REFUSES} it is not in-place without traffic control",
+    "ecsServices": "refused, as by CodeDeploy for servers",
+    "outdatedInstancesStrategy": "kept and shown; no deployment follows another by itself yet",
+    "autoScalingGroups": "their instances belong to the group; no launch hook is made yet",
+    "ec2DeploymentOptions": f"{_REFUSES} processes of an Auto Scaling group are to be suspended",
     "serviceRoleArn": "kept and shown, not used",
 }
 REFUSED: Mapping[str, Mapping[str, str]] = {
@@ -34,9 +36,10 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "CreateDeploymentGroup": _GROUP,
     "UpdateDeploymentGroup": _GROUP,
     "CreateDeployment": {
-        "targetInstances": "refused: for blue/green deployments",
-        "overrideAlarmConfiguration": "refused: alarms are not built yet",
-        "deploymentMode": "refused: restarting without a revision is not built yet",
+        "targetInstances": "refused for in-place deployments, as by CodeDeploy",
+        "overrideAlarmConfiguration": "in place of the group's; refused while it is enabled",
+        "ec2DeploymentOptions": "in place of the group's; refused where processes are to be suspended",
+        "deploymentMode": "STANDARD; RESTART is refused: not built yet",
     },
     "ListDeployments": {"externalId": "matches nothing: CloudFormation deploys nothing here"},
 }

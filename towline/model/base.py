@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any, ClassVar
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict, TypeAdapter
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
+
+Absent: Any = Field(exclude_if=lambda value: value in (None, "", ()))
+"""Marks a member that is left out of JSON where it has no value: to CodeDeploy's clients, absent is not empty."""
 
 
 class Message(BaseModel):

@@ -13,11 +13,12 @@ from workflows.temporal_helpers import call
 from workflows.waits import Ended, attempt
 
 with workflow.unsafe.imports_passed_through():
-    from towline.errors import InvalidRequest
+    from towline.errors import InvalidInput, InvalidRequest
     from towline.model.bundle.revision import ResolvedRevision, RevisionLocation, shortened
     from towline.model.deployment.activity_inputs import group_question, revision_question
     from towline.model.deployment.ending import failure
     from towline.model.deployment.request import read_request
+    from towline.model.deployment.requirements import check_is_built
     from towline.model.deployment.state import DeploymentState
     from towline.model.deployment.status import ErrorCode
     from towline.model.group.group import DeploymentGroup
@@ -41,6 +42,7 @@ async def check(state: DeploymentState) -> None:
         early = asyncio.create_task(_read_revision(state, location))
     try:
         state.take_group(await attempt(state, call(calls.read_group, group_question(state.request), READ)))
+        _check_is_built(state)
     except Ended:
         if early:
             early.cancel()
@@ -49,6 +51,13 @@ async def check(state: DeploymentState) -> None:
     if location:
         state.take_revision(await (early or _read_revision(state, location, state.group)))
         publish(state)
+
+
+def _check_is_built(state: DeploymentState) -> None:
+    try:
+        check_is_built(state.request, state.group)
+    except InvalidInput as error:
+        raise Ended(failure(ErrorCode.INVALID_REQUEST, str(error))) from None
 
 
 async def _read_revision(

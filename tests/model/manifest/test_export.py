@@ -56,7 +56,7 @@ def test_what_is_exported_and_applied_again_changes_nothing() -> None:
     records = catalogue(MANIFEST)
     text = as_yaml(manifest_of({key: record.value for key, record in records.items()}))
     again = parse_manifest(text, folder="/elsewhere", host="elsewhere")
-    assert not again.problems
+    assert not again.errors
     changes = diff(again.records, records, again.owners, prune=False)
     assert not changes.changes and changes.unchanged == len(records)
 

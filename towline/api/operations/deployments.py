@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from towline import errors
 from towline.api.errors import ApiError, not_supported
+from towline.api.operations.group_members import error_of
 from towline.api.operations.groups import group_of
 from towline.api.paging import PAGE, first_page, invalid_token, place_in
 from towline.api.revisions import revision_from, revision_shown
@@ -18,15 +19,18 @@ from towline.api.rules import asks_for_something
 from towline.api.service import Context, Handler, no_such_deployment
 from towline.deployments.ids import new_deployment_id
 from towline.model.deployment.info import DeploymentInfo
+from towline.model.deployment.lifecycle import DeploymentType
 from towline.model.deployment.listed import DeploymentFilter, Place
+from towline.model.deployment.requirements import check_is_built
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.group.group import DeploymentGroup
+from towline.model.manifest.traffic_rules import alarm_findings
 from towline.model.messages.deploy import DeployRequest, StopRequest
 from towline.model.messages.view import DeploymentView
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STATUSES = frozenset(DeploymentStatus)
-NOT_BUILT = ("targetInstances", "overrideAlarmConfiguration", "deploymentMode")
+MODES = ("STANDARD", "RESTART")
 STOPPED = "No more commands will be scheduled for execution in the deployment instances"
 
 
@@ -37,11 +41,11 @@ async def create_deployment(context: Context) -> Mapping[str, Any]:
         raise ApiError("DeploymentGroupNameRequiredException", "The deployment group name is required.")
     application, name = given["applicationName"], given["deploymentGroupName"]
     context.authorize(context.arns.group(application, name))
-    if unsupported := [member for member in NOT_BUILT if asks_for_something(given.get(member))]:
-        raise not_supported(f"{unsupported[0]} of CreateDeployment")
+    _check_mode(given.get("deploymentMode") or "STANDARD")
     if not given.get("revision"):
         raise ApiError("RevisionRequiredException", "RevisionLocation must be specified")
     group = await group_of(context, application, name)
+    _check_target_instances(given, group)
     request = _request(given, context.call.caller.key.name, "wait" if group.if_busy == "wait" else "fail")
     deployment_id = derived_id(context) or new_deployment_id()
     try:
@@ -57,9 +61,33 @@ async def _start(context: Context, request: DeployRequest, deployment_id: str, g
     if not await deployments.exists(deployment_id):
         if await deployments.recorded_result(request, deployment_id):
             return
+        _check_is_built(request, group)
         if request.if_busy == "fail":
             await _reserve(context, group, deployment_id)
     await deployments.start(request, deployment_id)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ApiError("InvalidInputException", f"The deployment mode is one of {', '.join(MODES)}.")
+    if mode == "RESTART":
+        raise not_supported("deploymentMode RESTART of CreateDeployment")
+
+
+def _check_target_instances(given: Mapping[str, Any], group: DeploymentGroup) -> None:
+    """Raises ApiError where instances are named for a deployment that has no others than the group's."""
+    is_in_place = group.deployment_style.deployment_type is DeploymentType.IN_PLACE
+    if is_in_place and asks_for_something(given.get("targetInstances")):
+        text = "targetInstances is only valid for a blue/green deployment; the deployment group's is in-place."
+        raise ApiError("InvalidTargetInstancesException", text)
+
+
+def _check_is_built(request: DeployRequest, group: DeploymentGroup) -> None:
+    """Refuses a deployment that the workflow would refuse: before it exists, so that the caller is told at once."""
+    try:
+        check_is_built(request, group)
+    except errors.InvalidInput as error:
+        raise not_supported(str(error)) from error
 
 
 async def _reserve(context: Context, group: DeploymentGroup, deployment_id: str) -> None:
@@ -97,19 +125,29 @@ def _request(given: Mapping[str, Any], caller: str, if_busy: str) -> DeployReque
         "fileExistsBehavior": given.get("fileExistsBehavior"),
         "autoRollbackConfiguration": given.get("autoRollbackConfiguration"),
         "updateOutdatedInstancesOnly": given.get("updateOutdatedInstancesOnly", False),
+        "overrideAlarmConfiguration": given.get("overrideAlarmConfiguration"),
+        "ec2DeploymentOptions": given.get("ec2DeploymentOptions"),
         "ifBusy": if_busy,
         "requestedBy": caller,
     }
     try:
-        return DeployRequest.model_validate(fields)
+        request = DeployRequest.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        member = str(first["loc"][0])
-        code = {
-            "fileExistsBehavior": "InvalidFileExistsBehaviorException",
-            "autoRollbackConfiguration": "InvalidAutoRollbackConfigException",
-        }.get(member, "InvalidInputException")
+        code = _CODES.get(str(first["loc"][0]), "InvalidInputException")
         raise ApiError(code, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if request.override_alarm_configuration:
+        for finding in alarm_findings(request.override_alarm_configuration, ("overrideAlarmConfiguration",)):
+            raise error_of(finding)
+    return request
+
+
+_CODES = {
+    "fileExistsBehavior": "InvalidFileExistsBehaviorException",
+    "autoRollbackConfiguration": "InvalidAutoRollbackConfigException",
+    "overrideAlarmConfiguration": "InvalidAlarmConfigException",
+    "ec2DeploymentOptions": "InvalidAutoScalingGroupProcessToSuspendException",
+}
 
 
 async def get_deployment(context: Context) -> Mapping[str, Any]:

@@ -7,23 +7,31 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from towline.api.errors import ApiError, not_supported
+from towline.api.errors import ApiError
 from towline.model.group.group import DeploymentGroup, TagFilter
 from towline.model.group.unsupported import GROUP, take_out
-from towline.model.manifest.rules import Finding, group_findings
+from towline.model.manifest.finding import Finding
+from towline.model.manifest.rules import group_findings
 from towline.model.problem import Severity
 
 NAMES = ("applicationName", "deploymentGroupName", "currentDeploymentGroupName", "newDeploymentGroupName", "tags")
 FILTERS = ("ec2TagFilters", "onPremisesInstanceTagFilters")
 SETS = {"ec2TagSet": "ec2TagSetList", "onPremisesTagSet": "onPremisesTagSetList"}
-CODES = {
+CODES = {  # of a member that cannot be read; a rule of CodeDeploy's has its own, see `traffic_rules.py`
     "ec2TagFilters": "InvalidEC2TagException",
     "ec2TagSet": "InvalidEC2TagException",
     "onPremisesInstanceTagFilters": "InvalidTagException",
     "onPremisesTagSet": "InvalidTagException",
     "autoScalingGroups": "InvalidAutoScalingGroupException",
     "autoRollbackConfiguration": "InvalidAutoRollbackConfigException",
+    "deploymentStyle": "InvalidDeploymentStyleException",
+    "loadBalancerInfo": "InvalidLoadBalancerInfoException",
+    "blueGreenDeploymentConfiguration": "InvalidBlueGreenDeploymentConfigurationException",
+    "alarmConfiguration": "InvalidAlarmConfigException",
+    "triggerConfigurations": "InvalidTriggerConfigException",
+    "ec2DeploymentOptions": "InvalidAutoScalingGroupProcessToSuspendException",
 }
+ECS = "Server Deployment Groups should not define a value for ecsServices, eksClusters, or targetGroupPairInfoList"
 COMBINATIONS = {
     "ec2TagSet": "InvalidEC2TagCombinationException",
     "onPremisesTagSet": "InvalidOnPremisesTagCombinationException",
@@ -33,12 +41,11 @@ COMBINATIONS = {
 def given_members(given: Mapping[str, Any]) -> dict[str, Any]:
     """The members that a call gives, names and tags aside, as a group's record has them.
 
-    An empty set is None: it clears what was there. Raises ApiError for what is not built (see `unsupported.py`).
+    An empty set is None: it clears what was there. Raises ApiError for services of ECS.
     """
     members = {name: value for name, value in given.items() if name not in NAMES}
-    for problem in take_out(members, GROUP, (), lambda _: 0):
-        if problem.severity is Severity.ERROR:
-            raise not_supported(f"{problem.key}: {problem.rule}")
+    if take_out(members, GROUP, (), lambda _: 0):
+        raise ApiError("InvalidECSServiceException", ECS)
     for name in FILTERS:
         if name in members:
             members[name] = [_filter(one) for one in members[name]]
@@ -61,9 +68,16 @@ def checked_group(members: Mapping[str, Any]) -> DeploymentGroup:
         ) from error
     for finding in group_findings(group, group.application_name, ()):
         if finding.severity is Severity.ERROR:
-            raise ApiError(_code(finding), f"{_spelled(finding.at)}: {finding.rule}")
+            raise error_of(finding)
     _check_halves(group)
     return group
+
+
+def error_of(finding: Finding) -> ApiError:
+    """The error of a broken rule: CodeDeploy's own sentence where it has the rule."""
+    if finding.code:
+        return ApiError(finding.code, finding.rule)
+    return ApiError(_code(finding), f"{_spelled(finding.at)}: {finding.rule}")
 
 
 def _filter(given: Mapping[str, Any]) -> dict[str, Any]:

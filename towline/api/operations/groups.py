@@ -16,7 +16,6 @@ from towline.api.service import Context, Handler, no_such_group
 from towline.catalogue.client import CatalogueConflict, group_key
 from towline.model.catalogue.changes import group_ids
 from towline.model.catalogue.records import Change, Record
-from towline.model.deployment.lifecycle import IN_PLACE
 from towline.model.group.config import PREDEFINED
 from towline.model.group.group import DeploymentGroup, unused_group_id
 
@@ -34,7 +33,7 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
     group = checked_group(given_members(context.input) | names)
     await application_record(context, application)
     await _check_config(context, group)
-    changes = [Change(key=group_key(application, name), value=_record_of(group))]
+    changes = [Change(key=group_key(application, name), value=record_of(group))]
     if tags:
         changes.append(Change(key=_tags_key(application, name), value={"tags": tags}))
     try:
@@ -142,7 +141,7 @@ def _needs(group: DeploymentGroup) -> list[str]:
     return [f"application/{group.application_name}", *([] if config in PREDEFINED else [f"config/{config}"])]
 
 
-def _record_of(group: DeploymentGroup) -> dict[str, Any]:
+def record_of(group: DeploymentGroup) -> dict[str, Any]:
     """A group's record, as `towline apply` writes it: with its id, which stays whatever its name becomes."""
     value: dict[str, Any] = group.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     kept = {"deploymentConfigName": group.deployment_config_name, "deploymentGroupId": group.deployment_group_id}
@@ -162,7 +161,7 @@ def _without_other_filters(kept: dict[str, Any], members: Mapping[str, Any]) -> 
 def _changes(old: Record, group: DeploymentGroup, records: Mapping[str, Record]) -> list[Change]:
     application, new = group.application_name, group.deployment_group_name
     key = group_key(application, new)
-    value = _record_of(group) | {"deploymentGroupId": DeploymentGroup.model_validate(old.value).deployment_group_id}
+    value = record_of(group) | {"deploymentGroupId": DeploymentGroup.model_validate(old.value).deployment_group_id}
     if key == old.key:
         return [Change(key=key, version=old.version, value=value)]
     changes = [Change(key=old.key, version=old.version), Change(key=key, value=value)]
@@ -186,15 +185,8 @@ def shown(group: DeploymentGroup) -> dict[str, Any]:
     """CodeDeploy's DeploymentGroupInfo."""
     plain = group.model_dump(mode="json", by_alias=True, exclude_none=True)
     info = {name: value for name, value in plain.items() if name not in OURS}
-    info["autoScalingGroups"] = [{"name": name} for name in group.auto_scaling_groups]
-    return info | {
-        "computePlatform": "Server",
-        "deploymentStyle": IN_PLACE.model_dump(mode="json", by_alias=True),
-        "outdatedInstancesStrategy": "UPDATE",
-        "terminationHookEnabled": False,
-        "alarmConfiguration": {"enabled": False, "ignorePollAlarmFailure": False, "alarms": []},
-        "triggerConfigurations": [],
-    }
+    scaling = [{"name": name} for name in group.auto_scaling_groups]
+    return info | {"computePlatform": "Server", "autoScalingGroups": scaling}
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_pascal
 
 from towline.model.appspec.plan import FileExistsBehavior
-from towline.model.base import ApiShape
+from towline.model.base import Absent, ApiShape
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.lifecycle import IN_PLACE, DeploymentStyle
 from towline.model.deployment.status import Creator, DeploymentStatus
 from towline.model.group.group import AutoRollback
+from towline.model.group.monitoring import AlarmConfiguration
+from towline.model.group.traffic import BlueGreenDeploymentConfiguration, Ec2DeploymentOptions, LoadBalancerInfo
 from towline.model.names import rollback_label
 
 
@@ -25,8 +27,6 @@ def _shape_of(location: RevisionLocation) -> dict[str, Any]:
     return location.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-Absent = Field(exclude_if=lambda value: value is None or value == "")
-"""Absent is not the same as empty to CodeDeploy's clients."""
 Text = Annotated[str, Absent]
 Location = Annotated[Annotated[RevisionLocation, PlainSerializer(_shape_of)] | None, Absent]
 
@@ -91,6 +91,11 @@ class DeploymentInfo(ApiShape):
     update_outdated_instances_only: bool = False
     rollback_info: RollbackInfo = RollbackInfo()
     deployment_style: DeploymentStyle = IN_PLACE
+    instance_termination_wait_time_started: bool = False
+    blue_green_deployment_configuration: Annotated[BlueGreenDeploymentConfiguration | None, Absent] = None
+    load_balancer_info: Annotated[LoadBalancerInfo | None, Absent] = None
+    override_alarm_configuration: Annotated[AlarmConfiguration | None, Absent] = None
+    ec2_deployment_options: Annotated[Ec2DeploymentOptions | None, Absent] = None
     file_exists_behavior: FileExistsBehavior = "DISALLOW"
     compute_platform: str = "Server"
 

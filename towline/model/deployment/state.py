@@ -11,6 +11,7 @@ from datetime import datetime
 
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.deployment.ending import Ending, RolloutResult
+from towline.model.deployment.requirements import group_warnings
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
 from towline.model.deployment.view import rollback_messages
 from towline.model.group.config import DeploymentConfig
@@ -140,6 +141,7 @@ class DeploymentState:
     def take_group(self, facts: GroupFacts) -> None:
         """The group was read."""
         self.facts = facts
+        self.warnings += group_warnings(facts.group)
         self.rollout.seconds_left = float(facts.group.timeout_seconds)
 
     def take_revision(self, revision: ResolvedRevision) -> None:

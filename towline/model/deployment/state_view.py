@@ -181,12 +181,8 @@ def _progress(state: DeploymentState) -> Progress:
 
 
 def _info(state: DeploymentState) -> DeploymentInfo:
-    request = state.request_if_valid
-    auto_rollback = request.auto_rollback_configuration if request else None
-    if auto_rollback is None and state.facts:
-        auto_rollback = state.group.auto_rollback_configuration
     return deployment_info(
-        request,
+        state.request_if_valid,
         deployment_id=state.deployment_id,
         status=state.status,
         create_time=state.created.isoformat(),
@@ -199,7 +195,7 @@ def _info(state: DeploymentState) -> DeploymentInfo:
         rollback_message=state.rollback_message,
         revision=state.revision.location if state.revision else None,
         previous_revision=state.rollout.fleet.previous_revision,
-        auto_rollback=auto_rollback,
+        group=state.facts.group if state.facts else None,
     )
 
 

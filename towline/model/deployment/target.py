@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from towline.model.base import CompactShape
-from towline.model.deployment.info import Absent, Text
+from towline.model.base import Absent, CompactShape
+from towline.model.deployment.info import Text
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome, ScriptError, TargetStatus
 from towline.model.messages.instance import Heartbeat, InstanceReport, LifecycleEventRecord

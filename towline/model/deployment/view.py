@@ -14,8 +14,16 @@ from towline.model.deployment.status import (
     Creator,
     DeploymentStatus,
 )
-from towline.model.group.group import AutoRollback
+from towline.model.group.group import DeploymentGroup
 from towline.model.messages.deploy import DeployRequest
+
+GROUP_MEMBERS = (
+    "auto_rollback_configuration",
+    "deployment_style",
+    "blue_green_deployment_configuration",
+    "load_balancer_info",
+    "ec2_deployment_options",
+)
 
 # ── CodeDeploy's shapes ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -35,7 +43,7 @@ def deployment_info(
     rollback_message: str = "",
     revision: RevisionLocation | None = None,
     previous_revision: str = "",
-    auto_rollback: AutoRollback | None = None,
+    group: DeploymentGroup | None = None,
 ) -> DeploymentInfo:
     """CodeDeploy's DeploymentInfo of what was asked for and what is known by now.
 
@@ -51,9 +59,9 @@ def deployment_info(
         rollback_message: CodeDeploy's sentence, see `rollback_messages`.
         revision: as resolved; else the request's.
         previous_revision: label of what the group ran before; shown where a location can be read from it.
-        auto_rollback: the autoRollbackConfiguration in force.
+        group: the group as it was read; None before that.
     """
-    asked = _asked_for(request) if request else {}
+    asked = (_of_group(group) if group else {}) | (_asked_for(request) if request else {})
     undo = request.undo if request else None
     rollback = RollbackInfo(
         rollback_deployment_id=rollback_deployment_id,
@@ -63,7 +71,6 @@ def deployment_info(
     known = {
         "deployment_config_name": config_name,
         "revision": revision,
-        "auto_rollback_configuration": auto_rollback,
         "previous_revision": _location_of_label(previous_revision),
     }
     return DeploymentInfo(
@@ -93,6 +100,11 @@ def rollback_messages(failed: str, rollback: str) -> tuple[str, str]:
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_group(group: DeploymentGroup) -> dict[str, Any]:
+    """The fields of a DeploymentInfo that are as in the group, where the request has none of its own."""
+    return {name: getattr(group, name) for name in GROUP_MEMBERS}
 
 
 def _asked_for(request: DeployRequest) -> dict[str, Any]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from towline.model.base import ApiShape
+from towline.model.deployment.lifecycle import IN_PLACE, DeploymentStyle
+from towline.model.group.monitoring import AlarmConfiguration, TriggerConfig
+from towline.model.group.traffic import BlueGreenDeploymentConfiguration, Ec2DeploymentOptions, LoadBalancerInfo
 
 _NAMESPACE = uuid.UUID("6b1f7d0e-2f0a-5c5e-9a35-7a1d3f6f2f10")
+
+Shape = TypeVar("Shape", bound=ApiShape)
 
 NAME = r"^[A-Za-z0-9+=,.@_-]{1,100}$"
 
@@ -64,6 +69,14 @@ class DeploymentGroup(ApiShape):
     auto_scaling_groups: tuple[str, ...] = ()
     where: dict[str, str] = Field(default_factory=dict)
     auto_rollback_configuration: AutoRollback = AutoRollback()
+    deployment_style: DeploymentStyle = IN_PLACE
+    load_balancer_info: LoadBalancerInfo | None = None
+    blue_green_deployment_configuration: BlueGreenDeploymentConfiguration | None = None
+    alarm_configuration: AlarmConfiguration = AlarmConfiguration()
+    trigger_configurations: tuple[TriggerConfig, ...] = ()
+    ec2_deployment_options: Ec2DeploymentOptions | None = None
+    outdated_instances_strategy: Literal["UPDATE", "IGNORE"] = "UPDATE"
+    termination_hook_enabled: bool = False
     service_role_arn: str | None = None  # CodeDeploy's clients give one and read it back; towline has no use for it
     file_exists_behavior: Literal["DISALLOW", "OVERWRITE", "RETAIN"] | None = None
     if_busy: Literal["refuse", "wait"] | None = None  # towline's: CreateDeployment on a busy group; None: refuse
@@ -71,6 +84,12 @@ class DeploymentGroup(ApiShape):
     git_hub_token: str | None = None  # towline's: a secret: env:NAME, file:PATH, secretsmanager:ID, ssm:NAME
     git_hub_url: str | None = None  # towline's: base URL of the GitHub API
     owner: str = ""
+
+    @field_validator("load_balancer_info", "ec2_deployment_options")
+    @classmethod
+    def _none_if_empty(cls, given: Shape | None) -> Shape | None:
+        """An empty one is as good as none, and takes away what was there."""
+        return given if given and given.model_dump(exclude_defaults=True) else None
 
     def model_post_init(self, context: Any) -> None:
         """Derives the id of a group without one from its names."""

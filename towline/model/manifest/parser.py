@@ -14,8 +14,8 @@ from towline.model.fleet.targets import DEFAULT_SETTINGS
 from towline.model.group.config import DEFAULT_CONFIG, PREDEFINED
 from towline.model.group.group import Application
 from towline.model.group.unsupported import APPLICATION, CONFIG, GROUP, INSTANCE, take_out
+from towline.model.manifest.finding import Finding
 from towline.model.manifest.rules import (
-    Finding,
     config_findings,
     ec2_findings,
     group_findings,
@@ -172,6 +172,8 @@ def _prepare(raw: dict[str, Any], document: Document) -> list[Problem]:
             group.setdefault("applicationName", application.get("applicationName"))
             if not group.get("deploymentConfigName"):
                 group["deploymentConfigName"] = DEFAULT_CONFIG
+            if group.get("blueGreenDeploymentConfiguration") == {}:
+                del group["blueGreenDeploymentConfiguration"]
             scaling = group.get("autoScalingGroups")
             if isinstance(scaling, list):
                 group["autoScalingGroups"] = [one.get("name") if isinstance(one, dict) else one for one in scaling]

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from towline.model.fleet.instance import SshSettings
 from towline.model.fleet.ranges import expand, is_range
 from towline.model.fleet.targets import ADDRESSES
 from towline.model.group.config import DeploymentConfig, MinimumHealthyHosts
 from towline.model.group.group import DeploymentGroup, TagFilter
+from towline.model.manifest.finding import Finding
 from towline.model.manifest.shape import ManifestEc2, ManifestInstance
+from towline.model.manifest.traffic_rules import traffic_findings
 from towline.model.problem import Severity, did_you_mean
 from towline.model.shape_problems import NAME_RULE
 from towline.model.yaml.document import Location
 
 RESERVED = "CodeDeployDefault."
-MAX_TAG_SETS, MAX_TAG_FILTERS, MAX_AUTO_SCALING_GROUPS = 3, 10, 10
+MAX_TAG_SETS, MAX_TAG_FILTERS, MAX_AUTO_SCALING_GROUPS, MAX_PROCESSES = 3, 10, 10, 4
 MAX_KEY, MAX_VALUE = 128, 256
 SECRET = re.compile(r"(env|file|secretsmanager|ssm):\S.*")
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,100}")
 _BRACES = re.compile(r"\{[^{}]*\}")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A broken rule at a location; the line is added later."""
-
-    at: Location
-    rule: str
-    hint: str = ""
-    severity: Severity = Severity.ERROR
 
 
 def group_findings(group: DeploymentGroup, application: str, at: Location) -> Iterator[Finding]:
@@ -53,10 +44,14 @@ def group_findings(group: DeploymentGroup, application: str, at: Location) -> It
         yield from _set_findings(lists, (*at, "onPremisesTagSet", "onPremisesTagSetList"))
     if len(group.auto_scaling_groups) > MAX_AUTO_SCALING_GROUPS:
         yield Finding((*at, "autoScalingGroups"), f"at most {MAX_AUTO_SCALING_GROUPS} Auto Scaling groups")
+    options = group.ec2_deployment_options
+    if options and len(options.auto_scaling_group_processes_to_suspend) > MAX_PROCESSES:
+        yield Finding((*at, "ec2DeploymentOptions"), f"at most {MAX_PROCESSES} processes to suspend")
     rollback = group.auto_rollback_configuration
     if rollback.enabled and not rollback.events:
         hint = "Add DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST or both."
         yield Finding((*at, "autoRollbackConfiguration"), "is enabled without events", hint)
+    yield from traffic_findings(group, at)
     if group.git_hub_token is not None and not SECRET.fullmatch(group.git_hub_token):
         rule = "a secret is named here, never written: env:NAME, file:PATH, secretsmanager:ID or ssm:NAME"
         yield Finding((*at, "gitHubToken"), rule)

@@ -13,6 +13,8 @@ from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Creator
 from towline.model.group.config import DeploymentConfig
 from towline.model.group.group import NAME, AutoRollback, DeploymentGroup
+from towline.model.group.monitoring import AlarmConfiguration
+from towline.model.group.traffic import Ec2DeploymentOptions
 from towline.model.names import DEPLOYMENT_ID
 
 
@@ -38,6 +40,8 @@ class DeployRequest(ApiShape):
     file_exists_behavior: FileExistsBehavior | None = None
     auto_rollback_configuration: AutoRollback | None = None
     update_outdated_instances_only: bool = False
+    override_alarm_configuration: AlarmConfiguration | None = None  # in place of the group's
+    ec2_deployment_options: Ec2DeploymentOptions | None = None  # in place of the group's
     if_busy: Literal["wait", "fail", "supersede"] = "wait"
     undo: Undo | None = None
     requested_by: str = Field(default="", max_length=200)  # ours: who asks, as `user@host`
