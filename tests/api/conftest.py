@@ -46,17 +46,13 @@ class Api:
     async def aws(self, *words: str, path: str = "", **environ: str) -> Done:
         """Runs the real AWS CLI, `aws WORDS`, as CI; `path` goes behind the endpoint's address."""
         program = str(Path(sys.executable).with_name("aws"))
-        environ = {
-            **self.site.environ,
+        named = {
             "AWS_ENDPOINT_URL_CODEDEPLOY": self.url + path,
             "AWS_ACCESS_KEY_ID": "TLCI",
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_PAGER": "",
-            **environ,
         }
-        return await Site(self.site.folder, environ, self.site.client, self.site.worker, self.site.worker_log).run(
-            program, *words
-        )
+        return await self.site.run(program, *words, environ=named | environ)
 
 
 @pytest.fixture(scope="package")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import SECRET, Api
-from tests.harness.site import Site
 from towline.api.revisions import revision_shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,14 +34,12 @@ async def test_a_job_deploys_waits_and_reads_back(api: Api, job: Path, protocol:
     bundle = await asyncio.to_thread(api.site.bundle, f"javascript-{protocol}")
     revision = json.dumps(revision_shown(api.site.stored(bundle)))
     environ = {
-        **api.site.environ,
         "AWS_ENDPOINT_URL_CODEDEPLOY": api.url,
         "AWS_REGION": "eu-west-1",
         "AWS_ACCESS_KEY_ID": "TLCI",
         "AWS_SECRET_ACCESS_KEY": SECRET,
     }
-    site = Site(job.parent, environ, api.site.client, api.site.worker, api.site.worker_log)
-    done = await site.run("node", str(job), protocol, revision)
+    done = await api.site.run("node", str(job), protocol, revision, folder=job.parent, environ=environ)
     assert done.status == 0, done.err
     assert done.json == {
         "status": "Succeeded",

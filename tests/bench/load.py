@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import ROOT
-from tests.harness.faults.site import EVENTS, LocalHost, Site
+from tests.harness.faults.site import EVENTS, FaultSite, LocalHost
 from tests.harness.faults.temporal import Temporal
 from towline.catalogue.client import Catalogue
 from towline.model import names
@@ -49,9 +49,9 @@ async def a_site():  # type: ignore[no-untyped-def]
     folder = Path(tempfile.mkdtemp(prefix="towline-load-", dir=MEMORY if MEMORY.is_dir() else None))
     try:
         async with Temporal(folder) as temporal:
-            site = Site(folder, temporal.address, await temporal.connect())
+            site = FaultSite.at(folder, temporal.address, await temporal.connect())
             try:
-                await site.worker()
+                await site.start_worker()
                 yield site
             finally:
                 site.close()
@@ -120,10 +120,10 @@ async def many(groups: int, hosts: int) -> list[str]:
     async with a_site() as site:
         [worker] = site.workers
         fleets = {
-            f"g{n:02d}": await site.declare(f"g{n:02d}", hosts=hosts, config="HalfAtATime") for n in range(groups)
+            f"g{n:02d}": await site.declare_hosts(f"g{n:02d}", hosts=hosts, config="HalfAtATime") for n in range(groups)
         }
         idle = worker.memory()
-        revision = site.bundle("v1")
+        revision = site.revision("v1")
         began = time.monotonic()
         async with RunnerWatch() as runners:
             await asyncio.gather(*(site.start(f"d-{group}", group, revision=revision) for group in fleets))
@@ -159,7 +159,7 @@ async def failing(instances: int, seed: int) -> list[str]:
     async with a_site() as site:
         [worker] = site.workers
         await declare_played(site, everybody, bad, seconds)
-        revision = site.bundle("v1")
+        revision = site.revision("v1")
         for group, floor_percent, expected in (("bears", 80, "Succeeded"), ("breaks", 95, "Failed")):
             floor = -(-instances * floor_percent // 100)
             began = time.monotonic()
@@ -176,7 +176,7 @@ async def failing(instances: int, seed: int) -> list[str]:
     return wrong
 
 
-async def declare_played(site: Site, everybody: Sequence[str], bad: set[str], seconds: dict[str, float]) -> None:
+async def declare_played(site: FaultSite, everybody: Sequence[str], bad: set[str], seconds: dict[str, float]) -> None:
     """Two groups of the same played instances, under two rules."""
     changes = [Change(key="application/shop", value={"applicationName": "shop"})]
     for group, percent in (("bears", 80), ("breaks", 95)):
@@ -197,7 +197,7 @@ async def declare_played(site: Site, everybody: Sequence[str], bad: set[str], se
     await Catalogue(site.client).write(changes)
 
 
-def reports_of(site: Site, deployment: str, everybody: Sequence[str]) -> list[InstanceReport]:
+def reports_of(site: FaultSite, deployment: str, everybody: Sequence[str]) -> list[InstanceReport]:
     """The records of those that were begun."""
     keys = [instance_key(deployment, name) for name in everybody]
     return [InstanceReport.model_validate_json(site.store.get(key)) for key in keys if site.store.exists(key)]
@@ -236,7 +236,7 @@ async def day(deployments: int) -> list[str]:
     """One deployment after the other, each of a revision of its own, every tenth of them bad and taken back."""
     wrong: list[str] = []
     async with a_site() as site:
-        [host] = await site.declare(hosts=1, config="AllAtOnce", rollback=True)
+        [host] = await site.declare_hosts(hosts=1, config="AllAtOnce", rollback=True)
         say("| after | s each | group: events, bytes of its state | host: archives, journals, files, KiB "
             "| store: files, KiB | worker MiB, files open |")  # fmt: skip
         say("|---|---|---|---|---|---|")
@@ -261,7 +261,7 @@ async def day(deployments: int) -> list[str]:
     return wrong
 
 
-async def traces(site: Site, host: LocalHost) -> dict[str, float]:
+async def traces(site: FaultSite, host: LocalHost) -> dict[str, float]:
     """What is left by all deployments so far."""
     [worker] = site.workers
     workflow = site.client.get_workflow_handle(names.group_workflow_id(group_id("shop", "web")))

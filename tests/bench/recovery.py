@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.harness.faults.site import LocalHost, Site
+from tests.harness.faults.site import FaultSite, LocalHost
 from tests.harness.temporal import TemporalServer, eventually, temporal_server
 from towline.model.messages.deploy import StopRequest
 
@@ -36,12 +36,12 @@ LATER_SECONDS = 8.0
 
 
 @asynccontextmanager
-async def new_site(server: TemporalServer) -> AsyncIterator[Site]:
+async def new_site(server: TemporalServer) -> AsyncIterator[FaultSite]:
     """A namespace and a folder of its own, with one worker."""
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder), server.address, await server.new_namespace())
+        site = FaultSite.at(Path(folder), server.address, await server.new_namespace())
         try:
-            await site.worker()
+            await site.start_worker()
             yield site
         finally:
             site.close()
@@ -54,16 +54,16 @@ async def moment(condition: Callable[[], object]) -> float:
     return time.perf_counter()
 
 
-async def other_is_there(site: Site) -> float:
+async def other_is_there(site: FaultSite) -> float:
     """Seconds from the kill until work goes on; another worker waits beside the one that is killed."""
     hosts = await held(site)
-    await site.worker()
+    await site.start_worker()
     site.workers[0].kill()
     killed = time.perf_counter()
     return await next_begins(site, hosts) - killed
 
 
-async def other_comes(site: Site, after_seconds: float = 0.0) -> float:
+async def other_comes(site: FaultSite, after_seconds: float = 0.0) -> float:
     """Seconds from another worker being there until work goes on; it is started some time after the kill."""
     hosts = await held(site)
     site.workers[0].kill()
@@ -74,20 +74,20 @@ async def other_comes(site: Site, after_seconds: float = 0.0) -> float:
     return await next_begins(site, hosts) - there
 
 
-async def other_comes_late(site: Site) -> float:
+async def other_comes_late(site: FaultSite) -> float:
     return await other_comes(site, LATER_SECONDS)
 
 
-async def held(site: Site) -> list[LocalHost]:
+async def held(site: FaultSite) -> list[LocalHost]:
     """A deployment whose first instance is in a hook."""
-    hosts = await site.declare(hosts=2)
+    hosts = await site.declare_hosts(hosts=2)
     hosts[0].hold(EVENT)
     await site.start("d-1")
     await site.begun(hosts[0], "d-1", EVENT)
     return hosts
 
 
-async def next_begins(site: Site, hosts: list[LocalHost]) -> float:
+async def next_begins(site: FaultSite, hosts: list[LocalHost]) -> float:
     """The hook ends, and the second instance's first one begins. Sees to it that all ends well."""
     hosts[0].let_go(EVENT)
     at = await moment(lambda: hosts[1].runs)
@@ -96,18 +96,18 @@ async def next_begins(site: Site, hosts: list[LocalHost]) -> float:
     return at
 
 
-async def stop_command(site: Site) -> float:
+async def stop_command(site: FaultSite) -> float:
     """Seconds of `towline stop`, which has to say that the stop succeeded."""
     hosts = await half_held(site)
     began = time.perf_counter()
-    status, said = await site.run("stop", "d-1")
+    done = await site.towline("stop", "d-1")
     seconds = time.perf_counter() - began
-    assert status == 0 and "Succeeded" in said, said
+    assert done.status == 0 and "Succeeded" in done.text, done.text
     await nothing_begins(site, hosts)
     return seconds
 
 
-async def stop_request(site: Site) -> float:
+async def stop_request(site: FaultSite) -> float:
     """Seconds from the request until it is answered with `Succeeded`."""
     hosts = await half_held(site)
     began = time.perf_counter()
@@ -119,9 +119,9 @@ async def stop_request(site: Site) -> float:
     return seconds
 
 
-async def half_held(site: Site) -> list[LocalHost]:
+async def half_held(site: FaultSite) -> list[LocalHost]:
     """A deployment with half of its instances in a hook."""
-    hosts = await site.declare(hosts=HOSTS, config="HalfAtATime")
+    hosts = await site.declare_hosts(hosts=HOSTS, config="HalfAtATime")
     for host in hosts:
         host.hold(EVENT)
     await site.start("d-1")
@@ -129,7 +129,7 @@ async def half_held(site: Site) -> list[LocalHost]:
     return hosts
 
 
-async def nothing_begins(site: Site, hosts: list[LocalHost]) -> None:
+async def nothing_begins(site: FaultSite, hosts: list[LocalHost]) -> None:
     """Lets go of everything, and raises where an instance begins that had not begun."""
     begun = {host.name for host in hosts if host.runs}
     for host in hosts:
@@ -139,7 +139,7 @@ async def nothing_begins(site: Site, hosts: list[LocalHost]) -> None:
     assert not late, f"begun after the stop had succeeded: {late}"
 
 
-FIGURES: dict[str, Callable[[Site], Awaitable[float]]] = {
+FIGURES: dict[str, Callable[[FaultSite], Awaitable[float]]] = {
     "goes on, from the kill (another worker is there)": other_is_there,
     "goes on, from a worker being there (started at once)": other_comes,
     f"goes on, from a worker being there (started {LATER_SECONDS:g} s later)": other_comes_late,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +21,12 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
-from tests.harness import ROOT
+from tests.harness.bundles import write_bundle
+from tests.harness.declared import declare_group, local_instance
+from tests.harness.processes import PATIENCE_SECONDS, TOWLINE, Done, environment
 from tests.harness.temporal import TemporalServer
-from towline.catalogue.client import Catalogue
 from towline.creator import whoami
 from towline.devserver import free_port
-from towline.model.catalogue.records import Change
 from towline.settings import read_settings
 from towline.temporal import connect_temporal
 
@@ -39,18 +36,17 @@ AFTER = "scripts/after.sh"
 
 
 @dataclass
-class Site:
-    """A `towline up` of its own, and what is declared there."""
+class UpSite:
+    """A `towline up` of its own, and what is declared there: the application `shop`."""
 
     folder: Path
     environ: dict[str, str]
     up: subprocess.Popen[str] | None = None
-    groups: list[str] = field(default_factory=list)
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Starts `towline WORDS` in a folder that has modules of the same names as ours."""
         return subprocess.Popen(
-            [sys.executable, "-m", "towline", *words],
+            [*TOWLINE, *words],
             cwd=self.folder,
             env=self.environ,
             stdout=subprocess.PIPE,
@@ -62,36 +58,21 @@ class Site:
     def run(self, *words: str) -> Done:
         """Runs it to its end."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         return Done(process.returncode, out, err)
 
     def declare(
-        self, group: str, *, count: int = 2, config: str = "AllAtOnce", rollback: bool = False, **how: object
+        self, group: str, *, count: int = 2, config: str = "AllAtOnce", rollback: bool = False, **fake: object
     ) -> None:
         """Declares a group of local instances, or of played ones (`fail`, `seconds`)."""
-        asyncio.run(self._declare(group, count, config, rollback, how))
+        names = [f"{group}-{n}" for n in range(1, count + 1)]
+        places = {name: {"fake": fake} if fake else local_instance(self.root(name)) for name in names}
 
-    async def _declare(self, group: str, count: int, config: str, rollback: bool, how: dict[str, object]) -> None:
-        catalogue = Catalogue(await connect_temporal(read_settings(self.environ)))
-        value = {
-            "applicationName": "shop",
-            "deploymentGroupName": group,
-            "deploymentConfigName": f"CodeDeployDefault.{config}",
-            "onPremisesInstanceTagFilters": [{"Key": "group", "Value": group, "Type": "KEY_AND_VALUE"}],
-            "autoRollbackConfiguration": {"enabled": rollback, "events": ["DEPLOYMENT_FAILURE"] if rollback else []},
-        }
-        changes = [Change(key=f"group/shop/{group}", value=value)]
-        if not self.groups:
-            changes.append(Change(key="application/shop", value={"applicationName": "shop"}))
-        self.groups.append(group)
-        for n in range(1, count + 1):
-            name = f"{group}-{n}"
-            local = {"local": {"root": str(self.root(name)), "host": socket.gethostname()}}
-            place = {"fake": how} if how else local
-            changes.append(
-                Change(key=f"instance/{name}", value={"instanceName": name, "tags": {"group": group}, **place})
-            )
-        await catalogue.write(changes)
+        async def write() -> None:
+            client = await connect_temporal(read_settings(self.environ))
+            await declare_group(client, "shop", group, places, config=config, rollback=rollback)
+
+        asyncio.run(write())
 
     def root(self, instance: str) -> Path:
         """The root prefix of a local instance."""
@@ -106,50 +87,21 @@ class Site:
         """A revision on disk."""
         folder = self.folder / f"bundle-{version}"
         if not folder.exists():
-            (folder / "scripts").mkdir(parents=True)
-            (folder / "index.html").write_text(f"{version}\n")
-            (folder / "appspec.yml").write_text(
-                "version: 0.0\nos: linux\nfiles:\n  - {source: index.html, destination: /srv/shop}\n"
-                f"hooks:\n  AfterInstall:\n    - location: {AFTER}\n"
-            )
-            script = folder / AFTER
-            script.write_text(
-                f"#!/bin/sh\necho hello from {version}\n" + ("echo disk full >&2\nexit 3\n" if fails else "")
-            )
-            script.chmod(0o755)
+            script = f"#!/bin/sh\necho hello from {version}\n" + ("echo disk full >&2\nexit 3\n" if fails else "")
+            write_bundle(folder, version, script=script, location=AFTER)
         return str(folder)
 
 
-@dataclass
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def deployment_id(self) -> str:
-        """The id that `deploy` announced."""
-        found = re.search(r"(?:Started|Attached to) (\S+)\.", self.err)
-        assert found, self.err
-        return found[1]
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpSite]:
     """`towline up` in a folder that has a `worker.py` and a `workflows` of its own."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "worker.py").write_text("raise SystemExit('theirs')\n")
     (folder / "workflows").mkdir()
     port = free_port()
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("TOWLINE_", "TEMPORAL_"))}
-    environ |= {
-        "PYTHONPATH": str(ROOT),
-        "TOWLINE_DATA_DIR": str(folder / "data"),
-        "TEMPORAL_ADDRESS": f"127.0.0.1:{port}",
-    }
-    site = Site(folder, environ)
+    environ = environment(folder, f"127.0.0.1:{port}")
+    del environ["TOWLINE_STORE"]  # a client finds the worker's
+    site = UpSite(folder, environ)
     site.up = site.start("up", "--port", str(port), "--ui-port", str(free_port()))
     assert site.up.stdout
     assert site.up.stdout.readline().startswith(f"Temporal  127.0.0.1:{port}")
@@ -169,7 +121,7 @@ def until(condition: object, seconds: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-def test_a_good_rollout_a_bad_one_that_is_taken_back_and_what_is_remembered(site: Site) -> None:
+def test_a_good_rollout_a_bad_one_that_is_taken_back_and_what_is_remembered(site: UpSite) -> None:
     good = site.run("deploy", "shop", "web", "--revision", site.bundle("v1"), "--id", "d-GOOD")
     assert good.status == 0, good.err
     assert "d-GOOD  shop/web  Succeeded" in good.out
@@ -202,7 +154,7 @@ def test_a_good_rollout_a_bad_one_that_is_taken_back_and_what_is_remembered(site
     assert "disk full" in page.read_text()
 
 
-def test_the_same_words_attach_and_other_words_are_refused(site: Site) -> None:
+def test_the_same_words_attach_and_other_words_are_refused(site: UpSite) -> None:
     site.declare("again", seconds=0.1)
     words = ["deploy", "shop", "again", "--revision", site.bundle("v1"), "--id", "d-AGAIN"]
     assert site.run(*words).status == 0
@@ -215,14 +167,14 @@ def test_the_same_words_attach_and_other_words_are_refused(site: Site) -> None:
     assert site.run("status", "d-AGAI").out.startswith("d-AGAIN")
 
 
-def test_no_rollback_asked_for_exits_4(site: Site) -> None:
+def test_no_rollback_asked_for_exits_4(site: UpSite) -> None:
     site.declare("hurt", fail="AfterInstall")
     done = site.run("deploy", "shop", "hurt", "--revision", site.bundle("v1"))
     assert done.status == 4, done.err
     assert re.search("hurt-[12]: AfterInstall failed", done.out)
 
 
-def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -> None:
+def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: UpSite) -> None:
     site.declare("incomplete", count=2, rollback=True)
     first = Path(site.bundle("incomplete-v1"))
     (first / AFTER).write_text('#!/bin/sh\n[ ! -e "$TOWLINE_ROOT/refuses" ]\n')
@@ -235,7 +187,7 @@ def test_hosts_that_could_not_be_brought_back_exit_4_and_are_named(site: Site) -
     check_that_the_queue_is_held(site)
 
 
-def check_that_the_queue_is_held(site: Site) -> None:
+def check_that_the_queue_is_held(site: UpSite) -> None:
     """The group `incomplete` begins nothing more until it is released."""
     refused = site.run("deploy", "shop", "incomplete", "--revision", site.bundle("v3"), "--if-busy", "fail")
     assert refused.status == 1 and "towline release shop/incomplete" in refused.out, refused.out
@@ -251,7 +203,7 @@ def check_that_the_queue_is_held(site: Site) -> None:
     assert "is not held" in site.run("release", "shop/incomplete").out
 
 
-def test_warnings_come_first_strict_refuses_and_app_group_is_what_touched_something(site: Site) -> None:
+def test_warnings_come_first_strict_refuses_and_app_group_is_what_touched_something(site: UpSite) -> None:
     site.declare("warned", count=1)
     folder = Path(site.bundle("w1"))
     spec = folder / "appspec.yml"
@@ -280,7 +232,7 @@ def test_warnings_come_first_strict_refuses_and_app_group_is_what_touched_someth
     assert "Traceback" not in log
 
 
-def test_names_that_nobody_declared_exit_2(site: Site) -> None:
+def test_names_that_nobody_declared_exit_2(site: UpSite) -> None:
     done = site.run("deploy", "shop", "wbe", "--revision", site.bundle("v1"))
     assert done.status == 2, done.out
     assert "has no deployment group wbe" in done.out
@@ -289,7 +241,7 @@ def test_names_that_nobody_declared_exit_2(site: Site) -> None:
     assert done.status == 2, done.out
 
 
-def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(site: Site) -> None:
+def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(site: UpSite) -> None:
     site.declare("emptied", count=2, rollback=True)
     assert site.run("deploy", "shop", "emptied", "--revision", site.bundle("v1")).status == 0
     shutil.rmtree(site.root("emptied-1"))
@@ -312,7 +264,7 @@ def test_a_host_whose_disk_was_emptied_is_named_and_recorded_by_what_it_says(sit
     assert (site.runs("emptied-1"), site.runs("emptied-2")) == ("v1", "v1")
 
 
-def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: Site) -> None:
+def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: UpSite) -> None:
     site.declare("older", count=1)
     for version in ("old", "new"):
         site.run("deploy", "shop", "older", "--revision", site.bundle(version), "--id", f"d-AGAIN-{version}")
@@ -331,7 +283,7 @@ def test_an_older_local_release_is_deployed_again_by_id_digest_and_label(site: S
     assert "no deployment of shop/older had it" in missing.err
 
 
-def test_the_web_uis_link_lists_deployments_alone(site: Site) -> None:
+def test_the_web_uis_link_lists_deployments_alone(site: UpSite) -> None:
     assert site.up and site.up.stdout
     word, link = site.up.stdout.readline().removeprefix("Web ").split()
     assert word == "UI"
@@ -347,14 +299,14 @@ def test_the_web_uis_link_lists_deployments_alone(site: Site) -> None:
     assert "Catalogue" in dict(listed(link.partition("?")[0])).values()
 
 
-def test_what_up_writes_is_its_users_alone(site: Site) -> None:
+def test_what_up_writes_is_its_users_alone(site: UpSite) -> None:
     data = Path(site.environ["TOWLINE_DATA_DIR"])
     written = [path for path in (data, *data.rglob("*")) if not path.is_symlink()]
     assert {"temporal.db", "temporal.log", "worker.log"} <= {path.name for path in written}
     assert [str(path) for path in written if path.stat().st_mode & 0o077] == []
 
 
-def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
+def test_pause_resume_stop_and_ctrl_c(site: UpSite) -> None:
     site.declare("slow", count=3, config="OneAtATime", seconds=60)
     process = site.start("deploy", "shop", "slow", "--revision", site.bundle("v1"), "--id", "d-SLOW")
     until(lambda: "in flight: slow-" in site.run("status", "d-SLOW").out)
@@ -387,7 +339,7 @@ def test_pause_resume_stop_and_ctrl_c(site: Site) -> None:
     assert "has ended already" in late.err
 
 
-def test_stop_says_what_still_runs_since_when_and_what_begins_next(site: Site) -> None:
+def test_stop_says_what_still_runs_since_when_and_what_begins_next(site: UpSite) -> None:
     site.declare("held", count=2, config="OneAtATime")
     go = site.folder / "go-on"
     bundle = Path(site.bundle("waits"))
@@ -410,7 +362,7 @@ def test_stop_says_what_still_runs_since_when_and_what_begins_next(site: Site) -
     assert site.run("status", "d-NEXT", "--watch").status == 3
 
 
-def test_the_status_of_an_open_deployment_has_every_instance(site: Site) -> None:
+def test_the_status_of_an_open_deployment_has_every_instance(site: UpSite) -> None:
     site.declare("many", count=300, config="OneAtATime", seconds=60)  # more than a shard holds
     site.run("deploy", "shop", "many", "--revision", site.bundle("v1"), "--id", "d-MANY", "--detach")
     until(lambda: "in flight: many-1;" in site.run("status", "d-MANY").out)
@@ -423,7 +375,7 @@ def test_the_status_of_an_open_deployment_has_every_instance(site: Site) -> None
     assert site.run("status", "d-MANY", "--watch").status == 3
 
 
-def test_detached_prints_the_id_alone(site: Site) -> None:
+def test_detached_prints_the_id_alone(site: UpSite) -> None:
     site.declare("away", seconds=0.1)
     done = site.run("deploy", "shop", "away", "--revision", site.bundle("v1"), "--detach")
     assert done.status == 0
@@ -431,7 +383,7 @@ def test_detached_prints_the_id_alone(site: Site) -> None:
     assert site.run("status", done.out.strip(), "--watch").status == 0
 
 
-def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
+def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: UpSite) -> None:
     site.declare("back", count=2, config="AllAtOnce")
     assert site.run("deploy", "shop", "back", "--revision", site.bundle("v1")).status == 0
     before = sorted((str(p), p.stat().st_mtime_ns) for p in site.folder.joinpath("hosts").rglob("*"))
@@ -467,7 +419,7 @@ def test_a_plan_touches_nothing_and_a_rollback_goes_back(site: Site) -> None:
     assert "is a rollback itself" in again.err
 
 
-def test_logs_of_a_hook_that_is_at_work_come_from_the_host(site: Site) -> None:
+def test_logs_of_a_hook_that_is_at_work_come_from_the_host(site: UpSite) -> None:
     site.declare("busy", count=1)
     script = Path(site.bundle("v5")) / AFTER
     script.write_text("#!/bin/sh\necho begun\nwhile [ ! -e $TOWLINE_ROOT/go ]; do sleep 0.1; done\necho let go\n")
@@ -482,7 +434,7 @@ def test_logs_of_a_hook_that_is_at_work_come_from_the_host(site: Site) -> None:
     assert site.run("logs", deployment, "busy-9").status == 2
 
 
-def test_what_temporal_has_forgotten_is_read_from_the_store(site: Site) -> None:
+def test_what_temporal_has_forgotten_is_read_from_the_store(site: UpSite) -> None:
     site.declare("old", seconds=0.1)
     words = ["deploy", "shop", "old", "--revision", site.bundle("v1"), "--id", "d-OLDONE"]
     assert site.run(*words).status == 0
@@ -513,8 +465,7 @@ async def forget(address: str, deployment_id: str) -> None:
 
 async def test_without_a_worker_sight_is_lost_and_a_stop_is_noted(temporal: TemporalServer, tmp_path: Path) -> None:
     client = await temporal.new_namespace()
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TOWLINE_STORE": str(tmp_path)}
-    site = Site(tmp_path, environ | {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": client.namespace})
+    site = UpSite(tmp_path, environment(tmp_path, temporal.address, client.namespace))
     words = ["deploy", "shop", "web", "--revision", "s3://b/k.tgz", "--id", "d-LOST", "--patience", "1"]
     done = await asyncio.to_thread(site.run, *words)
     assert done.status == 5, done.err
@@ -531,15 +482,15 @@ async def test_without_a_worker_sight_is_lost_and_a_stop_is_noted(temporal: Temp
     assert "cancel" in signals
 
 
-def test_a_namespace_that_is_not_there_is_no_empty_catalogue(site: Site) -> None:
-    elsewhere = Site(site.folder, {**site.environ, "TEMPORAL_NAMESPACE": "nope"})
+def test_a_namespace_that_is_not_there_is_no_empty_catalogue(site: UpSite) -> None:
+    elsewhere = UpSite(site.folder, {**site.environ, "TEMPORAL_NAMESPACE": "nope"})
     for words in (["instances"], ["list"], ["status", "d-1"], ["deploy", "shop", "web", "--revision", "s3://b/k.tgz"]):
         done = elsewhere.run(*words)
         assert done.status == 5, (words, done)
         assert "Namespace nope is not found.  See TEMPORAL_NAMESPACE." in done.err
 
 
-def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(site: Site, tmp_path: Path) -> None:
+def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(site: UpSite, tmp_path: Path) -> None:
     twice = site.run("up")
     assert twice.status == 2
     assert "another `towline up` uses" in twice.err
@@ -550,10 +501,10 @@ def test_up_refuses_a_data_directory_that_is_in_use_and_a_port_that_is_taken(sit
     shutil.rmtree(tmp_path / "other")
 
 
-def test_up_serves_the_api_on_request_and_ends_it_too(site: Site, tmp_path: Path) -> None:
+def test_up_serves_the_api_on_request_and_ends_it_too(site: UpSite, tmp_path: Path) -> None:
     port, api_port = free_port(), free_port()
     environ = {**site.environ, "TEMPORAL_ADDRESS": f"127.0.0.1:{port}", "TOWLINE_DATA_DIR": str(tmp_path / "data")}
-    other = Site(tmp_path, environ)
+    other = UpSite(tmp_path, environ)
     up = other.start("up", "--port", str(port), "--ui-port", str(free_port()), "--api-port", str(api_port))
     assert up.stdout
     lines = [up.stdout.readline() for _ in range(3)]
@@ -573,10 +524,10 @@ def test_up_serves_the_api_on_request_and_ends_it_too(site: Site, tmp_path: Path
     until(lambda: subprocess.run(["pgrep", "-f", f"towline api .*--port {api_port}$"], check=False).returncode == 1)
 
 
-def test_temporal_that_goes_away_is_told_in_words_alone(site: Site, tmp_path: Path) -> None:
+def test_temporal_that_goes_away_is_told_in_words_alone(site: UpSite, tmp_path: Path) -> None:
     port = free_port()
     environ = {**site.environ, "TEMPORAL_ADDRESS": f"127.0.0.1:{port}", "TOWLINE_DATA_DIR": str(tmp_path / "data")}
-    other = Site(tmp_path, environ)
+    other = UpSite(tmp_path, environ)
     up = other.start("up", "--port", str(port), "--ui-port", str(free_port()))
     assert up.stdout
     assert up.stdout.readline().startswith("Temporal")

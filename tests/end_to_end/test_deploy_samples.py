@@ -48,8 +48,7 @@ async def site(temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactor
 async def shell(site: Site, lines: list[str], environ: dict[str, str], cwd: Path | None = None) -> Done:
     """Runs lines one after the other, as a CI runner does, to the first that fails."""
     script = "set -e\n" + "\n".join(lines)
-    at = Site(cwd or site.folder, site.environ | environ, site.client, site.worker, site.worker_log)
-    return await at.run("bash", "-c", script)
+    return await site.run("bash", "-c", script, folder=cwd, environ=environ)
 
 
 def environ_of(variables: dict[str, str], given: dict[str, str]) -> dict[str, str]:

@@ -71,5 +71,5 @@ async def test_a_group_by_ec2_tags_is_deployed_to_over_ssh(
             assert [host.read("/srv/shop/index.html") for host in fleet] == ["e1\n", "e1\n"]
             listed = await site.towline("instances", "shop/cloud")
             assert all(instance in listed.out for instance in ids.values()), listed.err
-            log = site.worker_log.read_text()
+            log = site.workers[0].log.read_text()
             assert len(log.splitlines()) < 10, log  # libraries would tell of every connection

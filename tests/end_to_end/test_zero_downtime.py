@@ -25,8 +25,9 @@ import pytest_asyncio
 import yaml
 
 from tests.harness import ROOT
-from tests.harness.faults.site import Site
 from tests.harness.fleet.box import SBIN, Fleet
+from tests.harness.processes import Done, environment
+from tests.harness.site import Site
 from tests.harness.temporal import TemporalServer, eventually
 
 pytestmark = [pytest.mark.fleet, pytest.mark.slow]
@@ -70,11 +71,10 @@ class Stage:
         """The release that each host answers with, asked on the host itself."""
         return [host.run("curl -sS http://127.0.0.1:8080/").split()[1] for host in self.fleet]
 
-    async def deploy(self, deployment_id: str, bundle: str, *options: str) -> tuple[int, str]:
-        """`towline deploy`; its exit status, and what it said."""
-        return await self.site.run(
-            "deploy", "shop", "production", "--revision", bundle, "--id", deployment_id, *options
-        )
+    async def deploy(self, deployment_id: str, bundle: str, *options: str) -> Done:
+        """`towline deploy`, to its end."""
+        words = ["--revision", bundle, "--id", deployment_id, *options]
+        return await self.site.towline("deploy", "shop", "production", *words)
 
     @contextlib.asynccontextmanager
     async def load(self) -> AsyncIterator[dict[str, Any]]:
@@ -134,18 +134,19 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """Release 1.0 runs everywhere, and a worker is at work."""
     folder = tmp_path_factory.mktemp("zero-downtime")
-    site = Site(folder, temporal.address, await temporal.new_namespace())
+    client = await temporal.new_namespace()
+    site = Site(folder, environment(folder, temporal.address, client.namespace), client)
     with Fleet(10) as fleet, haproxy(fleet, folder):
         stage = Stage(fleet, site)
         for host in fleet:
             host.write("/etc/shop/balancers", f"{stage.state}\n")
         try:
             (folder / "towline.yaml").write_text(manifest(fleet))
-            await site.worker()
-            status, said = await site.run("apply", "-f", "towline.yaml", "--yes")
-            assert status == 0, said
+            await site.start_worker()
+            applied = await site.towline("apply", "-f", "towline.yaml", "--yes")
+            assert applied.status == 0, applied.err
             first = await stage.deploy("d-1", stage.bundle("1.0"), "--config", "CodeDeployDefault.AllAtOnce")
-            assert first[0] == 0, first[1]
+            assert first.status == 0, first.text
             assert stage.statuses() == ["UP"] * 10
             yield stage
         finally:
@@ -154,8 +155,8 @@ async def stage(
 
 async def test_a_rolling_deployment_fails_no_request(stage: Stage) -> None:
     async with stage.load() as counts:
-        status, said = await stage.deploy("d-2", stage.bundle("2.0"))
-    assert status == 0, said
+        done = await stage.deploy("d-2", stage.bundle("2.0"))
+    assert done.status == 0, done.text
     assert_none_failed(counts)
     assert counts["answers"].keys() == {"shop 1.0", "shop 2.0"}, "load from before the first host to the last"
     assert stage.running() == ["2.0"] * 10
@@ -166,9 +167,9 @@ async def test_a_worker_killed_in_the_middle_fails_no_request(stage: Stage) -> N
         rollout = asyncio.create_task(stage.deploy("d-3", stage.bundle("3.0")))
         await eventually(lambda: "NOLB" in stage.statuses())  # drained, their shops about to end
         stage.site.workers[-1].kill()
-        await stage.site.worker()
-        status, said = await rollout
-    assert status == 0, said
+        await stage.site.start_worker()
+        done = await rollout
+    assert done.status == 0, done.text
     assert_none_failed(counts)
     assert stage.running() == ["3.0"] * 10
 
@@ -176,9 +177,9 @@ async def test_a_worker_killed_in_the_middle_fails_no_request(stage: Stage) -> N
 async def test_a_bad_revision_that_is_taken_back_fails_no_request(stage: Stage) -> None:
     before = stage.running()
     async with stage.load() as counts:
-        status, said = await stage.deploy("d-4", stage.bundle("4.0", page="shop {release} on {hots}\n"))
-    assert status == 1, said
-    assert "validate.sh" in said
+        done = await stage.deploy("d-4", stage.bundle("4.0", page="shop {release} on {hots}\n"))
+    assert done.status == 1, done.text
+    assert "validate.sh" in done.text
     assert_none_failed(counts)
     assert len(counts["answers"]) == 1, "the bad release has answered nobody"
     assert stage.running() == before

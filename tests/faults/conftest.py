@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.temporal import TemporalServer
 
 
 @pytest_asyncio.fixture
-async def site(temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[FaultSite]:
     client = await temporal.new_namespace()
-    site = Site(tmp_path, temporal.address, client)
+    site = FaultSite.at(tmp_path, temporal.address, client)
     try:
         yield site
     finally:

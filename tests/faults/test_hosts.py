@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     UnpauseActivityRequest,
 )
 
-from tests.harness.faults.site import EVENTS, Site, is_alive
+from tests.harness.faults.site import EVENTS, FaultSite, is_alive
 from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.status import Outcome
@@ -28,15 +28,15 @@ from towline.model.messages.instance import InstanceReport
 pytestmark = pytest.mark.slow
 
 
-def outcome_of(site: Site, deployment_id: str, instance: str) -> Outcome:
+def outcome_of(site: FaultSite, deployment_id: str, instance: str) -> Outcome:
     """What the store says of an instance."""
     record = InstanceReport.model_validate_json(site.store.get(instance_key(deployment_id, instance)))
     return record.outcome.outcome
 
 
-async def test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=3, rollback=True)
+async def test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_hook_ended(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=3, rollback=True)
     await site.deploy("d-1")
     hosts[1].hold("AfterInstall")
     await site.start("d-2", version="v2")
@@ -54,9 +54,9 @@ async def test_a_runner_killed_in_the_middle_of_a_hook_is_interrupted_and_the_ho
     assert sum(run.deployment == "d-2" for run in hosts[1].runs) == 3  # ApplicationStop of v1, then two of v2
 
 
-async def test_stop_now_ends_a_hook_that_runs(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_stop_now_ends_a_hook_that_runs(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
@@ -69,9 +69,9 @@ async def test_stop_now_ends_a_hook_that_runs(site: Site) -> None:
     assert hosts[0].ends == ["d-1 BeforeInstall ended"] and hosts[1].runs == []
 
 
-async def test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     await site.begun(hosts[0], "d-1")
@@ -84,9 +84,9 @@ async def test_a_plain_stop_lets_the_hook_end_and_nothing_more_begins(site: Site
     assert hosts[0].run_of("d-1", "ApplicationStart") is None and hosts[1].runs == []
 
 
-async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     await site.deploy("d-1")
     hosts[0].hold("AfterInstall")
     await site.start("d-2", version="v2")
@@ -98,15 +98,15 @@ async def test_a_terminated_deployment_halts_and_can_still_be_rolled_back(site: 
     assert hosts[0].run_of("d-2", "ApplicationStart") is None
     assert hosts[0].installed == "v2"
     await eventually(lambda: site.store.exists(report_key("d-2")))  # the group wrote it in its place
-    status, said = await site.run("rollback", "d-2", "--yes")
-    assert status == 0, said
+    done = await site.towline("rollback", "d-2", "--yes")
+    assert done.status == 0, done.text
     assert [host.installed for host in hosts] == ["v1", "v1"]
     assert [run for run in hosts[1].runs if run.deployment != "d-1"] == [], "what was not touched is not touched now"
 
 
-async def test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_report_all_the_same(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_report_all_the_same(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     await site.deploy("d-1")
     hosts[0].hold("AfterInstall")
     await site.start("d-2", version="v2")
@@ -121,9 +121,9 @@ async def test_a_terminated_deployment_that_is_rolled_back_at_once_has_its_repor
     await eventually(lambda: site.store.exists(report_key("d-2")), seconds=10)
 
 
-async def test_after_a_terminate_the_next_deployment_goes_on(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_after_a_terminate_the_next_deployment_goes_on(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
@@ -137,10 +137,10 @@ async def test_after_a_terminate_the_next_deployment_goes_on(site: Site) -> None
     assert hosts[0].installed == "v2"
 
 
-async def test_two_groups_on_one_host_take_turns(site: Site) -> None:
-    await site.worker()
-    [web] = await site.declare("web", hosts=1)
-    await site.declare("api", at=(web,))
+async def test_two_groups_on_one_host_take_turns(site: FaultSite) -> None:
+    await site.start_worker()
+    [web] = await site.declare_hosts("web", hosts=1)
+    await site.declare_hosts("api", at=(web,))
     web.hold("AfterInstall")
     # Either may come first, and both install the same files.
     both = (("d-1", "web"), ("d-2", "api"))
@@ -154,28 +154,28 @@ async def test_two_groups_on_one_host_take_turns(site: Site) -> None:
     assert order == [first.deployment] * 4 + [other] * 4, "never two at once"
 
 
-async def test_deploying_under_an_id_again_attaches_in_the_same_words_only(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_deploying_under_an_id_again_attaches_in_the_same_words_only(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     words = ("deploy", "shop", "web", "--id", "d-1", "--revision")
     folder = site.folder / "v1"
     site.write_bundle(folder, "v1")
-    first = asyncio.create_task(site.run(*words, str(folder)))
+    first = asyncio.create_task(site.towline(*words, str(folder)))
     await site.begun(hosts[0], "d-1")
-    again = asyncio.create_task(site.run(*words, str(folder)))
-    status, said = await site.run(*words, str(folder), "--description", "another")
-    assert status == 2 and "different parameters" in said
+    again = asyncio.create_task(site.towline(*words, str(folder)))
+    other = await site.towline(*words, str(folder), "--description", "another")
+    assert other.status == 2 and "different parameters" in other.err
     hosts[0].let_go("AfterInstall")
-    assert (await first)[0] == 0
-    assert (await again)[0] == 0
-    assert (await site.run(*words, str(folder)))[0] == 0
+    assert (await first).status == 0
+    assert (await again).status == 0
+    assert (await site.towline(*words, str(folder))).status == 0
     site.check_counts("d-1", hosts)
 
 
-async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2, config="AllAtOnce")
+async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the_other(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2, config="AllAtOnce")
     for host in hosts:
         host.hold("AfterInstall")
     await asyncio.gather(site.start("d-1"), site.start("d-2", version="v2"))
@@ -194,9 +194,9 @@ async def test_two_deployments_of_one_group_at_the_same_instant_go_one_after_the
     assert min(host.journal(second)[0]["time"] for host in hosts) > last_end
 
 
-async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
@@ -219,9 +219,9 @@ async def test_native_pause_and_reset_of_an_activity_run_nothing_twice(site: Sit
 
 
 @pytest.mark.parametrize("to", ["the first task", "the last task"])
-async def test_native_reset_of_the_deployment_runs_nothing_twice(site: Site, to: str) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_native_reset_of_the_deployment_runs_nothing_twice(site: FaultSite, to: str) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     await site.begun(hosts[0], "d-1")

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.harness.faults.fleet_site import FleetSite
-from tests.harness.faults.site import EVENTS, Site
+from tests.harness.faults.site import EVENTS, FaultSite
 from tests.harness.fleet.box import Fleet, Host
 from tests.harness.temporal import TemporalServer, eventually
 from towline.bundles.local import revision_key
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.slow]
 
 @pytest_asyncio.fixture
 async def site(temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[FleetSite]:
-    site = FleetSite(tmp_path, temporal.address, await temporal.new_namespace())
+    site = FleetSite.at(tmp_path, temporal.address, await temporal.new_namespace())
     try:
         yield site
     finally:
@@ -73,7 +73,7 @@ async def test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met(
     fleet = new_fleet(10, relayed=True)
     cable, gone, silent, key, power, sshd, cut, transfer, slow, fails = names = [host.name for host in fleet]
     site.payload_bytes = 1_500_000
-    await site.worker()
+    await site.start_worker()
     brief = {"unreachable_after_seconds": 2}
     hosts = await site.declare_fleet(
         fleet,
@@ -117,12 +117,12 @@ async def test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met(
     assert "tried for" in said[gone] and "last heard of in AfterInstall, scripts/hook.sh" in said[gone]
     assert "nothing was begun there" in said[silent]
     assert "another host key" in said[key] and "last heard of in AfterInstall" in said[key]
-    status, shown = await site.run("status", "d-1")
-    assert status == 0 and "5 of 10 succeeded" in shown, "AllAtOnce: one is enough"
-    assert [line.split()[1] for line in shown.splitlines() if line.startswith("web-") and "  " in line] == [
+    done = await site.towline("status", "d-1")
+    assert done.status == 0 and "5 of 10 succeeded" in done.out, "AllAtOnce: one is enough"
+    assert [line.split()[1] for line in done.out.splitlines() if line.startswith("web-") and "  " in line] == [
         site.record("d-1", name).outcome.outcome.value for name in names
     ]
-    assert "ssh-keygen -R" in shown, "the command that trusts the new key"
+    assert "ssh-keygen -R" in done.out, "the command that trusts the new key"
     # By the hosts' own files: whoever was left alone went on to its end, and nobody ran anything twice.
     for name in (gone, silent):
         fleet[name].relay.heal()
@@ -136,7 +136,7 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_not_restored_and_goes_
     site: FleetSite, new_fleet: Callable[..., Fleet]
 ) -> None:
     fleet = new_fleet(6, relayed=True)
-    await site.worker()
+    await site.start_worker()
     every = {"connect_timeout_seconds": 1, "unreachable_after_seconds": 1.5}
     hosts = await site.declare_fleet(fleet, config="HalfAtATime", rollback=True, every=every)
     one, *half = (hosts[name] for name in ("web-01", "web-02", "web-03", "web-04"))
@@ -158,17 +158,17 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_not_restored_and_goes_
         **dict.fromkeys(("web-02", "web-03"), (Outcome.UNREACHABLE, True)),
         "web-04": (Outcome.UNREACHABLE, False),
     }
-    status, said = await site.run("status", "d-1", "--watch")
-    assert status == ExitStatus.NEEDS_A_PERSON, said
-    assert "Rollback incomplete on" in said and "the same on web-0" in said
+    done = await site.towline("status", "d-1", "--watch")
+    assert done.status == ExitStatus.NEEDS_A_PERSON, done.text
+    assert "Rollback incomplete on" in done.text and "the same on web-0" in done.text
     assert [host.installed for host in (one, *rest)] == ["v0"] * 3
     assert all(host.run_of("d-1", "BeforeInstall") is None for host in rest), "past the floor nothing more begins"
     for host in half:
         host.box.relay.heal()
     for host in hosts.values():
         host.let_go("AfterInstall")
-    status, said = await site.run("release", "shop/web")
-    assert status == 0 and all(name in said for name in ("web-02", "web-03")), said
+    done = await site.towline("release", "shop/web")
+    assert done.status == 0 and all(name in done.text for name in ("web-02", "web-03")), done.text
     view = await site.deploy("d-2", version="v2")
     assert view.info.status == "Succeeded"
     assert [host.installed for host in hosts.values()] == ["v2"] * 6
@@ -181,14 +181,14 @@ async def test_half_the_fleet_cut_off_during_a_rollout_is_not_restored_and_goes_
 async def test_an_archive_replaced_during_a_rollout_holds_it_until_the_right_one_is_back(
     temporal: TemporalServer, tmp_path: Path
 ) -> None:
-    site = Site(tmp_path, temporal.address, await temporal.new_namespace())
+    site = FaultSite.at(tmp_path, temporal.address, await temporal.new_namespace())
     try:
-        await site.worker()
-        first, second = await site.declare(hosts=2)
+        await site.start_worker()
+        first, second = await site.declare_hosts(hosts=2)
         first.hold("AfterInstall")
         await site.start("d-1")
         await site.begun(first, "d-1")
-        location = site.bundle("v1").store_location
+        location = site.revision("v1").store_location
         assert location
         key = revision_key(location.digest, location.bundle_type)
         right = site.store.get(key)
@@ -202,8 +202,8 @@ async def test_an_archive_replaced_during_a_rollout_holds_it_until_the_right_one
             return bool(view and view.progress.blocked)
 
         await eventually(is_blocked)
-        _, said = await site.run("status", "d-1")
-        assert "its SHA-256 is" in said and "replaced" in said, said
+        shown = (await site.towline("status", "d-1")).out
+        assert "its SHA-256 is" in shown and "replaced" in shown, shown
         assert second.runs == [] and second.journal("d-1") == [] and not list(second.root.rglob("d-1"))
         site.store.put(key, right)
         assert (await site.ended("d-1")).info.status == "Succeeded"

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.harness.faults.site import EVENTS, LocalHost, Site
+from tests.harness.faults.site import EVENTS, FaultSite, LocalHost
 from tests.harness.temporal import eventually
 from towline.model import names
 from towline.model.deployment.store_keys import report_key
@@ -18,15 +18,15 @@ from towline.model.messages.group import GroupView
 pytestmark = pytest.mark.slow
 
 
-async def group_of(site: Site, group: str = "web") -> GroupView:
+async def group_of(site: FaultSite, group: str = "web") -> GroupView:
     handle = site.client.get_workflow_handle(names.group_workflow_id(group_id("shop", group)))
     view: GroupView = await handle.query("status", result_type=GroupView)
     return view
 
 
-async def bad_deployment(site: Site, held: str = "ApplicationStart") -> tuple[list[LocalHost], str]:
+async def bad_deployment(site: FaultSite, held: str = "ApplicationStart") -> tuple[list[LocalHost], str]:
     """d-2 has failed on web-2 and is being taken back: a hook of its rollback runs on web-2. Its id."""
-    hosts = await site.declare(hosts=3, rollback=True)
+    hosts = await site.declare_hosts(hosts=3, rollback=True)
     await site.deploy("d-1")
     hosts[1].fail("v2")
     await site.start("d-2", version="v2")
@@ -37,8 +37,8 @@ async def bad_deployment(site: Site, held: str = "ApplicationStart") -> tuple[li
     return hosts, run.deployment
 
 
-async def test_a_rollback_goes_on_though_its_deployment_is_terminated(site: Site) -> None:
-    await site.worker()
+async def test_a_rollback_goes_on_though_its_deployment_is_terminated(site: FaultSite) -> None:
+    await site.start_worker()
     hosts, undo = await bad_deployment(site)
     await site.client.get_workflow_handle("d-2").terminate("by hand")
     hosts[1].let_go("ApplicationStart")
@@ -49,8 +49,8 @@ async def test_a_rollback_goes_on_though_its_deployment_is_terminated(site: Site
     assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
-async def test_a_terminated_rollback_leaves_hosts_not_restored_and_can_be_asked_for_again(site: Site) -> None:
-    await site.worker()
+async def test_a_terminated_rollback_leaves_hosts_not_restored_and_can_be_asked_for_again(site: FaultSite) -> None:
+    await site.start_worker()
     hosts, undo = await bad_deployment(site)
     await site.client.get_workflow_handle(undo).terminate("by hand")
     await eventually(lambda: hosts[1].halt_word(undo))
@@ -64,37 +64,37 @@ async def test_a_terminated_rollback_leaves_hosts_not_restored_and_can_be_asked_
     await eventually(is_dropped)
     group = await group_of(site)
     assert group.not_restored and undo in group.held, group
-    again = asyncio.create_task(site.run("rollback", "d-2", "--yes"))
+    again = asyncio.create_task(site.towline("rollback", "d-2", "--yes"))
 
     async def waits() -> bool:
         return bool((await group_of(site)).waiting)
 
     await eventually(waits)
     assert not (await group_of(site)).active, "a queue that is held is held for a rollback, too"
-    status, said = await site.run("release", "shop/web")
-    assert status == 0 and undo in said, said
-    status, said = await again
-    assert status == 0 and "towline release shop/web" in said, said
+    released = await site.towline("release", "shop/web")
+    assert released.status == 0 and undo in released.text, released.text
+    done = await again
+    assert done.status == 0 and "towline release shop/web" in done.text, done.text
     assert [host.installed for host in hosts] == ["v1", "v1", "v1"]
     assert (await group_of(site)).not_restored == ()
 
 
-async def test_two_rollbacks_of_one_deployment_at_the_same_instant_take_it_back_once(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_two_rollbacks_of_one_deployment_at_the_same_instant_take_it_back_once(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     await site.deploy("d-1")
     await site.deploy("d-2", version="v2")
-    done = await asyncio.gather(*(site.run("rollback", "d-2", "--yes") for _ in range(2)))
-    assert [status for status, _ in done] == [0, 0], done
+    done = await asyncio.gather(*(site.towline("rollback", "d-2", "--yes") for _ in range(2)))
+    assert [one.status for one in done] == [0, 0], done
     assert [host.installed for host in hosts] == ["v1", "v1"]
     for host in hosts:
         undone = [run.event for run in host.runs if run.deployment not in ("d-1", "d-2")]
         assert sorted(undone) == sorted(EVENTS), "one of the two found it done"
 
 
-async def test_a_deployment_that_is_terminated_in_the_queue_has_a_report(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_a_deployment_that_is_terminated_in_the_queue_has_a_report(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     await site.begun(hosts[0], "d-1")
@@ -114,9 +114,9 @@ async def test_a_deployment_that_is_terminated_in_the_queue_has_a_report(site: S
     assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
-async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=3, rollback=True)
+async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=3, rollback=True)
     await site.deploy("d-1")
     hosts[1].hold("AfterInstall")
     await site.start("d-2", version="v2")
@@ -132,13 +132,13 @@ async def test_a_shard_that_is_terminated_is_a_failure_of_those_in_flight_alone(
     assert (await site.deploy("d-3", version="v3")).info.status == "Succeeded"
 
 
-async def test_an_id_that_plain_temporal_uses_again_touches_nothing(site: Site) -> None:
-    await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_an_id_that_plain_temporal_uses_again_touches_nothing(site: FaultSite) -> None:
+    await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     await site.deploy("d-1")
     before = [list(host.runs) for host in hosts]
     report = site.store.get(report_key("d-1"))
-    request = DeployRequest(application_name="shop", deployment_group_name="web", revision=site.bundle("v2"))
+    request = DeployRequest(application_name="shop", deployment_group_name="web", revision=site.revision("v2"))
     await site.client.start_workflow(
         names.DEPLOYMENT,
         request.model_dump(mode="json", by_alias=True, exclude_none=True),

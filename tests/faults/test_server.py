@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.harness.faults.site import Site, is_alive
+from tests.harness.faults.site import FaultSite, is_alive
 from tests.harness.temporal import eventually
 from towline.devserver import dev_server, free_port
 from towline.temporal import DATA_CONVERTER
@@ -19,10 +19,10 @@ async def test_temporal_killed_in_the_middle_of_a_hook_and_started_again(tmp_pat
     port, ui_port, db = free_port(), free_port(), tmp_path / "temporal.db"
     async with dev_server(db=db, port=port, ui_port=ui_port) as server:
         client = await Client.connect(server.address, data_converter=DATA_CONVERTER)
-        site = Site(tmp_path, server.address, client)
+        site = FaultSite.at(tmp_path, server.address, client)
         try:
-            worker = await site.worker()
-            hosts = await site.declare(hosts=2)
+            worker = await site.start_worker()
+            hosts = await site.declare_hosts(hosts=2)
             hosts[0].hold("AfterInstall")
             await site.start("d-1")
             run = await site.begun(hosts[0], "d-1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ROOT
-from tests.harness.faults.site import Site, WorkerProcess
+from tests.harness.faults.site import FaultSite, WorkerProcess
 from tests.harness.temporal import eventually
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def next_version(folder: Path) -> Path:
     return folder
 
 
-async def at_work(site: Site, **environ: str) -> WorkerProcess:
+async def at_work(site: FaultSite, **environ: str) -> WorkerProcess:
     worker = site.launch(**environ)
     await eventually(lambda: worker.is_at_work or worker.has_ended)
     assert not worker.has_ended, worker.log.read_text()
@@ -46,12 +46,12 @@ async def at_work(site: Site, **environ: str) -> WorkerProcess:
 
 
 @pytest.mark.parametrize("first", ["this version", "the next version"])
-async def test_a_worker_of_another_version_takes_a_rollout_over(site: Site, first: str) -> None:
+async def test_a_worker_of_another_version_takes_a_rollout_over(site: FaultSite, first: str) -> None:
     """Forward or back: both understand what the other one wrote, and who started a runner finishes with it."""
     newer = {"PYTHONPATH": str(next_version(site.folder / "next"))}
     one, other = ({}, newer) if first == "this version" else (newer, {})
     started = await at_work(site, **one)
-    hosts = await site.declare(hosts=3)
+    hosts = await site.declare_hosts(hosts=3)
     for host in hosts:
         host.hold("AfterInstall")
     await site.start("d-1")
@@ -78,7 +78,7 @@ async def test_a_worker_of_another_version_takes_a_rollout_over(site: Site, firs
     ],
     ids=["data folder", "kind of store", "namespace"],
 )
-async def test_a_worker_that_cannot_work_takes_no_work(site: Site, environ: dict[str, str], told: str) -> None:
+async def test_a_worker_that_cannot_work_takes_no_work(site: FaultSite, environ: dict[str, str], told: str) -> None:
     (site.folder / "file").touch()
     broken = site.launch(**environ)
     await eventually(lambda: broken.has_ended)
@@ -86,12 +86,12 @@ async def test_a_worker_that_cannot_work_takes_no_work(site: Site, environ: dict
     assert told in broken.log.read_text() and "Traceback" not in broken.log.read_text()
 
 
-async def test_a_worker_with_another_store_than_those_at_work_takes_no_work(site: Site) -> None:
+async def test_a_worker_with_another_store_than_those_at_work_takes_no_work(site: FaultSite) -> None:
     """Though it is one of the same name, as on another machine: what one freezes the other would not find."""
     await at_work(site)
     other = site.launch(TOWLINE_STORE=str(site.folder / "another"))
     await eventually(lambda: other.has_ended)
     said = other.log.read_text()
     assert other.process.returncode == 1 and "is not the one that other workers use" in said and "Traceback" not in said
-    (site.folder / "same").symlink_to(site.store_text)
+    (site.folder / "same").symlink_to(site.environ["TOWLINE_STORE"])
     await at_work(site, TOWLINE_STORE=str(site.folder / "same"))

@@ -7,7 +7,7 @@ import threading
 import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 
-from tests.harness.faults.site import Site, is_alive
+from tests.harness.faults.site import FaultSite, is_alive
 from tests.harness.github import fake_github
 from tests.harness.temporal import eventually
 from towline.bundles.local import revision_key
@@ -17,13 +17,13 @@ from towline.model.bundle.revision import RevisionLocation
 pytestmark = pytest.mark.slow
 
 
-async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(site: Site) -> None:
-    first = await site.worker()
-    hosts = await site.declare(hosts=2)
+async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(site: FaultSite) -> None:
+    first = await site.start_worker()
+    hosts = await site.declare_hosts(hosts=2)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
-    second = await site.worker()
+    second = await site.start_worker()
     first.kill()
     assert is_alive(run.pid) and is_alive(hosts[0].runner_pid("d-1"))
     hosts[0].let_go("AfterInstall")
@@ -37,15 +37,15 @@ async def test_a_worker_killed_in_the_middle_of_a_hook_is_followed_by_another(si
     )
 
 
-async def tasks_timed_out(site: Site, workflow_id: str) -> int:
+async def tasks_timed_out(site: FaultSite, workflow_id: str) -> int:
     """How many of a workflow's tasks nobody took, or took and did not end."""
     history = await site.client.get_workflow_handle(workflow_id).fetch_history()
     return sum(event.HasField("workflow_task_timed_out_event_attributes") for event in history.events)
 
 
-async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
-    workers = [await site.worker(), await site.worker()]
-    hosts = await site.declare(hosts=2, config="AllAtOnce")
+async def test_all_workers_killed_and_one_started_goes_on(site: FaultSite) -> None:
+    workers = [await site.start_worker(), await site.start_worker()]
+    hosts = await site.declare_hosts(hosts=2, config="AllAtOnce")
     for host in hosts:
         host.hold("AfterInstall")
     await site.start("d-1")
@@ -57,36 +57,36 @@ async def test_all_workers_killed_and_one_started_goes_on(site: Site) -> None:
         host.let_go("AfterInstall")
     # Nobody is connected: the runners go through their journals to the end by themselves.
     await eventually(lambda: all(host.journal("d-1")[-1]["kind"] == "finished" for host in hosts))
-    await site.worker()
+    await site.start_worker()
     view = await site.ended("d-1")
     assert view.info.status == "Succeeded"
     site.check_counts("d-1", hosts)
 
 
-async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: Site) -> None:
-    first = await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_a_worker_told_to_end_leaves_the_hook_to_the_next_one(site: FaultSite) -> None:
+    first = await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     run = await site.begun(hosts[0], "d-1")
     first.terminate()
     await eventually(lambda: first.has_ended, seconds=10)
     assert is_alive(run.pid), "the hook goes on"
-    await site.worker()
+    await site.start_worker()
     hosts[0].let_go("AfterInstall")
     assert (await site.ended("d-1")).info.status == "Succeeded"
     site.check_counts("d-1", hosts)
     assert first.process.returncode == 0, first.log.read_text()
 
 
-async def test_a_worker_that_was_frozen_does_not_end_what_another_has_taken_over(site: Site) -> None:
-    first = await site.worker()
-    hosts = await site.declare(hosts=1)
+async def test_a_worker_that_was_frozen_does_not_end_what_another_has_taken_over(site: FaultSite) -> None:
+    first = await site.start_worker()
+    hosts = await site.declare_hosts(hosts=1)
     hosts[0].hold("AfterInstall")
     await site.start("d-1")
     await site.begun(hosts[0], "d-1")
     first.freeze()
-    await site.worker()
+    await site.start_worker()
     shard = site.client.get_workflow_handle(names.shard_workflow_id("d-1", 1))
 
     async def is_taken_over() -> bool:
@@ -117,27 +117,27 @@ class Stalling(dict[str, bytes]):
         return super().__getitem__(key)
 
 
-async def test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up(site: Site) -> None:
-    location = site.bundle("v1").store_location
+async def test_a_worker_killed_while_it_reads_a_revision_holds_nobody_up(site: FaultSite) -> None:
+    location = site.revision("v1").store_location
     assert location
     archive = site.store.get(revision_key(location.digest, location.bundle_type))
     stalling = Stalling({"o/shop@1a2b3c4": archive})
     with fake_github() as github:
         github.tarballs = stalling
         try:
-            first = await site.worker()
-            hosts = await site.declare(hosts=1, gitHubUrl=github.url)
+            first = await site.start_worker()
+            hosts = await site.declare_hosts(hosts=1, gitHubUrl=github.url)
             await site.start("d-1", revision=RevisionLocation.parse("github://o/shop@1a2b3c4"))
             await eventually(stalling.is_asked.is_set)
             first.kill()
-            await site.worker()
+            await site.start_worker()
             assert (await site.ended("d-1")).info.status == "Succeeded"
         finally:
             stalling.is_over.set()
     site.check_counts("d-1", hosts)
 
 
-async def test_a_worker_whose_store_cannot_be_written_takes_no_work(site: Site) -> None:
+async def test_a_worker_whose_store_cannot_be_written_takes_no_work(site: FaultSite) -> None:
     (site.folder / "file").touch()
     worker = site.launch(TOWLINE_STORE=str(site.folder / "file" / "store"))
     await eventually(lambda: worker.has_ended)

@@ -1,91 +1,84 @@
-"""A site for end-to-end tests: a namespace of the session's Temporal, one worker process, what is declared there.
+"""A site: a namespace of a real Temporal server, workers as processes of their own, and what is declared there.
 
-Commands run as their users run them, as processes: `towline …` and Temporal's own `temporal …`.
+Commands run as their users run them, as processes: `towline …` and Temporal's own `temporal …`. A site to break is
+`tests.harness.faults.site.FaultSite`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio.client import Client
 
-from tests.harness import ROOT
-from tests.harness.temporal import TemporalServer, temporal_binary
-from towline.bundles.local import as_archive, location_of, revision_key
-from towline.catalogue.client import Catalogue
-from towline.model.catalogue.records import Change
-from towline.store import open_store
+from tests.harness import processes
+from tests.harness.bundles import put_bundle, write_bundle
+from tests.harness.declared import declare_group, local_instance
+from tests.harness.processes import TOWLINE, Done, WorkerProcess, environment
+from tests.harness.temporal import TemporalServer, eventually, temporal_binary
 
-PATIENCE_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, read as JSON."""
-        return json.loads(self.out)
+__all__ = ["Done", "Site", "running_site"]
 
 
 @dataclass
 class Site:
     """Where commands run: `folder` for files, `environ` for every process, `client` of the namespace."""
 
+    WORKER: ClassVar[tuple[str, ...]] = ("-m", "towline", "worker")
+    """Python's arguments for a worker."""
+
     folder: Path
     environ: dict[str, str]
     client: Client
-    worker: subprocess.Popen[bytes]
-    worker_log: Path
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def towline(self, *words: str) -> Done:
         """Runs `towline WORDS` to its end."""
-        return await self.run(sys.executable, "-m", "towline", *words)
+        return await self.run(*TOWLINE, *words)
 
     async def temporal(self, *words: str) -> Done:
         """Runs `temporal WORDS` to its end."""
         return await self.run(temporal_binary(), *words, "--color", "never")
 
-    async def declare(self, app: str, group: str, *, count: int = 2, rollback: bool = False, **more: Any) -> None:
+    async def run(self, *command: str, folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Done:
+        """Runs a program to its end, in the site's folder unless another is given."""
+        return await processes.run(*command, folder=folder or self.folder, environ={**self.environ, **(environ or {})})
+
+    def launch(self, **environ: str) -> WorkerProcess:
+        """Starts a worker without waiting for it."""
+        log = self.folder / f"worker-{len(self.workers) + 1}.log"
+        self.workers.append(WorkerProcess.launch(log, self.environ | environ, self.WORKER))
+        return self.workers[-1]
+
+    async def start_worker(self) -> WorkerProcess:
+        """A worker that is at work."""
+        worker = self.launch()
+        await eventually(lambda: worker.is_at_work or worker.has_ended)
+        assert not worker.has_ended, worker.log.read_text()
+        return worker
+
+    def close(self) -> None:
+        """Kills the workers that are left."""
+        for worker in self.workers:
+            if not worker.has_ended:
+                worker.kill()
+
+    # ── what exists ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def declare(self, app: str, group: str, *, count: int = 2, fake: Any = None, **how: Any) -> None:
         """Declares a group and its instances `GROUP-1…`: local ones, or by `fake={…}` played ones.
 
-        `more` are further fields of the group.
+        `how` goes to `declare_group`: its config, whether it rolls back, further fields.
         """
-        fake = more.pop("fake", None)
-        value = {
-            "applicationName": app,
-            "deploymentGroupName": group,
-            "deploymentConfigName": "CodeDeployDefault.AllAtOnce",
-            "onPremisesInstanceTagFilters": [{"Key": "group", "Value": f"{app}/{group}", "Type": "KEY_AND_VALUE"}],
-            "autoRollbackConfiguration": {"enabled": rollback, "events": ["DEPLOYMENT_FAILURE"] if rollback else []},
-            **more,
-        }
-        catalogue = Catalogue(self.client)
-        changes = [Change(key=f"group/{app}/{group}", value=value)]
-        if not await catalogue.read([f"application/{app}"]):
-            changes.append(Change(key=f"application/{app}", value={"applicationName": app}))
-        for n in range(1, count + 1):
-            name = f"{group}-{n}"
-            local = {"local": {"root": str(self.root(name)), "host": socket.gethostname()}}
-            record = {"instanceName": name, "tags": {"group": f"{app}/{group}"}, **({"fake": fake} if fake else local)}
-            changes.append(Change(key=f"instance/{name}", value=record))
-        await catalogue.write(changes)
+        names = [f"{group}-{n}" for n in range(1, count + 1)]
+        places = {name: {"fake": fake} if fake else local_instance(self.root(name)) for name in names}
+        await declare_group(self.client, app, group, places, **how)
 
     def root(self, instance: str) -> Path:
         """The root prefix of a local instance."""
@@ -93,26 +86,13 @@ class Site:
 
     def bundle(self, name: str, script: str = "", *, files: Mapping[str, str] | None = None) -> Path:
         """A revision on disk: a page for `/srv/shop`, and one script, `scripts/after.sh`, in AfterInstall."""
-        folder = self.folder / f"bundle-{name}"
-        (folder / "scripts").mkdir(parents=True)
-        for path, text in {"index.html": f"{name}\n", **(files or {})}.items():
-            (folder / path).write_text(text)
-        (folder / "appspec.yml").write_text(
-            "version: 0.0\nos: linux\nfiles:\n  - {source: index.html, destination: /srv/shop}\n"
-            "hooks:\n  AfterInstall:\n    - location: scripts/after.sh\n"
-        )
-        after = folder / "scripts/after.sh"
-        after.write_text(f"#!/bin/sh\necho hello from {name}\n{script}\n")
-        after.chmod(0o755)
-        return folder
+        text = f"#!/bin/sh\necho hello from {name}\n{script}\n"
+        return write_bundle(self.folder / f"bundle-{name}", name, script=text, files=files)
 
     def stored(self, bundle: Path) -> dict[str, Any]:
         """Puts a bundle into the store and returns its location in CodeDeploy's shape."""
-        archive = as_archive(bundle, self.folder)
-        open_store(self.environ["TOWLINE_STORE"]).put_file(
-            revision_key(archive.sha256, archive.bundle_type), archive.path
-        )
-        return location_of(archive, bundle.name).model_dump(mode="json", by_alias=True, exclude_none=True)
+        location = put_bundle(self.environ["TOWLINE_STORE"], bundle)
+        return location.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def history(self, workflow_id: str) -> str:
         """All that Temporal keeps of a workflow, as JSON with payloads readable."""
@@ -120,51 +100,16 @@ class Site:
         assert done.status == 0, done.err
         return done.out
 
-    async def run(self, *command: str) -> Done:
-        """Runs a program to its end."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
-
 
 @contextlib.asynccontextmanager
 async def running_site(temporal: TemporalServer, folder: Path, **environ: str) -> AsyncIterator[Site]:
-    """A site for the block; `environ` is for all its processes (`TOWLINE_STORE` is a directory unless given)."""
+    """A site with one worker for the block; `environ` is for all its processes."""
     client = await temporal.new_namespace()
-    ours = {key: value for key, value in os.environ.items() if not key.startswith(("TOWLINE_", "TEMPORAL_"))}
-    ours |= {
-        "PYTHONPATH": str(ROOT),
-        "TEMPORAL_ADDRESS": temporal.address,
-        "TEMPORAL_NAMESPACE": client.namespace,
-        "TEMPORAL_CONFIG_FILE": str(folder / "no-profile.toml"),
-        "TOWLINE_DATA_DIR": str(folder / "data"),
-        "TOWLINE_STORE": str(folder / "store"),
-    }
-    (folder / "no-profile.toml").touch()
-    ours |= environ
-    log = folder / "worker.log"
-    with log.open("wb") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "towline", "worker"], cwd=folder, env=ours, stdout=output, stderr=output
-        )
+    site = Site(folder, environment(folder, temporal.address, client.namespace, **environ), client)
     try:
-        await _until_at_work(client, worker, log)
-        yield Site(folder, ours, client, worker, log)
+        await site.start_worker()
+        yield site
     finally:
-        worker.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(worker.wait, 60)
-
-
-async def _until_at_work(client: Client, worker: subprocess.Popen[bytes], log: Path) -> None:
-    while b"at work on" not in log.read_bytes():
-        assert worker.poll() is None, log.read_text()
-        await asyncio.sleep(0.1)
+        for worker in site.workers:
+            worker.terminate()
+            await asyncio.to_thread(worker.process.wait, 60)

@@ -25,7 +25,7 @@ from tests.harness.faults.injections import FAULTS, faults_for
 from tests.harness.faults.instances import BoxHost, Instance, LocalHost
 from tests.harness.faults.instants import INSTANTS
 from tests.harness.faults.rounds import Aim, Harness, Result
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.faults.source import source
 from tests.harness.faults.table import Memory, command, table, tell
 from tests.harness.faults.temporal import Temporal
@@ -49,7 +49,7 @@ async def standing(folder: Path, hosts: int, *, box: bool = False) -> AsyncItera
             instances += [LocalHost(f"web-{n}", folder / f"hosts/web-{n}") for n in range(1, hosts + 1)]
         bucket = stack.enter_context(source(address))
         async with Temporal(folder) as temporal:
-            site = Site(folder, temporal.address, await temporal.connect())
+            site = FaultSite.at(folder, temporal.address, await temporal.connect())
             stack.callback(site.close)
             async with Harness.on(site, temporal, bucket, instances) as harness:
                 yield harness

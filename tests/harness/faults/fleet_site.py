@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.harness.faults.instances import BoxHost
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.fleet.box import Fleet
 from towline.model.deployment.store_keys import instance_key
 from towline.model.messages.instance import InstanceReport
@@ -26,7 +26,7 @@ main()
 
 
 @dataclass
-class FleetSite(Site):
+class FleetSite(FaultSite):
     """One namespace of a Temporal server, real workers, and a group whose instances are a fleet's hosts."""
 
     WORKER: ClassVar[tuple[str, ...]] = ("-c", WORKER)

@@ -20,7 +20,7 @@ from tests.harness.faults.injections import FAULTS, faults_for
 from tests.harness.faults.instances import Instance
 from tests.harness.faults.instants import INSTANTS, Holds, held_at
 from tests.harness.faults.scene import Effect, Kind, Scene, before
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.faults.source import Source
 from tests.harness.faults.temporal import Temporal
 from tests.harness.temporal import eventually
@@ -81,7 +81,7 @@ class Result(Findings):
 class Harness:
     """One site with its server, workers and hosts, on which rounds are run one after the other."""
 
-    def __init__(self, site: Site, temporal: Temporal, source: Source, hosts: Sequence[Instance]) -> None:
+    def __init__(self, site: FaultSite, temporal: Temporal, source: Source, hosts: Sequence[Instance]) -> None:
         self.site, self.temporal, self.source, self.hosts = site, temporal, source, hosts
         self._round = 0
         self._good = "v0"  # what every host runs between rounds
@@ -93,12 +93,12 @@ class Harness:
     @classmethod
     @contextlib.asynccontextmanager
     async def on(
-        cls, site: Site, temporal: Temporal, source: Source, hosts: Sequence[Instance]
+        cls, site: FaultSite, temporal: Temporal, source: Source, hosts: Sequence[Instance]
     ) -> AsyncIterator[Harness]:
         """A harness with workers that are replaced when they end, and with undisturbed rollouts behind it."""
-        site.more.update(source.environ)
+        site.environ.update(source.environ)
         for _ in range(WORKERS):
-            await site.worker()
+            await site.start_worker()
         await site.declare_group(hosts, config=CONFIG, rollback=True)
         harness = cls(site, temporal, source, hosts)
         keeper = asyncio.create_task(harness._keep_workers())
@@ -240,11 +240,11 @@ class Harness:
     async def _roll_back(self, scene: Scene, result: Result) -> None:
         """What a person does after a terminate: everything goes back. A rollback that had begun comes first."""
         self._put_back(scene)
-        status, said = await self._with_a_go(self.site.run("rollback", scene.deployment_id, "--yes"))
+        done = await self._with_a_go(self.site.towline("rollback", scene.deployment_id, "--yes"))
         result.deployments += 1
         was_touched = any(host.journal(scene.deployment_id) for host in self.hosts)
-        if status and not scene.hurt | scene.lost and (was_touched or "the store knows nothing" not in said):
-            result.add(f"rollback ended with {status}: {said}")
+        if done.status and not scene.hurt | scene.lost and (was_touched or "the store knows nothing" not in done.text):
+            result.add(f"rollback ended with {done.status}: {done.text}")
         checks.check_installed(scene, self._good, result)
         checks.check_hooks_ended(scene, result)
 

@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.harness.faults.instances import Instance, Run
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.faults.source import Source
 from tests.harness.faults.temporal import Temporal
 from towline.errors import Conflict, NotFound, TemporalUnavailable
@@ -46,7 +46,7 @@ class Kind(Enum):
 class Scene:
     """One rollout that is to be disturbed."""
 
-    site: Site
+    site: FaultSite
     temporal: Temporal
     source: Source
     hosts: Sequence[Instance]

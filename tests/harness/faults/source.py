@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.harness.faults.site import Site
+from tests.harness.faults.site import FaultSite
 from tests.harness.s3 import aws_environ, s3_client, s3_server
 from tests.harness.s3_gate import Gate, s3_gate
 from towline.bundles.local import as_archive
@@ -30,7 +30,7 @@ class Source:
         """How workers reach it."""
         return aws_environ(self.gate.url)
 
-    def revision(self, site: Site, version: str) -> RevisionLocation:
+    def revision(self, site: FaultSite, version: str) -> RevisionLocation:
         """Puts a revision there: hosts fetch it by themselves, by a presigned address."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / version
