@@ -157,3 +157,17 @@ def test_overwrite_writes_through_no_link_that_came_after_the_old_file_was_kept(
     host.runner = swapping(tmp_path, BEFORE_A_COPY, "replaces", swap, theirs, victim / "f")
     host.deploy("d-1", tar_of({"site/f": "new"}), plan_of({"site": "/srv/app"}, file_exists_behavior="OVERWRITE"))
     assert (tmp_path / "swap.py.done").exists() and whole(victim) == before
+
+
+def test_what_appears_after_the_files_were_checked_is_left_alone_now_and_by_the_next_clean_up(
+    host: LocalHost, tmp_path: Path
+) -> None:
+    theirs = of_user(host.path("/srv/app")) / "f"
+    host.runner = swapping(
+        tmp_path, BEFORE_A_COPY, "target.endswith('/f')", "open(path, 'w').write('theirs')", theirs, theirs
+    )
+    end = host.deploy("d-1", tar_of({"site/a": "1", "site/f": "1"}), plan_of({"site": "/srv/app"})).events[-1]
+    assert "was not there when the files were checked" in end["message"], end
+    host.deploy("d-2", tar_of({"site/b": "2"}), plan_of({"site": "/srv/app"}))
+    assert sorted(path.name for path in theirs.parent.iterdir()) == ["b", "f"]
+    assert theirs.read_text() == "theirs"

@@ -21,13 +21,14 @@ def attributes_of(descriptor):
 
 
 def open_source(path, directory=None):
-    """A regular file to read from; with `directory`, a name in that open one, and no link."""
+    """(descriptor, what `fstat` says) of a regular file to read; with `directory`, a name in that one, and no link."""
     flags = os.O_RDONLY | os.O_NONBLOCK | (0 if directory is None else os.O_NOFOLLOW)
     reading = os.open(path, flags, dir_fd=directory)
-    if not stat.S_ISREG(os.fstat(reading).st_mode):
+    info = os.fstat(reading)
+    if not stat.S_ISREG(info.st_mode):
         os.close(reading)
         raise OSError(errno.EINVAL, "not a regular file")
-    return reading
+    return reading, info
 
 
 def open_existing(directory, name):
@@ -66,13 +67,12 @@ def open_anew(directory, name, writing):
     return os.open(name, FRESH, 0o600, dir_fd=directory)
 
 
-def copy_content(reading, writing):
-    left = os.fstat(reading).st_size
-    while left > 0:
-        sent = os.sendfile(writing, reading, None, left)
+def copy_content(reading, writing, size):
+    while size > 0:
+        sent = os.sendfile(writing, reading, None, size)
         if not sent:
             break
-        left -= sent
+        size -= sent
 
 
 def set_attributes(writing, owner, mode, times):

@@ -8,6 +8,8 @@ from towline.host.runner.constants import CHUNK
 from towline.host.runner.files import read_json, write_json
 from towline.host.runner.text import as_json_path
 
+FIRST_LOOK = 4096  # bytes: where two files differ, they mostly do so here
+
 REMEMBERED = 20  # Installs for which the time of a file is remembered that is no longer installed
 
 
@@ -33,12 +35,14 @@ class FileTimes:
     def choose(self, plan):
         """Before clean-up, while the old files are there. A second time, in an undo, what was chosen stays."""
         for destination, source in plan.copies.items():
-            if destination not in self._chosen and not os.path.islink(source):
-                self._choose(source, destination)
+            if destination not in self._chosen:
+                new = os.lstat(source)
+                if not stat.S_ISLNK(new.st_mode):
+                    self._choose(source, destination, new)
         write_json(self.group.times, self.known)
 
-    def _choose(self, source, destination):
-        new, key = os.stat(source), self._key(destination)
+    def _choose(self, source, destination, new):
+        key = self._key(destination)
         given = new.st_mtime_ns // NANOSECONDS
         seen = set(self.known.get(key, ())[1:])
         old = regular(destination)
@@ -93,13 +97,20 @@ def newer(seen, old):
 
 def same_content(one, other):
     """Whether two files have the same bytes."""
+    first = second = -1
     try:
-        with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
-            while True:
-                piece = first.read(CHUNK)
-                if piece != second.read(CHUNK):
-                    return False
-                if not piece:
-                    return True
+        first, second = os.open(one, os.O_RDONLY), os.open(other, os.O_RDONLY)
+        size = FIRST_LOOK
+        while True:
+            piece = os.read(first, size)
+            if piece != os.read(second, size):
+                return False
+            if not piece:
+                return True
+            size = CHUNK
     except OSError:
         return False
+    finally:
+        for fd in (first, second):
+            if fd >= 0:
+                os.close(fd)

@@ -36,7 +36,7 @@ class InstallPlan(InstallTree):
         self.retained = []
         self.modes, self.owners = {}, {}  # path -> what its permissions set
         self.warnings = list(disk.warnings)
-        self._permitted = set()
+        self.permitted = set()  # paths whose permissions are set
         self._writable = set()
         for entry in plan.get("files") or ():
             self.add_entry(entry)
@@ -180,11 +180,11 @@ class InstallPlan(InstallTree):
 
     def _set(self, path, permission):
         """The agent's order: mode, ACL, context, owner last (which clears set-id bits of files)."""
-        if path in self._permitted:
+        if path in self.permitted:
             raise StepFailed(
                 "Install: the permissions of %s are set by more than one entry; use except" % as_text(path)
             )
-        self._permitted.add(path)
+        self.permitted.add(path)
         if permission.get("mode") is not None:
             self.modes[path] = int(permission["mode"], 8)
             self.steps.append(("mode", path, self.modes[path]))

@@ -3,7 +3,7 @@
 import os
 
 from towline.host.runner.constants import KEPT_PLAN
-from towline.host.runner.files import read_bytes, read_json, remove, write_all, write_synced
+from towline.host.runner.files import read_bytes, read_json, remove, write_synced
 from towline.host.runner.json_binding import dumps, loads
 from towline.host.runner.text import as_json_path, from_json_path
 
@@ -57,16 +57,16 @@ class InstallRecord:
         """Starts anew with lines of things that are still there. Returns a descriptor for `add`."""
         hidden = [as_json_path(path) for path in self.hidden if path in lines]
         head = {"root": as_json_path(self.group.host.root), "hidden": hidden}
-        values = [head, *map(as_json_path, lines)]
-        write_synced(self.path, "".join(dumps(value) + "\n" for value in values).encode())
+        write_synced(self.path, (dumps(head) + "\n").encode() + b"".join(map(record_line, lines)))
         return os.open(self.path, os.O_WRONLY | os.O_APPEND)
 
     def forget(self):
         remove(self.path)
 
 
-def add_to_record(descriptor, line):
-    write_all(descriptor, (dumps(as_json_path(line)) + "\n").encode())
+def record_line(path):
+    """A line of the record, as bytes."""
+    return (dumps(as_json_path(path)) + "\n").encode()
 
 
 class History:

@@ -7,7 +7,7 @@ from towline.host.runner.cleanup import CONTEXT, read_cleanup
 from towline.host.runner.copying import FRESH, copy_content, open_existing, open_source, set_attributes
 from towline.host.runner.errors import StepFailed, why
 from towline.host.runner.files import write_all
-from towline.host.runner.install_record import InstallRecord, add_to_record
+from towline.host.runner.install_record import InstallRecord, record_line
 from towline.host.runner.owned_path import NOT_OPENED, Parents, foreign_link, is_ours, open_place, real_path, stat_at
 from towline.host.runner.permissions import full_acl
 from towline.host.runner.text import as_text, join
@@ -45,24 +45,25 @@ class Installer:
                 os.close(fd)
 
     def _record(self, line):
-        """Adds a line to record and list; returns what `_forget` needs to take it out again."""
-        before = [(fd, os.fstat(fd).st_size) for fd in (self.record, self.list)]
-        add_to_record(self.record, line)
-        write_all(self.list, os.fsencode(line) + b"\n")
-        return before
+        """Adds a line to record and list."""
+        for fd, added in self._lines(line):
+            write_all(fd, added)
 
-    def _forget(self, before):
-        """Shortens both to what they were: what was there already is not ours to remove later."""
-        for fd, size in before:
-            os.ftruncate(fd, size)
+    def _forget(self, line):
+        """Takes the last line out of both: what was there already is not ours to remove later."""
+        for fd, added in self._lines(line):
+            os.ftruncate(fd, os.fstat(fd).st_size - len(added))
+
+    def _lines(self, line):
+        return (self.record, record_line(line)), (self.list, os.fsencode(line) + b"\n")
 
     def _mkdir(self, path):
         directory, name = self.parents.of(path)
-        before = self._record(path)
+        self._record(path)
         try:
             os.mkdir(name, 0o777, dir_fd=directory)
         except OSError:
-            self._forget(before)
+            self._forget(path)
             raise
         info = stat_at(directory, name)
         if info and stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
@@ -78,14 +79,14 @@ class Installer:
             replaces = os.path.lexists(target)
         if replaces:
             self.keeper.keep(target)
-        before = self._record(destination)
+        self._record(destination)
         try:
             if os.path.islink(source):
                 self._link(source, target, replaces)
             else:
                 self._file(source, destination, target, replaces)
         except FileExistsError:
-            self._forget(before)
+            self._forget(destination)
             raise StepFailed(
                 "Install: %s was not there when the files were checked, and is there now; it is left alone"
                 % as_text(target)
@@ -98,28 +99,40 @@ class Installer:
         os.symlink(os.readlink(source), name, dir_fd=directory)
 
     def _file(self, source, destination, target, replaces):
+        reading, info = open_source(source)
+        writing = -1
+        try:
+            writing = self._open_target(target, replaces)
+            copy_content(reading, writing, info.st_size)
+            set_attributes(writing, *self._attributes(source, destination, info))
+            if target == destination and destination in self.plan.permitted:
+                info = os.fstat(writing)
+                self.made[destination] = info.st_dev, info.st_ino
+        finally:
+            for fd in (reading, writing):
+                if fd >= 0:
+                    os.close(fd)
+
+    def _open_target(self, target, replaces):
+        """A new or emptied file to write to. Raises FileExistsError where something else is in the way."""
         directory, name = self.parents.of(target)
+        if not replaces:
+            try:
+                return os.open(name, FRESH, 0o600, dir_fd=directory)
+            except FileExistsError:
+                pass
         there, opened = stat_at(directory, name), -1
         if there and stat.S_ISLNK(there.st_mode) and is_ours(there.st_uid):
             # through a link of ours is written, as the agent does it; what another user linked is in the way
             opened, name = open_place(target)
             directory = opened
-        reading = writing = -1
         try:
-            reading = open_source(source)
             if replaces and stat_at(directory, name):
-                writing = open_existing(directory, name)
-            else:
-                writing = os.open(name, FRESH, 0o600, dir_fd=directory)
-            copy_content(reading, writing)
-            set_attributes(writing, *self._attributes(source, destination, os.fstat(reading)))
-            if target == destination:
-                info = os.fstat(writing)
-                self.made[destination] = info.st_dev, info.st_ino
+                return open_existing(directory, name)
+            return os.open(name, FRESH, 0o600, dir_fd=directory)
         finally:
-            for fd in (opened, reading, writing):
-                if fd >= 0:
-                    os.close(fd)
+            if opened >= 0:
+                os.close(opened)
 
     def _attributes(self, source, destination, info):
         """(owner, mode, times): the archive's; where `permissions` set owner or mode, at once what they say.

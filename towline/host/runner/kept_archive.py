@@ -55,7 +55,7 @@ def member_of(kept, path):
 
 
 def pieces_of(path):
-    with open(open_source(path), "rb", buffering=0) as file:
+    with open(open_source(path)[0], "rb", buffering=0) as file:
         while True:
             piece = file.read(CHUNK)
             if not piece:

@@ -1,6 +1,7 @@
 """What cannot be removed whoever asks: mount points, and files with the attributes of `chattr`."""
 
 import os
+import sys
 
 from towline.host.runner.files import read_bytes
 
@@ -26,14 +27,13 @@ def is_at_or_below(path, directory):
 def attribute_of(path):
     """Why a file or directory, which is no link, may not be changed or removed: `immutable`, `append-only`, or None."""
     import fcntl
-    import struct
 
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        flags = struct.unpack("=I", fcntl.ioctl(fd, get_flags(), b"\0" * struct.calcsize("l"))[:4])[0]
+        flags = int.from_bytes(fcntl.ioctl(fd, GET_FLAGS, NO_FLAGS)[:4], sys.byteorder)
     except OSError:
         return None  # this file system has no such attributes
     finally:
@@ -43,7 +43,10 @@ def attribute_of(path):
 
 def get_flags():
     """FS_IOC_GETFLAGS: a number that holds the size of a long, and on some machines other bits for its direction."""
-    import struct
-
     of_others = os.uname().machine.startswith(("mips", "ppc", "powerpc", "sparc", "alpha", "parisc"))
-    return (1 << 30 if of_others else 2 << 30) | struct.calcsize("l") << 16 | ord("f") << 8 | 1
+    return (1 << 30 if of_others else 2 << 30) | len(NO_FLAGS) << 16 | ord("f") << 8 | 1
+
+
+NO_FLAGS = b"\0" * (8 if sys.maxsize > 1 << 32 else 4)  # a long
+
+GET_FLAGS = get_flags()

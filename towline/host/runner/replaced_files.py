@@ -38,12 +38,11 @@ class Keeper:
         write_json(self.index, self.entries)
 
     def _copy(self, directory, name, entry):
-        reading = open_source(name, directory)
+        reading, info = open_source(name, directory)
         try:
-            info = os.fstat(reading)
             writing = os.open("%s/%d" % (self.directory, len(self.entries)), FRESH, 0o600)
             try:
-                copy_content(reading, writing)
+                copy_content(reading, writing, info.st_size)
             finally:
                 os.close(writing)
             entry.update(real=as_json_path(real_path(directory) + "/" + name), mode=stat.S_IMODE(info.st_mode))
@@ -97,11 +96,11 @@ class Keeper:
         directory, name = open_parent_of(real)
         reading = writing = -1
         try:
-            reading = open_source(copy)
+            reading, info = open_source(copy)
             if stat_at(directory, name):
                 os.unlink(name, dir_fd=directory)
             writing = os.open(name, FRESH, 0o600, dir_fd=directory)
-            copy_content(reading, writing)
+            copy_content(reading, writing, info.st_size)
             if os.geteuid() == 0:
                 os.fchown(writing, entry["uid"], entry["gid"])
             os.fchmod(writing, entry["mode"])
