@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.errors import translated
 from activities.records import RecordActivities
 from towline.deployments.group_updates import GroupUpdates
-from towline.deployments.handle import DeploymentHandle
+from towline.deployments.handle import FROM_OUTSIDE, DeploymentHandle
 from towline.model.deployment.status import Outcome
 from towline.model.messages.deploy import Undo
 from towline.model.messages.group import ActiveEnd, JoinQueue, LeaveQueue, OutcomePage, QueueAnswer, WatchActive
@@ -25,9 +25,6 @@ from towline.store.deployment_records import DeploymentRecords
 
 WATCH_SECONDS = 2.0
 """How often the active deployment is looked at."""
-
-FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT, WorkflowExecutionStatus.CANCELED)
-"""How a deployment ends that could not write its report."""
 
 
 class GroupActivities:

@@ -103,6 +103,35 @@ async def test_an_answer_that_is_too_old_is_read_again_and_a_read_under_way_is_s
     assert source.reads == 2
 
 
+async def test_an_answer_is_given_while_a_newer_one_is_read_until_it_is_too_old() -> None:
+    source, kept = Source(), KeptReads[int](2, seconds=3600, renew=0)
+    source.may_end.set()
+    assert await kept.read("a", source.read) == 0
+    source.may_end.clear()
+    source.written = 1
+    assert [await kept.read("a", source.read) for _ in range(3)] == [0, 0, 0]
+    await asyncio.sleep(0)
+    assert source.reads == 2, "one renewal for all"
+    kept._seconds = 0
+    late = asyncio.create_task(kept.read("a", source.read))
+    source.may_end.set()
+    assert await late == 1 and source.reads == 2, "who finds it too old waits for the renewal"
+
+
+async def test_a_renewal_that_fails_leaves_the_answer_until_it_is_too_old() -> None:
+    source, kept = Source(), KeptReads[int](2, seconds=3600, renew=0)
+    source.may_end.set()
+    await kept.read("a", source.read)
+    source.written = -1
+    assert await kept.read("a", source.read) == 0
+    await asyncio.sleep(0)
+    assert await kept.read("a", source.read) == 0
+    kept._seconds = 0
+    await asyncio.sleep(0.01)
+    with pytest.raises(ValueError, match="no such thing"):
+        await kept.read("a", source.read)
+
+
 async def test_a_read_that_failed_is_not_kept() -> None:
     source, kept = Source(), KeptReads[int](2)
     source.may_end.set()

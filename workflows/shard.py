@@ -28,10 +28,12 @@ with workflow.unsafe.imports_passed_through():
     from towline.model.messages.shard import InstanceLive, ShardOrders, ShardOutcome, ShardProgress, ShardRequest
     from towline.model.rollout.faults import FaultFinder
     from towline.model.rollout.outcomes import runs_now
-    from towline.model.rollout.window import FAILURES, Window
+    from towline.model.rollout.window import FAILURES, REPORTS_EACH, Window
     from workflows import calls
 
 BETWEEN_STEPS = timedelta(seconds=1)
+BETWEEN_ENDS = timedelta(seconds=0.4)
+"""The same of a small shard: its reports are all that is known of it (`towline/model/deployment/memo.py`)."""
 NAMED = 10
 """How many names, or failures with their log tails, a shard tells of: histories stay small."""
 
@@ -231,7 +233,7 @@ class Shard:
         """Each member as it stands now."""
         return self._live
 
-    @workflow.query
+    @workflow.query(name=names.SHARD_PROGRESS_NOW)
     def progress(self) -> ShardProgress:
         """The counts as they stand now."""
         return self._progress()
@@ -294,7 +296,11 @@ class Shard:
 
     def _step(self) -> int:
         """How far it is, for the summary in the Web UI: some ten steps, so that histories stay small."""
-        return self._window.count(*Outcome) // -(-len(self._request.members) // 10)
+        return self._window.count(*Outcome) // -(-len(self._request.members) // REPORTS_EACH)
+
+    @property
+    def _between_steps(self) -> timedelta:
+        return BETWEEN_ENDS if len(self._request.members) <= REPORTS_EACH else BETWEEN_STEPS
 
     async def _report(self) -> None:
         """Signals progress when there is something to tell, one signal at a time, so that a burst becomes one.
@@ -306,7 +312,7 @@ class Shard:
         while True:
             await workflow.wait_condition(lambda: self._must_tell() or self._step() != self._told_step)
             with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(self._must_tell, timeout=BETWEEN_STEPS)
+                await workflow.wait_condition(self._must_tell, timeout=self._between_steps)
             self._told_decisive, self._told_step = self._decisive(), self._step()
             self._sequence += 1
             await signal(self._request.deployment_id, names.SHARD_PROGRESS, self._progress())

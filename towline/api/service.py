@@ -130,3 +130,8 @@ def no_such_group(name: str) -> ApiError:
 def no_such_deployment(deployment_id: str) -> ApiError:
     """The error of a deployment that does not exist."""
     return ApiError("DeploymentDoesNotExistException", f"The deployment {deployment_id} could not be found")
+
+
+def already_completed(deployment_id: str) -> ApiError:
+    """The error of a deployment that has ended."""
+    return ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")

@@ -22,11 +22,15 @@ from temporalio.service import RPCError
 from towline import errors
 from towline.deployments.final_view import checked_view, view_from_outside, view_of_failure
 from towline.model import names
+from towline.model.deployment.memo import DeploymentMemo
 from towline.model.messages.deploy import DeployRequest
 from towline.model.messages.view import DeploymentView
 from towline.temporal import asking, is_absent
 
 QUERY_TIMEOUT = timedelta(seconds=5)
+
+FROM_OUTSIDE = (WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT, WorkflowExecutionStatus.CANCELED)
+"""How a deployment ends that could not tell itself."""
 
 
 class DeploymentHandle:
@@ -78,6 +82,20 @@ class DeploymentHandle:
             return await self.query()
         except errors.NotFound:
             return None
+
+    async def memo(self) -> DeploymentMemo | None:
+        """Return what Temporal answers without a worker; None: it knows no such deployment, or only `view` tells more.
+
+        The memo of a deployment that was ended from outside cannot tell how it ended.
+        """
+        description = await self.describe()
+        if description is None or description.status in FROM_OUTSIDE or description.workflow_type != names.DEPLOYMENT:
+            return None
+        memo = DeploymentMemo.read(await description.memo())
+        if memo and not memo.info.create_time:  # no worker has begun with it yet
+            info = memo.info.model_copy(update={"create_time": description.start_time.isoformat()})
+            return memo.model_copy(update={"info": info})
+        return memo
 
     async def query(self) -> DeploymentView:
         """Return the view of an open deployment. Raises `NotFound` where it is not open."""

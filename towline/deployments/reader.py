@@ -13,11 +13,13 @@ from towline.deployments import watch
 from towline.deployments.documents import live_of_report, report_of_live
 from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
+from towline.deployments.info import DeploymentInfos
 from towline.deployments.instance_status import Live, LiveFleet
 from towline.deployments.listing import DeploymentLists
 from towline.deployments.store_access import StoreAccess
 from towline.deployments.watch import Snapshot
 from towline.model import names
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
 from towline.model.messages.view import DeploymentView
@@ -35,6 +37,7 @@ class DeploymentReader:
         self.catalogue = Catalogue(client, task_queue=task_queue)
         self.storage = StoreAccess(self.catalogue, store)
         self.lists = DeploymentLists(client, self.storage)
+        self.infos = DeploymentInfos(client, self.view_if_any)
         self.groups = GroupUpdates(client, task_queue=task_queue)
 
     def handle(self, deployment_id: str) -> DeploymentHandle:
@@ -62,6 +65,10 @@ class DeploymentReader:
         if view is None and (report := await self.report(deployment_id)):
             return report.view
         return view
+
+    async def info(self, deployment_id: str) -> DeploymentInfo | None:
+        """Return CodeDeploy's DeploymentInfo, at most a second old, or None where there is no such deployment."""
+        return await self.infos.get(deployment_id)
 
     async def wait(self, deployment_id: str) -> DeploymentView:
         """Wait for the end, and return the final view. Raises `NotFound`."""

@@ -20,9 +20,11 @@ from towline import errors
 from towline.deployments.handle import DeploymentHandle
 from towline.model import names
 from towline.model.bundle.revision import shortened
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
+from towline.model.deployment.view import deployment_info
 from towline.model.deployment.web_ui import steering_page
 from towline.model.messages.deploy import DeployRequest
 from towline.temporal import asking
@@ -76,7 +78,11 @@ async def _start_workflow(client: Client, request: DeployRequest, deployment_id:
         "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
         "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
         "task_timeout": names.TASK_TIMEOUT,
-        "memo": {MEMO_REQUEST: fingerprint(request), names.MEMO_BY: request.requested_by},
+        "memo": {
+            MEMO_REQUEST: fingerprint(request),
+            names.MEMO_BY: request.requested_by,
+            names.MEMO_INFO: _first_info(request, deployment_id).as_json(),
+        },
         "static_summary": _summary(request),
         "static_details": steering_page(deployment_id, request.description),
     }
@@ -108,6 +114,11 @@ async def _fingerprint_of(handle: DeploymentHandle, description: WorkflowExecuti
         return str(memo[MEMO_REQUEST])
     request = await handle.request(description.run_id)
     return fingerprint(request) if request else ""
+
+
+def _first_info(request: DeployRequest, deployment_id: str) -> DeploymentInfo:
+    """What can be said before a worker has begun with it."""
+    return deployment_info(request, deployment_id=deployment_id, status=DeploymentStatus.CREATED)
 
 
 def _summary(request: DeployRequest) -> str:

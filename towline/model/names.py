@@ -19,6 +19,7 @@ CANCEL = "cancel"
 STATUS = "status"  # the query
 TURN = "turn"  # the signal by which a group grants its turn
 SHARD_PROGRESS = "shard_progress"  # the signal by which a shard reports
+SHARD_PROGRESS_NOW = "progress"  # a shard's query: what it would report now
 SHARD_ORDERS = "orders"  # the signal by which a deployment steers a shard
 
 SEARCH_APPLICATION = "TowlineApplication"
@@ -31,6 +32,8 @@ GROUP_BUSY = "GroupBusy"
 """The type of the error by which a group refuses a reservation."""
 
 MEMO_BY = "towlineRequestedBy"
+MEMO_INFO = "towlineInfo"
+MEMO_COUNTS = "towlineCounts"
 
 TASK_TIMEOUT = timedelta(seconds=5)
 """Of every workflow: after a worker's SIGKILL an update waits this long, and 10 s by Temporal's default."""

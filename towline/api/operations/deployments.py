@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from towline.api.operations.groups import group_of
 from towline.api.paging import PAGE, first_page, invalid_token, place_in
 from towline.api.revisions import revision_from, revision_shown
 from towline.api.rules import asks_for_something
-from towline.api.service import Context, Handler, no_such_deployment
+from towline.api.service import Context, Handler, already_completed, no_such_deployment
 from towline.deployments.ids import new_deployment_id
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.lifecycle import DeploymentType
@@ -26,7 +27,6 @@ from towline.model.deployment.status import DeploymentStatus
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.traffic_rules import alarm_findings
 from towline.model.messages.deploy import DeployRequest, StopRequest
-from towline.model.messages.view import DeploymentView
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STATUSES = frozenset(DeploymentStatus)
@@ -152,24 +152,19 @@ _CODES = {
 
 async def get_deployment(context: Context) -> Mapping[str, Any]:
     """GetDeployment."""
-    view = await view_of(context, context.input["deploymentId"])
-    authorize_deployment(context, view)
-    return {"deploymentInfo": shown(view.info)}
+    info = await info_of(context, context.input["deploymentId"])
+    authorize_deployment(context, info)
+    return {"deploymentInfo": shown(info)}
 
 
 async def batch_get_deployments(context: Context) -> Mapping[str, Any]:
     """BatchGetDeployments: unknown ids are left out."""
-    found = []
-    for deployment_id in dict.fromkeys(context.input["deploymentIds"]):
-        try:
-            view = await view_of(context, deployment_id)
-        except ApiError as error:
-            if error.code != "DeploymentDoesNotExistException":
-                raise
-            continue
-        authorize_deployment(context, view)
-        found.append(shown(view.info))
-    return {"deploymentsInfo": found}
+    ids = dict.fromkeys(context.input["deploymentIds"])
+    every = await asyncio.gather(*(context.deployments.info(deployment_id) for deployment_id in ids))
+    found = [info for info in every if info]
+    for info in found:
+        authorize_deployment(context, info)
+    return {"deploymentsInfo": [shown(info) for info in found]}
 
 
 async def list_deployments(context: Context) -> Mapping[str, Any]:
@@ -228,31 +223,31 @@ def _iso(seconds: float | None) -> str:
 async def stop_deployment(context: Context) -> Mapping[str, Any]:
     """StopDeployment."""
     deployment_id = context.input["deploymentId"]
-    view = await view_of(context, deployment_id)
-    authorize_deployment(context, view)
-    if view.info.status.is_final:
-        raise ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")
+    info = await info_of(context, deployment_id)
+    authorize_deployment(context, info)
+    if info.status.is_final:
+        raise already_completed(deployment_id)
     rollback = context.input.get("autoRollbackEnabled")
     try:
         request = StopRequest(rollback=rollback, reason=f"StopDeployment by {context.call.caller.key.name}")
         answer = await context.deployments.stop(deployment_id, request)
     except errors.NotFound:
-        raise no_such_deployment(deployment_id) from None
+        raise already_completed(deployment_id) from None
     status = answer.status if answer else "Pending"
     return {"status": status, "statusMessage": STOPPED if status == "Succeeded" else ""}
 
 
-async def view_of(context: Context, deployment_id: str) -> DeploymentView:
-    """A deployment's view, from Temporal or else the store; raises ApiError where there is none."""
-    view = await context.deployments.view_if_any(deployment_id)
-    if view is None:
+async def info_of(context: Context, deployment_id: str) -> DeploymentInfo:
+    """A deployment's DeploymentInfo, from Temporal or else the store; raises ApiError where there is none."""
+    info = await context.deployments.info(deployment_id)
+    if info is None:
         raise no_such_deployment(deployment_id)
-    return view
+    return info
 
 
-def authorize_deployment(context: Context, view: DeploymentView) -> None:
+def authorize_deployment(context: Context, info: DeploymentInfo) -> None:
     """Raises ApiError unless the caller may do this on the deployment's group."""
-    application, group = view.info.application_name or "*", view.info.deployment_group_name or "*"
+    application, group = info.application_name or "*", info.deployment_group_name or "*"
     context.authorize(context.arns.group(application, group))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from towline.api.errors import ApiError
-from towline.api.operations.deployments import authorize_deployment, view_of
-from towline.api.service import Context, Handler
+from towline.api.operations.deployments import authorize_deployment, info_of
+from towline.api.service import Context, Handler, already_completed
 
 WAITS = ("READY_WAIT", "TERMINATION_WAIT")
 
@@ -55,10 +55,10 @@ async def _only_for(context: Context, what: str) -> ApiError:
     deployment_id = context.input.get("deploymentId")
     if not deployment_id:
         raise ApiError("DeploymentIdRequiredException", "The deployment ID is required.")
-    view = await view_of(context, deployment_id)
-    authorize_deployment(context, view)
-    if view.info.status.is_final:
-        return ApiError("DeploymentAlreadyCompletedException", f"The deployment {deployment_id} is already completed")
+    info = await info_of(context, deployment_id)
+    authorize_deployment(context, info)
+    if info.status.is_final:
+        return already_completed(deployment_id)
     text = f"{context.call.operation} is only valid for {what}; {deployment_id} is an in-place deployment."
     return ApiError("UnsupportedActionForDeploymentTypeException", text)
 

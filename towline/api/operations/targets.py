@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towline.api.errors import ApiError
-from towline.api.operations.deployments import authorize_deployment, view_of
+from towline.api.operations.deployments import authorize_deployment, info_of
 from towline.api.paging import page
 from towline.api.rules import MAX_BATCH_TARGETS
 from towline.api.service import Context, Handler
@@ -79,13 +79,11 @@ async def targets_of(context: Context) -> dict[str, InstanceTarget]:
     Raises ApiError where the deployment does not exist, or its instances are not known yet.
     """
     deployment_id = context.input["deploymentId"]
-    view = await view_of(context, deployment_id)
-    authorize_deployment(context, view)
-    if view.info.deployment_overview is None:
+    info = await info_of(context, deployment_id)
+    authorize_deployment(context, info)
+    if info.deployment_overview is None:
         raise ApiError("DeploymentNotStartedException", f"The deployment {deployment_id} has not started.")
-    report = await context.backend.reports.read(
-        deployment_id, lambda: context.deployments.full_report(deployment_id, view)
-    )
+    report = await context.backend.reports.read(deployment_id, lambda: context.deployments.full_report(deployment_id))
     return {target.target_id: target for target in report.targets}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.deployment.ending import Ending, RolloutResult
@@ -96,6 +97,7 @@ class DeploymentState:
     report: str = ""
     warnings: list[str] = field(default_factory=list)
     published: dict[str, str] = field(default_factory=_as_started)  # its search attributes, as Temporal has them
+    memo: dict[str, Any] = field(default_factory=dict)  # as Temporal has it
 
     # ── what it is about ─────────────────────────────────────────────────────────────────────────────────────────
 

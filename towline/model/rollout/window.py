@@ -17,6 +17,10 @@ FAILURES = frozenset({Outcome.FAILED, Outcome.UNREACHABLE, Outcome.INTERRUPTED, 
 """Outcomes that leave an instance out of service."""
 
 
+REPORTS_EACH = 10
+"""A shard of so many members reports each that ends; a larger one so many steps."""
+
+
 class Window:
     """The members of a shard on their way: waiting → in flight → ended. Plain data; no clock, no I/O."""
 
