@@ -48,7 +48,7 @@ def not_built(
         yield Member(
             "alarmConfiguration" if alarms is None else "overrideAlarmConfiguration",
             "alarms are not watched yet",
-            "Set enabled to false, for the group or by overrideAlarmConfiguration for one deployment.",
+            "Set enabled to false; overrideAlarmConfiguration of CreateDeployment does so for one deployment.",
         )
     options = group.ec2_deployment_options if options is None else options
     if options and options.auto_scaling_group_processes_to_suspend and group.auto_scaling_groups:
