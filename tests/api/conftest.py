@@ -97,11 +97,15 @@ async def api_server(site: Site, name: str, *options: str) -> AsyncIterator[tupl
 def credentials(folder: Path) -> list[str]:
     keys, policy = folder / "keys", folder / "policy.yaml"
     keys.write_text(
-        "".join(f"[{n}]\naws_access_key_id=TL{n}\naws_secret_access_key={SECRET}\n" for n in ("CI", "READER"))
+        "".join(
+            f"[{n}]\naws_access_key_id=TL{n}\naws_secret_access_key={SECRET}\n" for n in ("CI", "READER", "LIMITED")
+        )
     )
     keys.chmod(0o600)
     policy.write_text(
         'CI: {Statement: {Effect: Allow, Action: "codedeploy:*", Resource: "*"}}\n'
         'READER: {Statement: {Effect: Allow, Action: "codedeploy:Get*", Resource: "*"}}\n'
+        'LIMITED: {Statement: [{Effect: Allow, Action: "codedeploy:*", Resource: "*"},\n'
+        '  {Effect: Deny, Action: "*", Resource: "arn:aws:codedeploy:*:000000000000:application:denied"}]}\n'
     )
     return ["--access-keys", str(keys), "--policy", str(policy)]

@@ -145,6 +145,16 @@ async def test_tags_are_merged_removed_and_bounded(api: Api) -> None:
     ]
 
 
+async def test_another_account_in_an_arn_evades_no_deny(api: Api) -> None:
+    await create(api, "denied")
+    limited = api.client("LIMITED")
+    for account in ("000000000000", "111111111111", ""):
+        arn = f"arn:aws:codedeploy:eu-west-1:{account}:application:denied"
+        assert await asyncio.to_thread(refused, limited.list_tags_for_resource, ResourceArn=arn) == (
+            "AccessDeniedException"
+        )
+
+
 @pytest.mark.parametrize(
     ("key", "new"),
     [

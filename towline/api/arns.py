@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from towline.api.errors import ApiError
 
-ARN = re.compile(r"arn:(aws[a-z-]*):codedeploy:([a-z0-9-]*):(\d{12}):([a-z]+)[:/](.+)", re.DOTALL)
+ARN = re.compile(r"arn:aws[a-z-]*:codedeploy:[a-z0-9-]*:(?:\d{12})?:([a-z]+)[:/](.+)", re.DOTALL)
+"""Of any account or none: Terraform builds ARNs with the one that it is given, and towline has no accounts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Arns:
             return f"arn:aws:ec2:{self.region}:{self.account}:instance/{name}"
         return self.instance(name)
 
+    def resource(self, resource: Resource) -> str:
+        """Of what another ARN names, whatever region and account that one has."""
+        return self._arn(f"{resource.kind}:{resource.name}")
+
     def user(self, name: str) -> str:
         """Of a caller, as IAM would write it."""
         return f"arn:aws:iam::{self.account}:user/{name}"
@@ -68,6 +73,6 @@ def parse_arn(text: str) -> Resource:
     match = ARN.fullmatch(text)
     if not match:
         raise ApiError("InvalidArnException", f"The ARN {text!r} is not valid.")
-    if match[4] not in ("application", "deploymentgroup", "deploymentconfig"):
+    if match[1] not in ("application", "deploymentgroup", "deploymentconfig"):
         raise ApiError("ArnNotSupportedException", f"The ARN {text!r} is of no application, group or configuration.")
-    return Resource(match[4], match[5])
+    return Resource(match[1], match[2])

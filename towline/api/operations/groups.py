@@ -8,6 +8,7 @@ from typing import Any
 from towline.api.arns import Resource
 from towline.api.errors import ApiError
 from towline.api.operations.applications import application_record
+from towline.api.operations.group_deployments import last_deployments
 from towline.api.operations.group_members import checked_group, given_members
 from towline.api.operations.tags import tags_from, tags_key
 from towline.api.operations.writing import retried, write, wrote
@@ -105,7 +106,8 @@ async def get_deployment_group(context: Context) -> Mapping[str, Any]:
     """GetDeploymentGroup."""
     application, name = context.input["applicationName"], context.input["deploymentGroupName"]
     context.authorize(context.arns.group(application, name))
-    return {"deploymentGroupInfo": shown(await group_of(context, application, name))}
+    group = await group_of(context, application, name)
+    return {"deploymentGroupInfo": shown(group) | await last_deployments(context, group)}
 
 
 async def list_deployment_groups(context: Context) -> Mapping[str, Any]:

@@ -93,7 +93,7 @@ async def _resource(context: Context) -> Resource:
     """What the call's ARN names; raises ApiError where the caller may not, or it does not exist."""
     text = context.input["ResourceArn"]
     resource = parse_arn(text)
-    context.authorize(text)
+    context.authorize(context.arns.resource(resource))
     keys = _exists(resource)
     if keys and not await context.catalogue.read(keys):
         raise ApiError(ABSENT[resource.kind], f"{text} does not exist.")
