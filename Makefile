@@ -21,7 +21,7 @@ check: lint  ## lint, strict types and the fast tests: within a minute
 	@$(BIN)/pytest -m 'not slow and not fleet' -x -n auto --dist worksteal
 
 lint: setup  ## format, lint, strict types, the runner's Python version
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/vermin --quiet --no-tips -t=3.6- towline/host/runner/*.py
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/vermin --quiet --no-tips -t=3.6- towline/host/runner/*.py towline/host/agent/*.py
 
 format: setup  ## mend the format
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .

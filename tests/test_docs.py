@@ -63,6 +63,10 @@ def test_commands_and_options_exist(page: Path) -> None:
         assert name in cli.commands, f"towline {name}: no such command"
         command = cli.get_command(click.Context(cli), name)
         assert command
+        if isinstance(command, click.Group) and rest.split():
+            below = rest.split()[0]
+            assert below in command.commands, f"towline {name} {below}: no such command"
+            command = command.commands[below]
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.split(" && ")[0]):
             assert option in known | {"--help", "--debug", "--version"}, f"towline {name} has no {option}"

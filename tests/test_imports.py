@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "towline.errors": CORE,
     "workflows": CORE,
     "towline.transports": f"{CORE} towline.host towline.aside towline.agents",
-    "towline.agents": f"{MIDDLE} {SERVICES}",
+    "towline.agents": f"{MIDDLE} {SERVICES} towline.host",
     "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
     "towline.codedeploy_agents": CORE,
     "towline.store": f"{CORE} towline.aws",

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.site import Site
+from towline.agents.agent_file import packaged_agent
 from towline.agents.keys import AgentKeys
 from towline.catalogue.client import Catalogue
 from towline.model.catalogue.records import Change
-from towline.transports.agent_file import packaged_agent
 
 
 @dataclass

@@ -20,7 +20,7 @@ class CuttingProxy:
 
     def __init__(self, servers: Sequence[str]) -> None:
         self._servers = [(str(url.hostname), int(url.port or 0)) for url in map(urlsplit, servers)]
-        self.losses: list[Loss] = []
+        self.losses: list[Loss | None] = []
         self.heads: list[bytes] = []
         self.url = ""
 

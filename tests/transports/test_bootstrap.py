@@ -12,8 +12,9 @@ import pytest
 
 from tests.harness import ROOT
 from towline.errors import HostRefused
+from towline.host.bootstrap import BOOTSTRAP
 from towline.transports.base import ended_early
-from towline.transports.bootstrap import BOOTSTRAP, Runner, start_command
+from towline.transports.bootstrap import Runner, start_command
 
 LAUNCHER = ROOT / "deploy" / "towline-launcher"
 

@@ -18,6 +18,9 @@ from towline.agents.conversation import Conversation, Phase
 from towline.agents.messages import MOST_BYTES, News, Offer, Output, Piece, Poll, Taken
 from towline.errors import Conflict
 
+SILENT_SECONDS = 45.0
+"""A host that has conversations polls every ten seconds: one that is silent for so long has lost its connection."""
+
 TWO_MACHINES_SECONDS = 600.0
 """An agent's process that polls again so soon after another one of its name proves that there are two machines."""
 
@@ -78,6 +81,24 @@ class Exchange:
         self._host(name).conversations.pop(conversation.id, None)
         conversation.close()
 
+    def fail_silent(self) -> None:
+        """Break the conversations of hosts that poll no longer; to be called every few seconds."""
+        before = self._clock() - SILENT_SECONDS
+        for host in self.hosts.values():
+            if host.conversations and host.heard < before:
+                for conversation in list(host.conversations.values()):
+                    if conversation.phase is Phase.OPEN:
+                        conversation.fail(f"the agent on {host.name} has not been heard for {SILENT_SECONDS:.0f} s")
+
+    def is_busy(self, name: str) -> bool:
+        """Whether a host has conversations."""
+        host = self.hosts.get(name)
+        return bool(host and host.conversations)
+
+    def now(self) -> float:
+        """The time by which hosts are judged."""
+        return self._clock()
+
     def owns(self, conversation_id: str) -> bool:
         """Whether a conversation is of this process."""
         return conversation_id.startswith(f"{self._prefix}.")
@@ -112,6 +133,7 @@ class Exchange:
         """Take what runners on a host have written. Raises Conflict where it is not the machine that polls."""
         host = self._host(name)
         self._check_session(host, output.session)
+        host.heard = self._clock()
         gone = []
         for piece, part in _parts(output.pieces, data):
             if conversation := self._opened(host, piece.id):

@@ -16,7 +16,9 @@ from towline.model.catalogue.records import Change, Record
 from towline.model.fleet.agent_records import AgentKey, AgentRecord, InviteRecord
 
 KEPT_SECONDS = 600.0
-"""How long keys are believed without a read: a poll that nobody waits for must cost Temporal nothing."""
+"""How long keys are believed without a read: an idle poll must cost Temporal nothing, and gets nothing either."""
+BUSY_SECONDS = 10.0
+"""How long they are believed of a host that is at work."""
 UNKNOWN_SECONDS = 1.0
 """How often an unknown key makes the catalogue be read."""
 INVITE_SECONDS = 24 * 3600.0
@@ -33,11 +35,11 @@ class AgentKeys:
 
     # ── sign-in ──
 
-    async def public_key(self, name: str, key_id: str) -> bytes:
+    async def public_key(self, name: str, key_id: str, *, is_busy: bool = False) -> bytes:
         """Return the key of this id that a host may sign with. Raises AuthenticationRefused: unknown, revoked."""
         found = self._find(name, key_id)
         age = self._clock() - self._read_at
-        if age > KEPT_SECONDS or (found is None and age > UNKNOWN_SECONDS):
+        if age > (BUSY_SECONDS if is_busy else KEPT_SECONDS) or (found is None and age > UNKNOWN_SECONDS):
             await self.read()
             found = self._find(name, key_id)
         if found is None:

@@ -14,18 +14,29 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from towline.agents.agent_file import packaged_agent
+from towline.agents.install import install_script
 from towline.agents.keys import public_key_of
 from towline.agents.messages import MOST_BYTES, Output, Poll
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Nonces, Signature, check_time
 from towline.api.app import Application, Message, Receive, Scope, Send
+from towline.api.rate import RateLimit
 from towline.errors import AuthenticationRefused, Conflict, InvalidInput, TemporalUnavailable, TowlineError
 
 PREFIX = "/agent/"
 LINE_BYTES = 64 * 1024
+REQUESTS_A_SECOND = 50
+"""Of one host: it sends at most ten lots of output, and some polls."""
 BODY_SECONDS = 30.0
 
 log = logging.getLogger("towline.api.agents")
+
+FILES: Mapping[str, Callable[[], bytes]] = {
+    "/agent/towline-agent": packaged_agent,
+    "/agent/install.sh": lambda: install_script(packaged_agent()).encode(),
+}
+"""What hosts install: no secret is in it."""
 
 M = TypeVar("M", bound=BaseModel)
 Answer = tuple[Mapping[str, Any], bytes]
@@ -37,6 +48,9 @@ class AgentEndpoints:
     def __init__(self, agents: AgentService, others: Application, *, clock: Callable[[], float] = time.time) -> None:
         self._agents, self._others, self._clock = agents, others, clock
         self._nonces = Nonces()
+        self._rate = RateLimit(REQUESTS_A_SECOND)
+        self.refused = 0
+        """Requests of hosts that are unknown, or did not sign as they should."""
         self._signed: Mapping[str, Callable[[Signature, bytes, Scope], Awaitable[Answer]]] = {
             "/agent/v1/poll": self._poll,
             "/agent/v1/output": self._output,
@@ -46,6 +60,8 @@ class AgentEndpoints:
         """ASGI 3."""
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             return await self._others(scope, receive, send)
+        if scope["method"] == "GET" and scope["path"] in FILES:
+            return await _send_file(send, FILES[scope["path"]]())
         try:
             body = await _body(receive)
             answer = await _unless_gone(self._answer(scope, body), receive)
@@ -58,11 +74,14 @@ class AgentEndpoints:
         try:
             return 200, *await self._serve(scope, body)
         except AuthenticationRefused as error:
+            self.refused += 1
             log.warning("refused: %s (%s)", error, _address(scope))
             return 401, self._told(error), b""
         except Conflict as error:
             log.warning("%s (%s)", error, _address(scope))
             return 409, self._told(error), b""
+        except _Throttled as error:
+            return 429, self._told(error), b""
         except TemporalUnavailable as error:
             return 503, self._told(error), b""
         except TowlineError as error:
@@ -81,8 +100,12 @@ class AgentEndpoints:
         signed = Signature.of({name.decode(): value.decode("latin-1") for name, value in scope["headers"]})
         now = self._clock()
         check_time(signed, now)
-        signed.check(await self._agents.keys.public_key(signed.name, signed.key_id), "POST", path, body)
+        is_busy = self._agents.exchange.is_busy(signed.name)
+        key = await self._agents.keys.public_key(signed.name, signed.key_id, is_busy=is_busy)
+        signed.check(key, "POST", path, body)
         self._nonces.check(signed, now)
+        if not self._rate.allows(signed.name):
+            raise _Throttled(f"{signed.name} sends more than {REQUESTS_A_SECOND} requests a second")
         return await handler(signed, body, scope)
 
     async def _poll(self, signed: Signature, body: bytes, scope: Scope) -> Answer:
@@ -105,6 +128,12 @@ class AgentEndpoints:
 
     def _told(self, error: TowlineError) -> dict[str, Any]:
         return {"error": error.code, "message": error.message, "hint": error.hint, "time": self._clock()}
+
+
+class _Throttled(TowlineError):
+    """A host sends too much."""
+
+    code = "Throttled"
 
 
 class _Gone(Exception):
@@ -174,4 +203,10 @@ async def _send(send: Send, status: int, line: Mapping[str, Any], data: bytes) -
     body = json.dumps(line, separators=(",", ":")).encode() + b"\n" + data
     headers = [(b"content-type", b"application/octet-stream"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_file(send: Send, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from temporalio.client import Client
 
 from towline import errors
+from towline.agents.heard import keep_note
 from towline.agents.service import AgentService
 from towline.deployments.service import DeploymentService
 from towline.store import Store
@@ -20,6 +22,9 @@ AgentsWorker = Callable[[Client, Store, AgentService, Path, str], contextlib.Abs
 
 STORE_SECONDS = 5.0
 """Between two looks for a store that this process can reach."""
+
+WATCH_SECONDS = 5.0
+"""Between two looks for hosts that poll no longer."""
 
 log = logging.getLogger("towline.api")
 
@@ -45,14 +50,22 @@ class PolledWork:
 
     async def _run(self, address: str) -> None:
         try:
-            store = await self._reachable_store()
-            async with self._worker(self._deployments.temporal, store, self._agents, self._folder, address):
-                log.info("at work for instances that poll")
-                await asyncio.Event().wait()
-        except errors.TowlineError as error:
-            log.error("instances that poll cannot be deployed to: %s", error)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                await self._work(address)
         except Exception:
             log.exception("instances that poll cannot be deployed to")
+
+    async def _work(self, address: str) -> None:
+        store = await self._reachable_store()
+        async with self._worker(self._deployments.temporal, store, self._agents, self._folder, address):
+            log.info("at work for instances that poll")
+            await keep_note(store, self._agents.exchange, f"{socket.gethostname()}-{address.rpartition(':')[2]}")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._agents.exchange.fail_silent()
 
     async def _reachable_store(self) -> Store:
         told = ""

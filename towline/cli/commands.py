@@ -361,3 +361,46 @@ def instances(group: str, as_json: bool) -> None:
     from towline.cli.instances import instances as run
 
     run(group, as_json=as_json)
+
+
+# ── hosts that poll ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@cli.group(cls=CommandGroup, short_help="Hosts that poll: invite them, list them, take their keys.")
+def agent() -> None:
+    """Hosts that poll with towline's agent, because nobody can reach them by SSH (docs/agents.md)."""
+
+
+@agent.command("invite", short_help="Prints what to run on hosts, so that they can be deployed to.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--endpoint", required=True, help="The API server as the hosts reach it, https://…")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its authority, PEM.")
+@click.option("--script", "as_script", is_flag=True, help="Print one script for `sh -s` that holds all it needs.")
+@click.option("--hours", type=click.FloatRange(0.01, 24 * 30), default=24, show_default=True, help="Until it expires.")
+def invite_agents(**options: Any) -> None:
+    """Makes invitations for instances, and prints the command that installs towline's agent on each host.
+
+    An invitation works once, and is traded for the public half of a key that is made on the host. A new one replaces
+    the one before it; a host's key stays valid until its invitation is used.
+    """
+    from towline.cli.agent import invite
+
+    invite(**options)
+
+
+@agent.command("list", short_help="The agents, and when each polled last.")
+@AS_JSON
+def list_agents(as_json: bool) -> None:
+    """Lists the agents that were enrolled: their keys, when each polled last, its version, how far its clock is off."""
+    from towline.cli.agent import list_agents as run
+
+    run(as_json=as_json)
+
+
+@agent.command("revoke", short_help="Takes a host's key.")
+@click.argument("name")
+def revoke_agent(name: str) -> None:
+    """Takes a host's key: its agent is refused, and nothing is deployed to it until it is invited again."""
+    from towline.cli.agent import revoke
+
+    revoke(name)

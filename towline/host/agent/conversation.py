@@ -7,7 +7,7 @@ import threading
 
 from towline.host.agent.settings import STATE_DIR
 
-BOOTSTRAP = ""  # put in where the file is joined: towline/transports/bootstrap.py has it
+BOOTSTRAP = ""  # put in where the file is joined: towline/host/bootstrap.py has it
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "SHELL", "TMPDIR", "TZ")
 PIECE = 64 * 1024
 WINDOW = 4 * 1024 * 1024

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 import towline
+from towline.host.bootstrap import BOOTSTRAP
 from towline.host.join import agent_source
-from towline.transports.bootstrap import BOOTSTRAP
 
 
 @functools.cache
