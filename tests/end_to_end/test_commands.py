@@ -194,7 +194,7 @@ def check_that_the_queue_is_held(site: UpSite) -> None:
     next_one = site.run("deploy", "shop", "incomplete", "--revision", site.bundle("v3"), "--detach").deployment_id
     until(lambda: "waits: the queue is held" in site.run("status", next_one).out)
     assert site.runs("incomplete-2") == "incomplete-v1"
-    wrong = site.run("release", "shop/owd")
+    wrong = site.run("release", "shop/incomplte")
     assert wrong.status == 2 and "Did you mean shop/incomplete?" in wrong.err, wrong.err
     released = site.run("release", "shop/incomplete")
     assert released.status == 0 and "is incomplete on incomplete-1" in released.out, released.out
