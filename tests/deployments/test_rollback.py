@@ -10,8 +10,9 @@ from tests.deployments.requests import request
 from towline.creator import Who
 from towline.deployments.rollback import check_can_roll_back, check_still_runs, rollback_request
 from towline.errors import Conflict, InvalidInput
+from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.view import with_request
 from towline.model.messages.deploy import Undo
 from towline.model.messages.view import DeploymentView, Progress
 
@@ -19,14 +20,14 @@ from towline.model.messages.view import DeploymentView, Progress
 def view(deployment_id: str = "d-1", began: str = "2025-01-01T00:00:00Z", **members: Any) -> DeploymentView:
     progress = {name: members.pop(name) for name in ("touched", "is_whole", "slots") if name in members}
     undone = members.pop("undoes", "")
-    info = deployment_info(
-        request(revision=None, undo=Undo(deployment_id=undone)) if undone else request(),
+    info = DeploymentInfo(
         deployment_id=deployment_id,
         status=DeploymentStatus.SUCCEEDED,
         create_time=began,
         **members,
     )
-    return DeploymentView(info=info, progress=Progress(**{"touched": 2, **progress}))
+    asked = request(revision=None, undo=Undo(deployment_id=undone)) if undone else request()
+    return DeploymentView(info=with_request(info, asked), progress=Progress(**{"touched": 2, **progress}))
 
 
 REFUSED = [
@@ -74,7 +75,7 @@ def test_where_others_may_not_have_followed_the_hosts_decide(followers: list[Dep
 
 
 def test_a_rollback_names_run_slots_and_who_failed() -> None:
-    asked = rollback_request(view(slots=3, config_name="three"), "run-1", Who("ada", "https://ci/7"))
+    asked = rollback_request(view(slots=3, deployment_config_name="three"), "run-1", Who("ada", "https://ci/7"))
     assert asked.undo and (asked.undo.deployment_id, asked.undo.run_id, asked.undo.slots) == ("d-1", "run-1", 3)
     assert (asked.deployment_config_name, asked.description) == ("three", "Rollback of d-1")
     assert (asked.requested_by, asked.requested_from) == ("ada", "https://ci/7")

@@ -21,7 +21,7 @@ from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.view import with_request
 from towline.model.messages.deploy import StopAnswer, Undo
 from towline.model.messages.view import DeploymentView, Progress
 
@@ -58,14 +58,14 @@ class StoppableDeployment:
 
 def info(deployment_id: str, status: DeploymentStatus, undoes: str = "") -> DeploymentInfo:
     given = request(revision=None, undo=Undo(deployment_id=undoes)) if undoes else request()
-    return deployment_info(
-        given,
+    shown = DeploymentInfo(
         deployment_id=deployment_id,
         status=status,
         create_time="2025-01-01T00:00:00.000+00:00",
         complete_time="2025-01-01T00:01:00.000+00:00" if status.is_final else "",
         revision=given.revision,
     )
+    return with_request(shown, given)
 
 
 @pytest_asyncio.fixture
@@ -115,7 +115,6 @@ async def test_a_deployment_is_found_by_id_beginning_and_group(service: Deployme
         "d-OLD",
         "d-NEW",
     ]
-    assert await service.active("shop/web") == "d-NEW"
     for absent in ("d-X", "", "shop/other"):
         with pytest.raises(NotFound):
             await service.find(absent)
@@ -126,7 +125,6 @@ async def test_what_temporal_has_forgotten_is_read_from_the_store(service: Deplo
     assert (await service.view("d-OLD")).info.status == "Succeeded"
     assert await service.run_id("d-OLD") == "run-1"
     assert await service.find("shop/web") == "d-OLD"
-    assert await service.active("shop/web") == ""
     assert await service.recorded_result(request(), "d-OLD") == await service.view("d-OLD")
     assert await service.recorded_result(request(), "d-NEW") is None
     with pytest.raises(Conflict, match="d-OLD"):

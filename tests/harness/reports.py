@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.ending import HEALTH_CONSTRAINTS_MESSAGE
-from towline.model.deployment.info import DeploymentOverview, ErrorInformation
+from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase
-from towline.model.deployment.view import deployment_info, rollback_messages
+from towline.model.deployment.view import location_of_label, rollback_messages, with_request
 from towline.model.messages.deploy import DeployRequest
 from towline.model.messages.instance import InstanceOutcome, InstanceReport, LifecycleEventRecord
 from towline.model.messages.view import DeploymentRecord, Progress
@@ -37,24 +37,30 @@ def invented(
         revision=RevisionLocation.parse("s3://releases/shop-1.8.tgz?versionId=7"),
         description="The new till",
     )
-    info = deployment_info(
-        request,
+    info = DeploymentInfo(
         deployment_id="d-75I7MBT7C",
         status=DeploymentStatus.FAILED if failed else DeploymentStatus.SUCCEEDED,
         create_time=_iso(-1),
         start_time=_iso(0),
         complete_time=_iso(3.0 * (hosts // at_once + 1)),
-        config_name="CodeDeployDefault.HalfAtATime",
-        overview=DeploymentOverview(succeeded=len(begun) - len(bad), failed=len(bad), skipped=skipped),
-        error=ErrorInformation(code="HEALTH_CONSTRAINTS", message=HEALTH_CONSTRAINTS_MESSAGE) if failed else None,
-        rollback_deployment_id="d-ROLLBACK1" if failed else "",
-        rollback_message=rollback_messages("d-75I7MBT7C", "d-ROLLBACK1")[0] if failed else "",
-        previous_revision="s3://releases/shop-1.7.tgz?versionId=6",
+        deployment_config_name="CodeDeployDefault.HalfAtATime",
+        deployment_overview=DeploymentOverview(succeeded=len(begun) - len(bad), failed=len(bad), skipped=skipped),
+        error_information=ErrorInformation(code="HEALTH_CONSTRAINTS", message=HEALTH_CONSTRAINTS_MESSAGE)
+        if failed
+        else None,
+        rollback_info=RollbackInfo(
+            rollback_deployment_id="d-ROLLBACK1", rollback_message=rollback_messages("d-75I7MBT7C", "d-ROLLBACK1")[0]
+        )
+        if failed
+        else RollbackInfo(),
+        previous_revision=location_of_label("s3://releases/shop-1.7.tgz?versionId=6"),
     )
     progress = Progress(
         phase=Phase.ENDED, total=hosts, slots=at_once, minimum_healthy=hosts - at_once, touched=len(begun)
     )
-    record = DeploymentRecord(info=info, progress=progress, run_id="r", members=tuple(names), results=results)
+    record = DeploymentRecord(
+        info=with_request(info, request), progress=progress, run_id="r", members=tuple(names), results=results
+    )
     return record, reports
 
 

@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 from towline.model.deployment.info import DeploymentInfo, ErrorInformation
 from towline.model.deployment.status import DeploymentStatus, ErrorCode, Phase, deployment_error
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.view import with_request
 from towline.model.messages.deploy import DeployRequest
 from towline.model.messages.view import DeploymentView, Progress
 
@@ -36,12 +36,7 @@ def view_from_outside(deployment_id: str, cause: BaseException | None, request: 
     Nothing more was done for the instances that were in flight, so the fleet is not whole; what was asked for is
     known, so that `towline rollback` can still take it back.
     """
-    info = deployment_info(
-        request,
-        deployment_id=deployment_id,
-        status=DeploymentStatus.STOPPED,
-        error=ErrorInformation(
-            code=ErrorCode.INTERNAL_ERROR, message=f"ended from outside: {getattr(cause, 'message', '') or cause}"
-        ),
-    )
-    return DeploymentView(info=info, progress=Progress(phase=Phase.ENDED, is_whole=False))
+    message = f"ended from outside: {getattr(cause, 'message', '') or cause}"
+    error = ErrorInformation(code=ErrorCode.INTERNAL_ERROR, message=message)
+    info = DeploymentInfo(deployment_id=deployment_id, status=DeploymentStatus.STOPPED, error_information=error)
+    return DeploymentView(info=with_request(info, request), progress=Progress(phase=Phase.ENDED, is_whole=False))

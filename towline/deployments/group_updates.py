@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from towline.model import names
 from towline.model.group.group import DeploymentGroup
 from towline.model.group.queue import GroupState
-from towline.model.messages.group import JoinQueue, LeaveQueue, OutcomePage, Reservation
+from towline.model.messages.group import GroupMessage, Reservation
 from towline.temporal import asking, is_absent
 
 AT_ONCE = 3
@@ -44,9 +44,7 @@ class GroupUpdates:
         with asking(f"reserving {group.full_name}"):
             await self.send("reserve", reservation)
 
-    async def send(
-        self, update: str, message: JoinQueue | LeaveQueue | OutcomePage | Reservation, result: type | None = None
-    ) -> Any:
+    async def send(self, update: str, message: GroupMessage, result: type | None = None) -> Any:
         """Sends an update and returns its answer; raises what Temporal's client raises."""
         workflow_id = names.group_workflow_id(message.group_id)
         limit = self._limits.setdefault(workflow_id, asyncio.Semaphore(AT_ONCE))
@@ -64,7 +62,7 @@ class GroupUpdates:
         self,
         workflow_id: str,
         update: str,
-        message: JoinQueue | LeaveQueue | OutcomePage | Reservation,
+        message: GroupMessage,
         result: type | None,
     ) -> Any:
         start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(

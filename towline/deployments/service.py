@@ -188,10 +188,6 @@ class DeploymentService(DeploymentReader):
         """Return the uses of an application's revisions by its deployments, rollbacks aside."""
         return await self.lists.uses(application)
 
-    async def active(self, group: str) -> str:
-        """Return the id of the active deployment of `APP/GROUP`, empty where there is none."""
-        return listing.active_id(await self.list_deployments(_of_group(group), NEWEST))
-
     async def group(self, text: str) -> DeploymentGroup:
         """Return the declared group that `APP/GROUP` names. Raises `NotFound`."""
         groups = await self.catalogue.groups()

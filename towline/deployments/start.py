@@ -24,7 +24,7 @@ from towline.model.deployment.info import DeploymentInfo
 from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.view import with_request
 from towline.model.deployment.web_ui import steering_page
 from towline.model.messages.deploy import DeployRequest
 from towline.temporal import asking
@@ -118,7 +118,7 @@ async def _fingerprint_of(handle: DeploymentHandle, description: WorkflowExecuti
 
 def _first_info(request: DeployRequest, deployment_id: str) -> DeploymentInfo:
     """What can be said before a worker has begun with it."""
-    return deployment_info(request, deployment_id=deployment_id, status=DeploymentStatus.CREATED)
+    return with_request(DeploymentInfo(deployment_id=deployment_id, status=DeploymentStatus.CREATED), request)
 
 
 def _summary(request: DeployRequest) -> str:

@@ -14,8 +14,9 @@ from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import DeploymentStatus, Outcome, Phase, TargetStatus
 from towline.model.deployment.target import TargetDetails, ended_target, live_target, plain_target
 from towline.model.deployment.view import (
-    deployment_info,
+    location_of_label,
     rollback_messages,
+    with_request,
 )
 from towline.model.deployment.web_ui import steering_page, summary
 from towline.model.messages.deploy import DeployRequest, Undo
@@ -83,20 +84,19 @@ def test_the_reason_is_one_sentence(progress: Progress, says: str) -> None:
 
 
 def info_of_a_failure() -> DeploymentInfo:
-    return deployment_info(
-        REQUEST,
+    info = DeploymentInfo(
         deployment_id="d-1",
         status=DeploymentStatus.FAILED,
         create_time="2025-01-01T00:00:00Z",
         start_time="2025-01-01T00:00:01Z",
         complete_time="2025-01-01T00:00:09Z",
-        config_name="CodeDeployDefault.HalfAtATime",
-        overview=DeploymentOverview(succeeded=3, failed=2, skipped=7),
-        error=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
-        rollback_deployment_id="d-2",
-        rollback_message=rollback_messages("d-1", "d-2")[0],
-        previous_revision="s3://b/shop.tgz?versionId=6",
+        deployment_config_name="CodeDeployDefault.HalfAtATime",
+        deployment_overview=DeploymentOverview(succeeded=3, failed=2, skipped=7),
+        error_information=ErrorInformation(code="HEALTH_CONSTRAINTS", message="too many"),
+        rollback_info=RollbackInfo(rollback_deployment_id="d-2", rollback_message=rollback_messages("d-1", "d-2")[0]),
+        previous_revision=location_of_label("s3://b/shop.tgz?versionId=6"),
     )
+    return with_request(info, REQUEST)
 
 
 def test_deployment_info_has_the_shape_of_codedeploy() -> None:
@@ -145,15 +145,19 @@ def test_every_name_of_deployment_info_is_one_that_codedeploy_has() -> None:
         client.close()
 
 
+def created(deployment_id: str) -> DeploymentInfo:
+    return DeploymentInfo(deployment_id=deployment_id, status=DeploymentStatus.CREATED, create_time="t")
+
+
 def test_what_is_not_known_yet_is_absent() -> None:
-    info = deployment_info(None, deployment_id="d-1", status=DeploymentStatus.CREATED, create_time="t").as_json()
+    info = with_request(created("d-1"), None).as_json()
     assert not {"deploymentOverview", "startTime", "errorInformation", "previousRevision", "revision"} & set(info)
     assert info["rollbackInfo"] == {}
 
 
 def test_a_rollback_names_what_it_takes_back() -> None:
     undo = REQUEST.model_copy(update={"revision": None, "undo": Undo(deployment_id="d-1")})
-    info = deployment_info(undo, deployment_id="d-2", status=DeploymentStatus.IN_PROGRESS).as_json()
+    info = with_request(created("d-2"), undo).as_json()
     assert info["creator"] == "codeDeployRollback"
     assert info["rollbackInfo"] == {"rollbackTriggeringDeploymentId": "d-1"}
 

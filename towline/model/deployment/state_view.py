@@ -8,11 +8,11 @@ from typing import Literal
 from towline.model import names
 from towline.model.bundle.revision import shortened
 from towline.model.deployment.describe import hold_reason, status_reason
-from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation
+from towline.model.deployment.info import DeploymentInfo, DeploymentOverview, ErrorInformation, RollbackInfo
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.state import DeploymentState
 from towline.model.deployment.status import Outcome, Phase
-from towline.model.deployment.view import deployment_info
+from towline.model.deployment.view import location_of_label, with_request
 from towline.model.fleet.selection import described
 from towline.model.messages.deploy import PauseAnswer, StopAnswer
 from towline.model.messages.instance import Fault, InstanceOutcome
@@ -181,21 +181,26 @@ def _progress(state: DeploymentState) -> Progress:
 
 
 def _info(state: DeploymentState) -> DeploymentInfo:
-    return deployment_info(
-        state.request_if_valid,
+    info = DeploymentInfo(
         deployment_id=state.deployment_id,
         status=state.status,
         create_time=state.created.isoformat(),
         start_time=state.started.isoformat() if state.started else "",
         complete_time=state.completed.isoformat() if state.completed else "",
-        config_name=state.config.deployment_config_name if state.facts else "",
-        overview=_overview(state),
-        error=_error(state),
+        deployment_config_name=state.config.deployment_config_name if state.facts else "",
+        deployment_overview=_overview(state),
+        error_information=_error(state),
+        rollback_info=_rollback_info(state),
+        revision=state.revision.location if state.revision else None,
+        previous_revision=location_of_label(state.rollout.fleet.previous_revision),
+    )
+    return with_request(info, state.request_if_valid, state.facts.group if state.facts else None)
+
+
+def _rollback_info(state: DeploymentState) -> RollbackInfo:
+    return RollbackInfo(
         rollback_deployment_id=state.rollback.deployment_id if state.rollback else "",
         rollback_message=state.rollback_message,
-        revision=state.revision.location if state.revision else None,
-        previous_revision=state.rollout.fleet.previous_revision,
-        group=state.facts.group if state.facts else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 from pydantic import Field
 
@@ -13,13 +13,27 @@ from towline.model.messages.shard import (
 )
 
 
-class JoinQueue(Message):
-    """Asks for a group's turn; idempotent by deployment id."""
+class GroupKey(TypedDict):
+    """What every message of a deployment to its group begins with."""
 
     application: str
     group: str
     group_id: str
     deployment_id: str
+
+
+class GroupMessage(Message):
+    """A message of a deployment to its group."""
+
+    application: str
+    group: str
+    group_id: str
+    deployment_id: str
+
+
+class JoinQueue(GroupMessage):
+    """Asks for a place in a group's queue; idempotent by deployment id."""
+
     run_id: str
     if_busy: Literal["wait", "fail", "supersede"] = "wait"
     handed_over_by: str = ""  # of a rollback: its parent, which is the active one
@@ -36,13 +50,9 @@ class QueueAnswer(Message):
     held: str = ""  # the queue is held until a person says go
 
 
-class LeaveQueue(Message):
-    """Gives the turn back, with what the group is to remember."""
+class LeaveQueue(GroupMessage):
+    """Leaves the queue, with what the group is to remember."""
 
-    application: str
-    group: str
-    group_id: str
-    deployment_id: str
     status: DeploymentStatus
     revision: str = ""  # label
     sha256: str = ""
@@ -75,13 +85,9 @@ class StatesPage(Message):
     limit: int = 500
 
 
-class OutcomePage(Message):
+class OutcomePage(GroupMessage):
     """Instances' outcomes of one shard, for the group to remember."""
 
-    application: str
-    group: str
-    group_id: str
-    deployment_id: str
     revision: str = ""
     sha256: str = ""
     is_undo: bool = False
@@ -117,12 +123,8 @@ class GroupView(Message):
     not_restored: tuple[str, ...] = ()
 
 
-class Reservation(Message):
+class Reservation(GroupMessage):
     """Asks to make a deployment the group's active one before it is started; refused where the group is busy."""
 
-    application: str
-    group: str
-    group_id: str
-    deployment_id: str
     by: str = ""  # who asks for the deployment
     seconds: float = 30.0  # how long it holds for a deployment that does not exist yet
