@@ -81,6 +81,11 @@ class LiveRun:
                 self.changed.set()
             return answer
 
+    async def keep(self) -> None:
+        """Saves the run as it is: a sign of life of its owner."""
+        async with self._lock:
+            await self.save(self.run)
+
 
 class Runs:
     """The open runs of this process, by host, and the polls that wait for them."""
@@ -102,19 +107,29 @@ class Runs:
 
     # ── what the owner of a run does ──
 
+    def open(self, live: LiveRun) -> bool:
+        """Lets agents' calls find this run; False: another deployment is at work on the host."""
+        if self._open.setdefault(live.host, live) is not live:
+            return False
+        self.tell(live.host)
+        return True
+
+    def close(self, live: LiveRun) -> None:
+        """Ends that. Of a run that is over the calls that still come are answered at once."""
+        if live.run.is_over:
+            self._remember_end(live.run.key)
+        if self._open.get(live.host) is live:
+            del self._open[live.host]
+            self.tell(live.host)
+
     @contextlib.contextmanager
     def opened(self, live: LiveRun) -> Iterator[None]:
         """For the block, agents' calls find this run."""
-        self._open[live.host] = live
-        self.tell(live.host)
+        assert self.open(live), f"{live.host} is busy"
         try:
             yield
         finally:
-            if self._open.get(live.host) is live:
-                del self._open[live.host]
-            if live.run.is_over:
-                self._remember_end(live.run.key)
-            self.tell(live.host)
+            self.close(live)
 
     def tell(self, host: str) -> None:
         """Wakes the calls of a host that wait for a change."""

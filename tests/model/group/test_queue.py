@@ -134,6 +134,18 @@ def test_an_instance_that_failed_and_was_taken_back_is_healthy_as_before() -> No
     assert state.state_of("a").is_healthy and state.state_of("a").revision == "rev of d-1"
 
 
+def test_memory_knows_which_deployment_brought_a_revision() -> None:
+    state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a",)}))
+    state = state.remember(page("d-2", {Outcome.SUCCEEDED: ("a",)}))
+    both = state.state_of("a")
+    assert (both.revision_by, both.before_by) == ("d-2", "d-1")
+    state = state.remember(page("d-back", {Outcome.ROLLED_BACK: ("a",)}, is_undo=True))
+    assert state.state_of("a").revision_by == "d-1"
+    state = state.remember(page("d-3", {Outcome.FAILED: ("a",)}))
+    failed = state.state_of("a")
+    assert (failed.deployment_id, failed.revision_by, failed.before_by) == ("d-3", "d-1", "d-1")
+
+
 def test_what_a_host_says_that_it_runs_is_the_record() -> None:
     state = EMPTY.remember(page("d-1", {Outcome.SUCCEEDED: ("a", "b", "c")}))
     state = state.remember(page("d-2", {Outcome.FAILED: ("a", "b", "c")}))

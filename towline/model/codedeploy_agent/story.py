@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from towline.model.codedeploy_agent.commands import Command, HostRun, State
 from towline.model.codedeploy_agent.exchange import is_ignored
+from towline.model.codedeploy_agent.heartbeat import WAITING
 from towline.model.deployment.status import Outcome, TargetStatus
 from towline.model.host.events import Finished
 from towline.model.host.outcome import tail
@@ -112,7 +113,7 @@ def _phase(run: HostRun) -> str:
     current = run.current
     if current is None:
         return "ended"
-    return current.event if current.state is State.ACKNOWLEDGED else "waiting for the agent"
+    return current.event if current.state is State.ACKNOWLEDGED else WAITING
 
 
 def _is_to_come(command: Command, current: Command | None) -> bool:

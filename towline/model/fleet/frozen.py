@@ -53,7 +53,8 @@ def _expecting(target: Target, state: InstanceState | None, undo: Undo | None) -
     if undo is None or state is None:
         return target
     is_of_undone = state.deployment_id == undo.deployment_id
-    return target.model_copy(update={"expected": state.before if is_of_undone else state.revision})
+    label, by = (state.before, state.before_by) if is_of_undone else (state.revision, state.revision_by)
+    return target.model_copy(update={"expected": label, "expected_by": by})
 
 
 def _runs_it(request: ReadFleet, state: InstanceState | None) -> bool:

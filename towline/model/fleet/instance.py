@@ -164,6 +164,7 @@ class Target(Message):
     tags: dict[str, str] = Field(default_factory=dict)
     source: str = ""  # catalogue key of its declaration, read again at each connect
     expected: str = ""  # in a rollback: label of the revision it ran before, if the group remembers
+    expected_by: str = ""  # and the deployment that brought it there
 
     @property
     def ssh(self) -> SshAccess | None:

@@ -49,6 +49,8 @@ class Memory(Message):
     deployment: int
     revision: int  # the current one; -1: unknown
     before: int = -1  # the one before that
+    revision_by: int = -1  # the deployment that brought the current one
+    before_by: int = -1
     is_healthy: bool = False
     was_healthy: bool = False
 
@@ -165,7 +167,8 @@ class GroupState(Message):
             state, runs = state._revision(report.label, report.sha256)
             for name in report.instances:
                 if name in instances:
-                    instances[name] = instances[name].model_copy(update={"revision": runs})
+                    by = instances[name].revision_by if instances[name].revision == runs else -1
+                    instances[name] = instances[name].model_copy(update={"revision": runs, "revision_by": by})
         return state._with(instances=instances)
 
     def state_of(self, name: str) -> InstanceState:
@@ -177,7 +180,9 @@ class GroupState(Message):
             deployment_id=self.deployments[memory.deployment],
             revision=label,
             sha256=sha256,
+            revision_by=self.deployments[memory.revision_by] if memory.revision_by >= 0 else "",
             before=self.revisions[memory.before][0] if memory.before >= 0 else "",
+            before_by=self.deployments[memory.before_by] if memory.before_by >= 0 else "",
             is_healthy=memory.is_healthy,
             not_restored=memory.outcome is Outcome.NOT_RESTORED,
         )
@@ -253,15 +258,18 @@ class GroupState(Message):
         used = {self.revision} | {m.revision for m in self.instances.values()}
         used |= {m.before for m in self.instances.values()}
         revisions = sorted(used - {-1})
-        deployments = sorted({m.deployment for m in self.instances.values()})
+        named = {number for m in self.instances.values() for number in (m.deployment, m.revision_by, m.before_by)}
+        deployments = sorted(named - {-1})
         new_revision = {old: new for new, old in enumerate(revisions)} | {-1: -1}
-        new_deployment = {old: new for new, old in enumerate(deployments)}
+        new_deployment = {old: new for new, old in enumerate(deployments)} | {-1: -1}
         instances = {
             name: m.model_copy(
                 update={
                     "revision": new_revision[m.revision],
                     "before": new_revision[m.before],
                     "deployment": new_deployment[m.deployment],
+                    "revision_by": new_deployment[m.revision_by],
+                    "before_by": new_deployment[m.before_by],
                 }
             )
             for name, m in self.instances.items()
@@ -293,31 +301,38 @@ def _held_by(deployment_id: str, not_restored: tuple[str, ...]) -> str:
 
 def _after(memory: Memory | None, outcome: Outcome, deployment: int, revision: int) -> Memory | None:
     """The record of an instance after an outcome; None: unchanged."""
-    runs = memory.revision if memory else -1
-    before = memory.before if memory else -1
-    was_healthy = memory.is_healthy if memory else False
+    last = memory or Memory(outcome=outcome, deployment=deployment, revision=-1)
+    now, before = (last.revision, last.revision_by), (last.before, last.before_by)
     if outcome is Outcome.SUCCEEDED:
-        return Memory(
-            outcome=outcome,
-            deployment=deployment,
-            revision=revision,
-            before=runs,
-            is_healthy=True,
-            was_healthy=was_healthy,
-        )
+        return _memory(outcome, deployment, (revision, deployment), now, is_healthy=True, was_healthy=last.is_healthy)
     if outcome is Outcome.ROLLED_BACK:
         # Back to the previous revision: `before` after a success; after a failure the record still has it.
-        old = before if memory and memory.outcome is Outcome.SUCCEEDED else runs
-        healthy = memory.was_healthy if memory else False
-        return Memory(outcome=outcome, deployment=deployment, revision=old, is_healthy=healthy)
+        old = before if memory and memory.outcome is Outcome.SUCCEEDED else now
+        return _memory(outcome, deployment, old, (-1, -1), is_healthy=last.was_healthy)
     if outcome in FAILURES or outcome is Outcome.NOT_RESTORED:
-        return Memory(
-            outcome=outcome,
-            deployment=deployment,
-            revision=runs,
-            # The host may report that it runs nothing.
-            before=before if outcome is Outcome.NOT_RESTORED else runs,
-            is_healthy=False,
-            was_healthy=was_healthy or bool(memory and memory.was_healthy),
-        )
+        # The host may report that it runs nothing.
+        kept = before if outcome is Outcome.NOT_RESTORED else now
+        return _memory(outcome, deployment, now, kept, was_healthy=last.is_healthy or last.was_healthy)
     return None
+
+
+def _memory(
+    outcome: Outcome,
+    deployment: int,
+    now: tuple[int, int],
+    before: tuple[int, int],
+    *,
+    is_healthy: bool = False,
+    was_healthy: bool = False,
+) -> Memory:
+    """A record; `now` and `before` are revisions with the deployments that brought them."""
+    return Memory(
+        outcome=outcome,
+        deployment=deployment,
+        revision=now[0],
+        revision_by=now[1],
+        before=before[0],
+        before_by=before[1],
+        is_healthy=is_healthy,
+        was_healthy=was_healthy,
+    )

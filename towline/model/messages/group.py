@@ -102,7 +102,9 @@ class InstanceState(Message):
     deployment_id: str
     revision: str = ""  # label of what it runs, as far as known
     sha256: str = ""
+    revision_by: str = ""  # the deployment that brought it there
     before: str = ""  # label of what it ran before that
+    before_by: str = ""
     is_healthy: bool = False
     not_restored: bool = False
 
