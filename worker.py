@@ -28,6 +28,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.codedeploy_agent import CodeDeployAgents
 from activities.current_settings import CurrentSettings
 from activities.group import GroupActivities
 from activities.heartbeats import Beats
@@ -41,6 +42,7 @@ from activities.revisions import Archives, RevisionActivities
 from activities.sticky_reset import Takeover
 from towline.bundles.cache import Cache
 from towline.catalogue.client import Catalogue
+from towline.codedeploy_agents.runs import Runs
 from towline.deployments.reader import DeploymentReader
 from towline.errors import OurFault, TowlineError
 from towline.model import names
@@ -160,11 +162,22 @@ def worker_options(client: Client, identity: str) -> dict[str, object]:
 
 
 def build_activities(
-    client: Client, store: Store, pool: TransportPool, cache_folder: Path, host: str
+    client: Client,
+    store: Store,
+    pool: TransportPool,
+    cache_folder: Path,
+    host: str,
+    codedeploy_agents: CodeDeployAgents | None = None,
 ) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
     """The activities that reach hosts, and all others."""
     cache = Cache(cache_folder)
-    instances = InstanceActivities(store, Archives(store, cache), pool, is_open=DeploymentReader(client).is_open)
+    instances = InstanceActivities(
+        store,
+        Archives(store, cache),
+        pool,
+        is_open=DeploymentReader(client).is_open,
+        codedeploy_agents=codedeploy_agents,
+    )
     hosts = HostActivities(store, pool, host=host)
     inventory = InventoryActivities(client, store)
     revisions = RevisionActivities(store, cache)
@@ -191,17 +204,24 @@ def build_activities(
 
 @contextlib.asynccontextmanager
 async def agents_worker(
-    client: Client, store: Store, agents: Agents, folder: Path, address: str
+    client: Client, store: Store, agents: Agents, runs: Runs, folder: Path, address: str
 ) -> AsyncIterator[None]:
-    """For the block, an API server's worker for the instances whose agents poll it at `address`."""
+    """For the block, an API server's worker for the instances whose agents poll it at `address`.
+
+    `runs`: what is open on hosts with AWS's agent.
+    """
     await asyncio.to_thread(check_folder, folder)
     host = socket.gethostname()
     identity = f"{os.getpid()}@{host}{AGENTS_AT}{address}{STORE_MARK}{mark_of(store)}"
+    codedeploy_agents = CodeDeployAgents(client, store, Archives(store, Cache(folder)), runs)
     async with TransportPool(agents=agents) as pool:
-        on_hosts, _ = build_activities(client, store, pool, folder, host)
+        on_hosts, _ = build_activities(client, store, pool, folder, host, codedeploy_agents)
         options: dict[str, Any] = worker_options(client, identity)
-        async with Worker(client, task_queue=names.AGENTS_TASK_QUEUE, activities=on_hosts, **options):
-            yield
+        try:
+            async with Worker(client, task_queue=names.AGENTS_TASK_QUEUE, activities=on_hosts, **options):
+                yield
+        finally:
+            await codedeploy_agents.end()
 
 
 async def publish_store_address(catalogue: Catalogue, address: str) -> None:

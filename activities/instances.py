@@ -17,6 +17,7 @@ from functools import partial
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.codedeploy_agent import CodeDeployAgents
 from activities.completion_batching import InFlight
 from activities.errors import EXPECTED, details_of, log
 from activities.runner_session import Follower, Log, LogBudget, blocked
@@ -25,6 +26,7 @@ from towline.aside import aside
 from towline.errors import TowlineError
 from towline.masking import mask
 from towline.model.deployment.status import Outcome
+from towline.model.fleet.instance import CodeDeployAgentAccess
 from towline.model.host.order import halt_order
 from towline.model.host.outcome import report_of
 from towline.model.messages.instance import DETACHED, HaltOrder, Heartbeat, InstanceOrder, InstanceOutcome
@@ -52,8 +54,11 @@ class InstanceActivities:
         is_open: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
         log_budget: LogBudget | None = None,
+        codedeploy_agents: CodeDeployAgents | None = None,
     ) -> None:
         """`store` has frozen orders, records and logs, `archives` what hosts are to get.
+
+        `codedeploy_agents`: where this process is an API server, the hosts with AWS's agent.
 
         `is_open` answers whether the workflow of an id still runs; it raises TowlineError where Temporal is away.
         """
@@ -65,6 +70,7 @@ class InstanceActivities:
         self._clock = clock
         self._log_budget = log_budget or LogBudget()
         self._in_flight = InFlight()
+        self._codedeploy_agents = codedeploy_agents
 
     @activity.defn
     async def deploy_instance(self, order: InstanceOrder) -> InstanceOutcome:
@@ -75,6 +81,8 @@ class InstanceActivities:
         """
         try:
             frozen, target = await self._frozen.of_instance(order)
+            if self._codedeploy_agents and isinstance(target.access, CodeDeployAgentAccess):
+                return await self._codedeploy_agents.deploy(order, frozen, target)
             plan = await self._frozen.plan(frozen) if frozen.revision else None
         except TowlineError as error:
             if activity.info().attempt > 1:

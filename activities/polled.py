@@ -11,9 +11,9 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from towline.errors import InvalidInput, OurFault, TemporalUnavailable
+from towline.errors import OurFault, TemporalUnavailable
 from towline.model import names
-from towline.model.fleet.instance import CodeDeployAgentAccess, Target
+from towline.model.fleet.instance import Target
 
 AT_WORK_SECONDS = 70
 """A live worker polls Temporal at least once in this time."""
@@ -23,13 +23,8 @@ AGENTS_AT = " agents "
 
 
 async def check_polled(client: Client, targets: Collection[Target]) -> None:
-    """Raises InvalidInput for AWS's agent, which is not served yet; OurFault where no API server is at work."""
+    """Raises OurFault where there are hosts that poll and no API server is at work."""
     polled = [target for target in targets if target.polls]
-    if of_aws := [target.name for target in polled if isinstance(target.access, CodeDeployAgentAccess)]:
-        raise InvalidInput(
-            f"instances of AWS's agent ({_shown(of_aws)}) cannot be deployed to yet.",
-            "Use towline's agent on them (`agent: {}`), or SSH.",
-        )
     if polled and not await api_servers(client):
         raise OurFault(
             f"no API server is at work, and {_shown([target.name for target in polled])} can only be reached by one.",

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "towline.transports": f"{CORE} towline.host towline.aside towline.agents",
     "towline.agents": f"{MIDDLE} {SERVICES} towline.host",
     "towline.bundles": f"{CORE} towline.aws towline.host towline.settings",  # one reader of archives
-    "towline.codedeploy_agents": CORE,
+    "towline.codedeploy_agents": f"{MIDDLE} {SERVICES}",
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "towline.client": f"{MIDDLE} {SERVICES}",  # the services' public names
     "towline.api": f"{MIDDLE} {SERVICES} {HOSTS} towline.client towline.codedeploy_agents towline.agents",
     # The command line starts the API server.
-    "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api towline.agents",
+    "towline.cli": f"{MIDDLE} {SERVICES} towline.client towline.report towline.devserver towline.api towline.agents "
+    "towline.codedeploy_agents",
     **dict.fromkeys(SERVICES.split(), f"{MIDDLE} {SERVICES}"),
 }
 

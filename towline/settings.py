@@ -37,6 +37,12 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False, compare=False)
 
     @property
+    @property
+    def host_keys(self) -> Path:
+        """Of `towline api`: the file that the access keys of hosts with AWS's agent are derived from."""
+        return self.data_dir / "host-keys"
+
+    @property
     def worker_store(self) -> str:
         """The store for a worker: the given one, else `store` in the data directory."""
         return self.store or str(self.data_dir / "store")

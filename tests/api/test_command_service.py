@@ -25,11 +25,12 @@ from towline.api.app import Answer as HttpAnswer
 from towline.api.app import Receive, Scope, Send, send_answer
 from towline.api.command_service.endpoints import CommandEndpoints
 from towline.api.command_service.envelope import SpecificationSigner
-from towline.api.command_service.hosts import KnownHost, SignIn
+from towline.api.command_service.hosts import SignIn
 from towline.api.command_service.keys import HostKeyId, HostKeys, read_host_keys
 from towline.api.command_service.wire import SERVICES
 from towline.api.errors import ApiError
 from towline.api.sigv4 import Request, Verifier
+from towline.codedeploy_agents.access_keys import KnownHost
 from towline.codedeploy_agents.runs import LiveRun, Runs
 from towline.errors import InvalidInput
 from towline.model.codedeploy_agent.commands import State
@@ -135,14 +136,14 @@ async def test_a_key_polls_for_its_own_host_alone(identifier: str) -> None:
 async def test_a_host_may_keep_the_arn_that_it_was_registered_by() -> None:
     arn = "arn:aws:iam::123456789012:user/old-name"
     server = Server()
-    server.known.hosts["web-1"] = KnownHost("web-1", 1, (arn,))
+    server.known.hosts["web-1"] = (KnownHost("web-1", (arn,)), 1)
     assert await server.agent("web-1", identifier=arn).poll() == {}
 
 
 @pytest.mark.parametrize("generation", [1, 3])
 async def test_only_the_generation_in_the_catalogue_signs_in(generation: int) -> None:
     server = Server()
-    server.known.hosts["web-1"] = KnownHost("web-1", 2)
+    server.known.hosts["web-1"] = (KnownHost("web-1"), 2)
     assert await server.agent("web-1", key=KEYS.key("web-1", 2)).poll() == {}
     reply = await server.agent("web-1", key=KEYS.key("web-1", generation)).call(
         "PollHostCommand", {"HostIdentifier": "web-1"}

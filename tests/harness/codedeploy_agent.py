@@ -16,8 +16,8 @@ from botocore.credentials import Credentials
 from towline.api.access_keys import AccessKey
 from towline.api.app import Scope
 from towline.api.command_service.endpoints import Application as Asgi
-from towline.api.command_service.hosts import KnownHost
 from towline.api.command_service.keys import HostKeys
+from towline.codedeploy_agents.access_keys import KnownHost
 from towline.codedeploy_agents.runs import LiveRun
 from towline.model.codedeploy_agent.commands import HostRun, new_run
 from towline.model.codedeploy_agent.specification import BundleObject
@@ -29,16 +29,17 @@ ENDPOINT = "codedeploy-commands.test:8443"
 
 @dataclass
 class KnownHosts:
-    """The hosts that a catalogue would have."""
+    """The hosts that a catalogue would have, each with the generation of its key."""
 
-    hosts: dict[str, KnownHost] = field(default_factory=dict)
+    hosts: dict[str, tuple[KnownHost, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *names: str) -> KnownHosts:
-        return cls({name: KnownHost(name, 1) for name in names})
+        return cls({name: (KnownHost(name), 1) for name in names})
 
-    async def host(self, name: str) -> KnownHost | None:
-        return self.hosts.get(name)
+    async def host(self, name: str, generation: int) -> KnownHost | None:
+        host, good = self.hosts.get(name, (None, 0))
+        return host if generation == good else None
 
 
 @dataclass(frozen=True)

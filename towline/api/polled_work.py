@@ -14,10 +14,11 @@ from temporalio.client import Client
 from towline import errors
 from towline.agents.heard import keep_note
 from towline.agents.service import AgentService
+from towline.codedeploy_agents.runs import Runs
 from towline.deployments.service import DeploymentService
 from towline.store import Store
 
-AgentsWorker = Callable[[Client, Store, AgentService, Path, str], contextlib.AbstractAsyncContextManager[None]]
+AgentsWorker = Callable[[Client, Store, AgentService, Runs, Path, str], contextlib.AbstractAsyncContextManager[None]]
 """`worker.agents_worker`: only `worker.py` builds activities."""
 
 STORE_SECONDS = 5.0
@@ -32,9 +33,12 @@ log = logging.getLogger("towline.api")
 class PolledWork:
     """Works on `towline@agents` from `begin` to `end`, as soon as there is a store that this process can reach."""
 
-    def __init__(self, deployments: DeploymentService, agents: AgentService, folder: Path, worker: AgentsWorker):
-        """`folder`: for archives on their way to hosts."""
-        self._deployments, self._agents, self._folder, self._worker = deployments, agents, folder, worker
+    def __init__(
+        self, deployments: DeploymentService, agents: AgentService, runs: Runs, folder: Path, worker: AgentsWorker
+    ) -> None:
+        """`runs`: what is open on hosts with AWS's agent; `folder`: for archives on their way to hosts."""
+        self._deployments, self._folder, self._worker = deployments, folder, worker
+        self._agents, self._runs = agents, runs
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, address: str) -> None:

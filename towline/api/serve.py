@@ -18,6 +18,9 @@ from towline.api.access_keys import AccessKey, AccessKeyFile
 from towline.api.agents import AgentEndpoints
 from towline.api.app import Application, Attempt
 from towline.api.audit import Audit
+from towline.api.command_service.endpoints import CommandEndpoints
+from towline.api.command_service.hosts import SignIn
+from towline.api.command_service.keys import make_host_keys
 from towline.api.metrics import Metrics
 from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
@@ -26,6 +29,8 @@ from towline.api.rate import RateLimit
 from towline.api.server import Listen, server
 from towline.api.service import Backend, CodeDeploy
 from towline.api.sigv4 import Caller, Verifier
+from towline.codedeploy_agents.access_keys import HostAccessKeys
+from towline.codedeploy_agents.runs import Runs
 from towline.deployments.service import connect
 from towline.settings import Settings
 
@@ -42,6 +47,7 @@ class ApiOptions:
     no_auth: bool = False
     rate: int = 0
     metrics_port: int | None = None
+    host_keys: Path | None = None  # None: in the data directory
 
 
 def check(options: ApiOptions) -> None:
@@ -69,6 +75,7 @@ async def serve(
     """
     check(options)
     keys = AccessKeyFile(options.access_keys) if options.access_keys else None
+    host_keys = make_host_keys(options.host_keys or settings.host_keys)
     policies = None if options.no_auth else read_policy_file(options.policy)
     backend = Backend(await connect(settings))
     audit, metrics = Audit(backend.deployments.storage.store), Metrics()
@@ -92,8 +99,10 @@ async def serve(
     if options.metrics_port is not None:
         _serve_metrics(metrics, options.metrics_port)
     agents = AgentService(Exchange(), AgentKeys(backend.deployments.catalogue))
-    work = PolledWork(backend.deployments, agents, settings.data_dir / "cache", agents_worker)
-    http = server(AgentEndpoints(agents, calls), options.listen)
+    runs = Runs()
+    work = PolledWork(backend.deployments, agents, runs, settings.data_dir / "cache", agents_worker)
+    sign_in = SignIn(host_keys, HostAccessKeys(backend.deployments.catalogue))
+    http = server(CommandEndpoints(runs, sign_in, AgentEndpoints(agents, calls)), options.listen)
 
     def started() -> None:
         address = address_of(http, options.listen)
@@ -103,6 +112,7 @@ async def serve(
     async def ending() -> None:
         await work.end()  # while the connections are there over which the runners are followed
         agents.exchange.release_polls()
+        runs.end_polls()
 
     http.on_started, http.on_ending = started, ending
     try:

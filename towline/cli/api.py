@@ -24,6 +24,7 @@ def serve(
     tls_key: Path | None,
     rate: int,
     metrics_port: int | None,
+    host_keys: Path | None,
 ) -> int:
     """Serves until SIGTERM or Ctrl-C. Raises InvalidInput, TemporalUnavailable."""
 
@@ -32,7 +33,9 @@ def serve(
         info("Ctrl-C ends it.")
 
     _log_to_stderr()
-    options = ApiOptions(Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth, rate, metrics_port)
+    options = ApiOptions(
+        Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth, rate, metrics_port, host_keys
+    )
     asyncio.run(serve_api(options, read_settings(), started, importlib.import_module("worker").agents_worker))
     return 0
 

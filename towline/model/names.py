@@ -84,10 +84,13 @@ application with its groups and configurations; an instance with the ARN that it
 the key that it is traded for."""
 
 
+_OF_INSTANCES = ("instance/", "registration/", "arn/", "agent/", "invite/", "access-key/")
+
+
 def catalogue_table(key: str) -> str:
     """The id of the Catalogue workflow that keeps the record of this key.
 
     >>> catalogue_table("application/shop"), catalogue_table("instance/web-1")
     ('towline-catalogue-apps', 'towline-catalogue-instances')
     """
-    return CATALOGUE_TABLES[key.startswith(("instance/", "registration/", "arn/", "agent/", "invite/"))]
+    return CATALOGUE_TABLES[key.startswith(_OF_INSTANCES)]

@@ -106,7 +106,7 @@ def _agent(target: Target, pool: TransportPool) -> Transport:
 
 
 def _codedeploy_agent(target: Target, pool: TransportPool) -> Transport:
-    raise HostRefused(f"{target.name} runs AWS's agent, which is not served yet", "Use towline's agent, or SSH.")
+    raise HostRefused(f"{target.name} runs AWS's agent, which answers no questions", code="NoQuestions")
 
 
 def _fake(target: Target, pool: TransportPool) -> Transport:

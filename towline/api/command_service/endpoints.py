@@ -15,7 +15,7 @@ from typing import Any
 from towline.api.app import Answer, Receive, Scope, Send, answer_headers, headers_of, query_of, read_body, send_answer
 from towline.api.command_service.downloads import Downloads, is_download
 from towline.api.command_service.envelope import SpecificationSigner
-from towline.api.command_service.hosts import KnownHost, SignIn, check_identifier
+from towline.api.command_service.hosts import SignIn, check_identifier
 from towline.api.command_service.wire import (
     Acknowledgement,
     Completion,
@@ -28,6 +28,7 @@ from towline.api.command_service.wire import (
 from towline.api.errors import ApiError
 from towline.api.protocols import JSON
 from towline.api.sigv4 import Request
+from towline.codedeploy_agents.access_keys import KnownHost
 from towline.codedeploy_agents.runs import Runs
 from towline.errors import TowlineError
 from towline.model.codedeploy_agent.diagnostics import is_noop, meaning_of, read_diagnostics

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from towline.api.command_service.keys import HostKeyId, HostKeys
 from towline.api.command_service.wire import SERVICES
 from towline.api.errors import ApiError, access_denied
-from towline.api.sigv4 import S3, Caller, Request, Verifier
+from towline.api.sigv4 import S3, Request, Verifier
+from towline.codedeploy_agents.access_keys import KnownHost
 
 SESSION_KEYS_REFUSED = (
     "This host signs with its EC2 instance role's session key, which only AWS can check. Give it the on-premises file: "
@@ -18,20 +18,11 @@ SESSION_KEYS_REFUSED = (
 )
 
 
-@dataclass(frozen=True)
-class KnownHost:
-    """A host with AWS's agent. `generation` is that of its good key; `arns` are those that it was registered by."""
-
-    name: str
-    generation: int
-    arns: tuple[str, ...] = ()
-
-
 class Hosts(Protocol):
     """The hosts that the catalogue has."""
 
-    async def host(self, name: str) -> KnownHost | None:
-        """The host of a name; None: there is none, or it may not sign in any more."""
+    async def host(self, name: str, generation: int) -> KnownHost | None:
+        """The host of a name, if it may sign in with its key of this generation."""
 
 
 class SignIn:
@@ -43,11 +34,11 @@ class SignIn:
 
     async def host(self, request: Request) -> KnownHost:
         """The host that signed. Raises ApiError."""
-        caller: Caller = self._verifier.verify(request)
+        caller = self._verifier.verify(request)
         named = HostKeyId.parse(caller.key.key_id)
         assert named, "the verifier finds hosts' keys only"
-        host = await self._hosts.host(named.name)
-        if host is None or host.generation != named.generation:
+        host = await self._hosts.host(named.name, named.generation)
+        if host is None:
             raise ApiError(
                 "UnrecognizedClientException",
                 f"The access key of {named.name} is not valid any more. Make a new one: towline agent invite "

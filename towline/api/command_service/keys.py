@@ -7,9 +7,12 @@ host's generation, so that one key can be revoked and the next one made. A key's
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import os
 import re
+import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +68,21 @@ class HostKeys:
         """The access key of an id, whether or not its generation is still good; None: it is no host's."""
         found = HostKeyId.parse(key_id)
         return self.key(found.name, found.generation) if found else None
+
+
+def make_host_keys(path: Path) -> HostKeys:
+    """Reads the key file, which is made where there is none yet. Raises InvalidInput."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise InvalidInput(f"host key file {path}: {error.strerror}.", "Name one with --host-keys.") from error
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(MIN_KEY_BYTES) + "\n")
+    return read_host_keys(path)
 
 
 def read_host_keys(path: Path) -> HostKeys:

@@ -25,6 +25,7 @@ Kind = Literal[
     "arn",
     "agent",
     "invite",
+    "access-key",
     "ssh",
     "ec2",
     "setting",
