@@ -37,7 +37,6 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False, compare=False)
 
     @property
-    @property
     def host_keys(self) -> Path:
         """Of `towline api`: the file that the access keys of hosts with AWS's agent are derived from."""
         return self.data_dir / "host-keys"

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.agent_wire import RecordedCall, recorded_cases, signature_vectors
-from tests.harness.codedeploy_agent import KEYS, KnownHosts, SavedRuns, WireAgent, live_run
+from tests.harness.codedeploy_agent import KEYS, KnownHosts, SavedRuns, WireAgent, live_run, to_application
 from towline.api.access_keys import AccessKey
 from towline.api.app import Answer as HttpAnswer
 from towline.api.app import Receive, Scope, Send, send_answer
@@ -53,7 +53,7 @@ class Server:
         self.application = CommandEndpoints(self.runs, SignIn(KEYS, self.known), nothing_else)
 
     def agent(self, name: str = "web-1", **options: Any) -> WireAgent:
-        return WireAgent(self.application, name, **options)
+        return WireAgent(to_application(self.application), name, **options)
 
     def run(self, host: str = "web-1", **options: Any) -> LiveRun:
         return live_run(host, options.pop("events", EVENTS), self.saves, **options)

@@ -1,14 +1,20 @@
-"""A client that calls as AWS's agent does, against an ASGI application; and a host's run without a deployment."""
+"""A client that calls as AWS's agent does, of an ASGI application or over HTTP; and hosts that it works for."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import io
 import json
-from collections.abc import Sequence
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -55,16 +61,20 @@ class Reply:
         return json.loads(self.body) if self.body else None
 
 
+Sender = Callable[[AWSRequest, bytes], Awaitable[Reply]]
+
+
 @dataclass
 class WireAgent:
     """One host's agent: signs with its key, and calls one operation at a time."""
 
-    application: Asgi
+    send: Sender
     name: str
     identifier: str = ""
     key: AccessKey | None = None
     service: str = "codedeploy-commands"
     target: str = TARGET
+    specifications: dict[str, Any] = field(default_factory=dict)
 
     async def call(self, operation: str, body: dict[str, Any], **more: str) -> Reply:
         """Calls an operation; `more`: further headers that are signed."""
@@ -78,19 +88,30 @@ class WireAgent:
         }
         request = AWSRequest("POST", f"https://{ENDPOINT}/", headers=headers, data=data)
         SigV4Auth(self._credentials, self.service, "us-east-1").add_auth(request)
-        return await send(self.application, request, data)
+        return await self.send(request, data)
 
     async def poll(self) -> Any:
         return (await self.call("PollHostCommand", {"HostIdentifier": self.host})).json
 
     async def specification(self, execution_id: str) -> Reply:
+        """The answer; the specification in it is kept in `specifications`, unchecked, as agents 1.x do."""
         body = {"DeploymentExecutionId": execution_id, "HostIdentifier": self.host}
-        return await self.call("GetDeploymentSpecification", body)
+        reply = await self.call("GetDeploymentSpecification", body)
+        if reply.status == 200:
+            payload = reply.json["DeploymentSpecification"]["GenericEnvelope"]["Payload"]
+            self.specifications[execution_id] = content_of(payload)
+        return reply
 
     async def acknowledge(self, identifier: str, *, noop: bool = False) -> Any:
+        return (await self.acknowledge_reply(identifier, noop)).json
+
+    async def acknowledge_reply(self, identifier: str, noop: bool) -> Reply:
         diagnostics = {"Format": "JSON", "Payload": json.dumps({"IsCommandNoop": noop})}
         body = {"HostCommandIdentifier": identifier, "Diagnostics": diagnostics}
-        return (await self.call("PutHostCommandAcknowledgement", body)).json
+        return await self.call("PutHostCommandAcknowledgement", body)
+
+    async def complete_with(self, identifier: str, failure: Mapping[str, Any] | None) -> Reply:
+        return await (self.complete(identifier, "Failed", **failure) if failure else self.complete(identifier))
 
     async def complete(self, identifier: str, status: str = "Succeeded", **diagnostics: Any) -> Reply:
         payload = json.dumps({"error_code": 0, "script_name": "", "message": "Succeeded: ", "log": "", **diagnostics})
@@ -105,7 +126,7 @@ class WireAgent:
         url = f"https://{host}{path}" + (f"?{query}" if query else "")
         request = AWSRequest("GET", url, headers={"Host": host})
         S3SigV4Auth(self._credentials, "s3", "us-east-1").add_auth(request)
-        return await send(self.application, request, b"")
+        return await self.send(request, b"")
 
     @property
     def host(self) -> str:
@@ -117,7 +138,29 @@ class WireAgent:
         return Credentials(key.key_id, key.secret)
 
 
-async def send(application: Asgi, request: AWSRequest, data: bytes) -> Reply:
+def to_application(application: Asgi) -> Sender:
+    """Sends to an application in this process."""
+
+    async def send(request: AWSRequest, data: bytes) -> Reply:
+        return await asgi_send(application, request, data)
+
+    return send
+
+
+def over_http(url: str) -> Sender:
+    """Sends to a server, whatever the request's own host is."""
+    http = urllib3.PoolManager(retries=False, maxsize=64)
+
+    async def send(request: AWSRequest, data: bytes) -> Reply:
+        path = str(request.prepare().url).partition("://")[2].partition("/")[2]
+        address, headers = f"{url}/{path}", dict(request.headers.items())
+        answer = await asyncio.to_thread(http.request, str(request.method), address, body=data or None, headers=headers)
+        return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
+
+    return send
+
+
+async def asgi_send(application: Asgi, request: AWSRequest, data: bytes) -> Reply:
     """Sends a signed request; its client stays until it has an answer."""
     url = request.prepare().url
     path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
@@ -150,6 +193,12 @@ async def asgi_call(application: Asgi, scope: Scope, data: bytes) -> Reply:
     await application(scope, receive, sending)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Reply(sent[0]["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
+
+
+def content_of(pem: str) -> Any:
+    """The JSON object in a PKCS7 envelope whose content is attached; nothing is checked."""
+    data = base64.b64decode("".join(line for line in pem.splitlines() if not line.startswith("-")))
+    return json.JSONDecoder().raw_decode(data[data.index(b'{"') :].decode("utf-8", "replace"))[0]
 
 
 @dataclass
@@ -189,3 +238,90 @@ def live_run(
         bundle=bundle,
         archive=archive,
     )
+
+
+@dataclass
+class PlayedHost:
+    """A host with AWS's agent: it polls, downloads what it is told to, and ends each event as `ends` says.
+
+    `ends`: by event, the diagnostics of a failure. `ran`: the events that it executed, with the deployment's id;
+    `bundles`: the names of the files in each bundle that it got. An event of `holds` waits until it is set.
+    """
+
+    agent: WireAgent
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    noops: tuple[str, ...] = ("ApplicationStop",)
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    ran: list[tuple[str, str]] = field(default_factory=list)
+    bundles: list[list[str]] = field(default_factory=list)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[PlayedHost]:
+        """Polls for the block."""
+        polling = asyncio.create_task(self._poll())
+        try:
+            yield self
+        finally:
+            polling.cancel()
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(polling, *self.tasks, return_exceptions=True)
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                reply = await self.agent.call("PollHostCommand", {"HostIdentifier": self.agent.host})
+            except urllib3.exceptions.HTTPError:
+                reply = Reply(503, {}, b"")
+            if reply.status == 200 and reply.json.get("HostCommand"):
+                task = asyncio.create_task(self._execute(reply.json["HostCommand"]))
+                self.tasks.add(task)
+            await asyncio.sleep(0.01 if reply.status == 200 else 0.3)
+
+    async def _execute(self, command: Mapping[str, Any]) -> None:
+        identifier, event = command["HostCommandIdentifier"], command["CommandName"]
+        execution = command["DeploymentExecutionId"]
+        await self._again(self.agent.specification, execution)
+        noop = event in self.noops
+        acknowledged = await self._again(self.agent.acknowledge_reply, identifier, noop)
+        if acknowledged.json["CommandStatus"] in ("Succeeded", "Failed"):
+            return
+        self.ran.append((execution.split("/")[3], event))
+        if event in self.holds:
+            await self.holds[event].wait()
+        if event == "DownloadBundle":
+            await self._download(execution)
+        failure = self.ends.get(event)
+        await self._again(self.agent.complete_with, identifier, failure)
+        if failure:
+            second = {"error_code": 5, "script_name": "", "log": "", "message": failure.get("message", "")}
+            await self._again(self.agent.complete_with, identifier, second)
+
+    async def _download(self, execution: str) -> None:
+        revision = self.specifications[execution]["Revision"]["S3Revision"]
+        reply = await self.agent.download("127.0.0.1:9000", f"/{revision['Bucket']}/{revision['Key']}")
+        assert reply.status == 200, reply.body
+        self.bundles.append(members(reply.body, revision["BundleType"]))
+
+    @property
+    def specifications(self) -> dict[str, Any]:
+        return self.agent.specifications
+
+    async def _again(self, call: Callable[..., Awaitable[Reply]], *words: Any) -> Reply:
+        """As the agent's SDK: an answer that is lost is asked for again."""
+        for _ in range(100):
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                reply = await call(*words)
+                if reply.status < 500:
+                    return reply
+            await asyncio.sleep(0.3)
+        raise AssertionError("no server answers")
+
+
+def members(data: bytes, kind: str) -> list[str]:
+    """The names of the files in an archive."""
+    if kind == "zip":
+        return sorted(zipfile.ZipFile(io.BytesIO(data)).namelist())
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return sorted(member.name for member in archive if member.isfile())
