@@ -62,7 +62,8 @@ class PolledWork:
 
     async def _work(self, address: str) -> None:
         store = await self._reachable_store()
-        async with self._worker(self._deployments.temporal, store, self._agents, self._folder, address):
+        temporal = self._deployments.temporal
+        async with self._worker(temporal, store, self._agents, self._runs, self._folder, address):
             log.info("at work for instances that poll")
             await keep_note(store, self._agents.exchange, f"{socket.gethostname()}-{address.rpartition(':')[2]}")
 

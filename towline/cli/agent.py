@@ -16,6 +16,7 @@ from towline.agents.keys import AgentKeys
 from towline.cli import render
 from towline.cli.event_loop import with_client
 from towline.cli.output import info, result, result_json, warn
+from towline.codedeploy_agents.access_keys import HostAccessKeys
 from towline.creator import whoami
 from towline.deployments.service import DeploymentService
 from towline.errors import InvalidInput, TowlineError
@@ -74,10 +75,17 @@ def _install_command(name: str, endpoint: str, token: str, *, has_ca: bool) -> s
 
 
 def revoke(name: str) -> None:
-    """Takes a host's key. Raises HostRefused where it has none, TemporalUnavailable."""
-    with_client(lambda service: AgentKeys(service.catalogue).revoke(name, by=whoami()))
+    """Takes a host's keys. Raises HostRefused where it has none, TemporalUnavailable."""
+    with_client(lambda service: _revoke(service, name))
     info(f"{name}: revoked. Nothing is deployed to it any more; a deployment at work there ends.")
     info(f"To let it in again: towline agent invite {name} --endpoint URL")
+
+
+async def _revoke(service: DeploymentService, name: str) -> None:
+    had_access_key = await HostAccessKeys(service.catalogue).revoke(name, by=whoami())
+    agents = AgentKeys(service.catalogue)
+    if not had_access_key or name in await agents.records():
+        await agents.revoke(name, by=whoami())
 
 
 def list_agents(*, as_json: bool) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from towline.api.access_keys import AccessKey
+from towline.api.command_service.keys import make_host_keys
+from towline.cli.event_loop import with_client
+from towline.cli.output import info, result, warn
+from towline.codedeploy_agents.access_keys import HostAccessKeys
+from towline.creator import whoami
+from towline.deployments.service import DeploymentService
 from towline.errors import InvalidInput
+from towline.settings import read_settings
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -33,17 +41,6 @@ class Invitation:
     key: AccessKey
     endpoint: str
 
-    def as_json(self) -> dict[str, str]:
-        """The settings by their names in the agent's files."""
-        return {
-            "instanceName": self.name,
-            "iam_user_arn": arn_of(self.name),
-            "aws_access_key_id": self.key.key_id,
-            "aws_secret_access_key": self.key.secret,
-            "deploy_control_endpoint": self.endpoint,
-            "s3_endpoint_override": self.endpoint,
-        }
-
     def __str__(self) -> str:
         return SETTINGS.format(
             name=self.name,
@@ -60,10 +57,27 @@ def arn_of(name: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:user/{name}"
 
 
-def invitations(keys: Mapping[str, AccessKey], endpoint: str) -> Iterable[Invitation]:
-    """The settings of these hosts. Raises InvalidInput for an endpoint that agents 1.x do not take."""
+def invite(names: Sequence[str], endpoint: str, host_keys: Path | None) -> None:
+    """Prints the settings of hosts, each with its next key. Raises InvalidInput, NotFound, TemporalUnavailable."""
+    check_endpoint(endpoint)
+    keys = make_host_keys(host_keys or read_settings().host_keys)
+    generations = with_client(lambda service: _invite(service, names))
+    for name, generation in generations.items():
+        result(str(Invitation(name, keys.key(name, generation), endpoint.rstrip("/"))))
+    info("A key that a host had before is good for one more day.")
+
+
+async def _invite(service: DeploymentService, names: Sequence[str]) -> dict[str, int]:
+    declared = await service.catalogue.instances()
+    for name in names:
+        if name in declared and declared[name].codedeploy_agent is None:
+            warn(f"{name} is not declared with `codedeployAgent: {{}}`: nothing is deployed to it by AWS's agent.")
+    return await HostAccessKeys(service.catalogue).invite(names, by=whoami())
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises InvalidInput for an endpoint that agents 1.x do not take."""
     if not endpoint.startswith("https://"):
         raise InvalidInput(
             f"{endpoint}: AWS's agent takes HTTPS only.", "Serve it with --tls-cert and --tls-key, or behind a proxy."
         )
-    return [Invitation(name, key, endpoint.rstrip("/")) for name, key in keys.items()]

@@ -378,15 +378,26 @@ def agent() -> None:
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its authority, PEM.")
 @click.option("--script", "as_script", is_flag=True, help="Print one script for `sh -s` that holds all it needs.")
 @click.option("--hours", type=click.FloatRange(0.01, 24 * 30), default=24, show_default=True, help="Until it expires.")
+@click.option(
+    "--codedeploy", is_flag=True, help="For hosts with AWS's agent: print the settings that make it towline's."
+)
+@click.option("--host-keys", type=FILE, help="With --codedeploy: the key file of `towline api`.")
 def invite_agents(**options: Any) -> None:
     """Makes invitations for instances, and prints the command that installs towline's agent on each host.
 
     An invitation works once, and is traded for the public half of a key that is made on the host. A new one replaces
     the one before it; a host's key stays valid until its invitation is used.
+
+    With --codedeploy it prints what AWS's agent needs: an access key of the host's own and two endpoints.
     """
+    if codedeploy:
+        from towline.cli.agent_codedeploy import invite as invite_codedeploy
+
+        return invite_codedeploy(options["names"], options["endpoint"], host_keys)
+
     from towline.cli.agent import invite
 
-    invite(**options)
+    return invite(**options)
 
 
 @agent.command("list", short_help="The agents, and when each polled last.")
