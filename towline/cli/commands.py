@@ -378,11 +378,9 @@ def agent() -> None:
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its authority, PEM.")
 @click.option("--script", "as_script", is_flag=True, help="Print one script for `sh -s` that holds all it needs.")
 @click.option("--hours", type=click.FloatRange(0.01, 24 * 30), default=24, show_default=True, help="Until it expires.")
-@click.option(
-    "--codedeploy", is_flag=True, help="For hosts with AWS's agent: print the settings that make it towline's."
-)
+@click.option("--codedeploy", is_flag=True, help="For hosts with AWS's agent: print its settings.")
 @click.option("--host-keys", type=FILE, help="With --codedeploy: the key file of `towline api`.")
-def invite_agents(**options: Any) -> None:
+def invite_agents(codedeploy: bool, host_keys: Path | None, **options: Any) -> None:
     """Makes invitations for instances, and prints the command that installs towline's agent on each host.
 
     An invitation works once, and is traded for the public half of a key that is made on the host. A new one replaces
