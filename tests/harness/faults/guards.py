@@ -591,8 +591,8 @@ GUARDS = (
         "a-failure-remembers-what-ran",
         4,
         "towline/model/group/queue.py",
-        "            before=before if outcome is Outcome.NOT_RESTORED else runs,",
-        "            before=before,",
+        "        kept = before if outcome is Outcome.NOT_RESTORED else now",
+        "        kept = before",
         "tests/model/group/test_queue.py::"
         "test_a_host_that_says_at_a_failure_that_it_runs_nothing_is_remembered_with_what_it_ran",
     ),
