@@ -41,7 +41,7 @@ from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
 from activities.sticky_reset import Takeover
 from towline.bundles.cache import Cache
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.codedeploy_agents.runs import Runs
 from towline.deployments.reader import DeploymentReader
 from towline.errors import OurFault, TowlineError
@@ -55,14 +55,14 @@ from towline.store.journal import JOURNALS, Journal
 from towline.temporal import connect_temporal
 from towline.transports import TransportPool
 from towline.transports.agent import Agents
-from workflows.catalogue import Catalogue as CatalogueWorkflow
-from workflows.deployment import Deployment
-from workflows.group import DeploymentGroup
+from workflows.catalogue import CatalogueWorkflow
+from workflows.deployment import DeploymentWorkflow
+from workflows.group import GroupWorkflow
 from workflows.sandbox import SANDBOX
-from workflows.shard import Shard
+from workflows.shard import ShardWorkflow
 from workflows.worker_call import CallWorker
 
-WORKFLOWS: list[type] = [Deployment, Shard, DeploymentGroup, CatalogueWorkflow, CallWorker]
+WORKFLOWS: list[type] = [DeploymentWorkflow, ShardWorkflow, GroupWorkflow, CatalogueWorkflow, CallWorker]
 
 INSTANCES_AT_ONCE = 500
 """Maximum activities in one worker; Temporal limits a workflow to 2,000 pending ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from towline.catalogue.client import Catalogue, of_kind
+from towline.catalogue.repository import Catalogue, of_kind
 from towline.errors import TowlineError
 from towline.model.fleet.current import current_ssh
 from towline.model.fleet.instance import SshSettings, Target

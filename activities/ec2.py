@@ -19,7 +19,7 @@ LIVING = ("pending", "running", "stopping", "stopped")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundInstance:
     """An EC2 instance that a group may select, and what is known for reaching it."""
 
     candidate: Candidate
@@ -29,7 +29,9 @@ class Found:
     state: str
 
 
-def find_instances(make_client: MakeClient, source: Ec2Source, group: DeploymentGroup) -> tuple[list[Found], set[str]]:
+def find_instances(
+    make_client: MakeClient, source: Ec2Source, group: DeploymentGroup
+) -> tuple[list[FoundInstance], set[str]]:
     """A region's instances that the group might select, and which of its Auto Scaling groups exist there.
 
     Raises `OurFault` where AWS refuses us or does not answer.
@@ -85,10 +87,10 @@ def _auto_scaling(make_client: MakeClient, region: str, names: tuple[str, ...]) 
     return by_instance, known
 
 
-def _found(instance: dict[str, Any], source: Ec2Source, scaling: dict[str, str]) -> Found:
+def _found(instance: dict[str, Any], source: Ec2Source, scaling: dict[str, str]) -> FoundInstance:
     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}
     name = instance["InstanceId"]
-    return Found(
+    return FoundInstance(
         candidate=Candidate(name, "ec2", tags, scaling.get(name, "")),
         source=source,
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),

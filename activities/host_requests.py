@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from activities.snapshot import Archives
+from activities.snapshot import ArchiveSource
 from towline.aside import aside
 from towline.errors import NotFound, TowlineError
 from towline.model.appspec.parser import parse_appspec
@@ -23,14 +23,14 @@ EarlierRevision = Callable[[DeploymentOrder, str], Awaitable[tuple[DeploymentOrd
 
 
 @dataclass(frozen=True)
-class Answer:
+class HostReply:
     """One line, and the bytes that follow it."""
 
     reply: Reply
     body: Path | None = None
 
     @classmethod
-    def none(cls, code: str, message: str) -> Answer:
+    def none(cls, code: str, message: str) -> HostReply:
         """What was requested cannot be had."""
         return cls({"reply": "none", "code": code, "message": message})
 
@@ -38,13 +38,13 @@ class Answer:
 class HostRequests:
     """Answers the requests of one instance's runner."""
 
-    def __init__(self, order: DeploymentOrder, archives: Archives, earlier: EarlierRevision) -> None:
+    def __init__(self, order: DeploymentOrder, archives: ArchiveSource, earlier: EarlierRevision) -> None:
         """`order` has the revision that the deployment brings, or of a rollback none; that may be one of `earlier`."""
         self._order = order
         self._revision = order.revision
         self._archives = archives
         self._earlier = earlier
-        self._answer: dict[str, Callable[[Need], Awaitable[Answer]]] = {
+        self._answer: dict[str, Callable[[Need], Awaitable[HostReply]]] = {
             "archive": self._archive,
             "url": self._fresh_url,
             "plan": self._plan,
@@ -57,49 +57,49 @@ class HostRequests:
             return self._order.undo is not None
         return need.what != "archive" or self._revision is not None
 
-    async def answer(self, need: Need) -> Answer:
+    async def answer(self, need: Need) -> HostReply:
         """The answer; raises towline's errors where it cannot be had by a fault on our side."""
         if need.what not in self._answer:
-            return Answer.none("UnknownNeed", f"{need.what} is unknown")
+            return HostReply.none("UnknownNeed", f"{need.what} is unknown")
         return await self._answer[need.what](need)
 
     async def url(self, *, anew: bool = False) -> str | None:
         """A presigned URL of the archive; None where there is none."""
         return await self._archives.url(self._revision, anew=anew) if self._revision else None
 
-    async def _archive(self, need: Need) -> Answer:
+    async def _archive(self, need: Need) -> HostReply:
         assert self._revision, "see has_use_for"
         path = await self._archives.file(self._revision)
-        return Answer({"reply": "archive", "size": path.stat().st_size}, path)
+        return HostReply({"reply": "archive", "size": path.stat().st_size}, path)
 
-    async def _fresh_url(self, need: Need) -> Answer:
+    async def _fresh_url(self, need: Need) -> HostReply:
         try:
             url = await self.url(anew=True)
         except TowlineError:  # the runner is at work: it goes on with the archive itself
             url = None
-        return Answer({"reply": "url", "url": url})
+        return HostReply({"reply": "url", "url": url})
 
-    async def _revision_again(self, need: Need) -> Answer:
+    async def _revision_again(self, need: Need) -> HostReply:
         """What a host is to go back to and has no more; that it is on record no more is not our fault."""
         try:
             kept, plan = await self._earlier(self._order, need.deployment)
         except NotFound as error:
-            return Answer.none(error.code, str(error))
+            return HostReply.none(error.code, str(error))
         assert kept.revision, "see Frozen.earlier"
         self._revision = kept.revision
         reply = {"reply": "revision", "revision": revision_part(kept.revision), "plan": plan}
-        return Answer({**reply, "file_exists_behavior": kept.file_exists_behavior, "url": await self.url()})
+        return HostReply({**reply, "file_exists_behavior": kept.file_exists_behavior, "url": await self.url()})
 
-    async def _plan(self, need: Need) -> Answer:
+    async def _plan(self, need: Need) -> HostReply:
         return await aside(plan_answer, need)
 
 
-def plan_answer(need: Need) -> Answer:
+def plan_answer(need: Need) -> HostReply:
     """The compiled AppSpec of an archive that AWS's agent left on the host, or why there is none: that host's fault."""
     name = need.name or "appspec.yml"
     checked = parse_appspec(need.appspec, name, is_deployed=True)
     if checked.value:
-        return Answer({"reply": "plan", "plan": plan_part(checked.value)})
+        return HostReply({"reply": "plan", "plan": plan_part(checked.value)})
     about = f"{name} of {need.deployment}, which AWS's agent deployed there"
     problems = "; ".join(str(problem) for problem in checked.problems)
-    return Answer.none("InvalidAppSpec", f"{about}, cannot be used: {problems}")
+    return HostReply.none("InvalidAppSpec", f"{about}, cannot be used: {problems}")

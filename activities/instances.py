@@ -20,8 +20,8 @@ from temporalio.exceptions import ApplicationError
 from activities.codedeploy_agent import CodeDeployAgents
 from activities.completion_batching import InFlight
 from activities.errors import EXPECTED, details_of, log
-from activities.runner_session import Follower, Log, LogBudget, blocked
-from activities.snapshot import Archives, Frozen
+from activities.runner_session import Log, LogBudget, RunnerSession, blocked
+from activities.snapshot import ArchiveSource, Frozen
 from towline.aside import aside
 from towline.errors import TowlineError
 from towline.masking import mask
@@ -48,7 +48,7 @@ class InstanceActivities:
     def __init__(
         self,
         store: Store,
-        archives: Archives,
+        archives: ArchiveSource,
         pool: TransportPool,
         *,
         is_open: Callable[[str], Awaitable[bool]],
@@ -89,7 +89,7 @@ class InstanceActivities:
                 raise _try_again(error) from error
             return blocked(order.instance, error)
         with self._in_flight.one_more(), self._log_budget.log(frozen.limits.log_bytes) as log:
-            follower = Follower(
+            follower = RunnerSession(
                 order=frozen,
                 target=target,
                 plan=plan,
@@ -136,7 +136,7 @@ class InstanceActivities:
                 await asyncio.sleep(attempt if attempt < HALT_TRIES else 0)
 
     async def _record(
-        self, order: InstanceOrder, follower: Follower, outcome: InstanceOutcome, log: Log
+        self, order: InstanceOrder, follower: RunnerSession, outcome: InstanceOutcome, log: Log
     ) -> InstanceOutcome:
         """Writes record and log; answers the outcome, or BLOCKED where nothing was begun and the store is at fault."""
         report = await aside(
@@ -162,7 +162,7 @@ class InstanceActivities:
             return blocked(order.instance, error)
         return outcome
 
-    async def _follow_to_the_end(self, follower: Follower) -> InstanceOutcome:
+    async def _follow_to_the_end(self, follower: RunnerSession) -> InstanceOutcome:
         """Runs the follower in a task of its own and decides what each cancellation of the activity means to it."""
         task = asyncio.create_task(follower.run())
         beats = asyncio.create_task(_beat(follower, self._in_flight))
@@ -188,7 +188,7 @@ class InstanceActivities:
                 each.cancel()
             await asyncio.gather(task, beats, shutdown, return_exceptions=True)
 
-    async def _on_cancel(self, follower: Follower) -> None:
+    async def _on_cancel(self, follower: RunnerSession) -> None:
         """Halts at the next boundary and follows on, or raises to hand over, by the reason that Temporal gives."""
         details = activity.cancellation_details()
         if details and details.cancel_requested:
@@ -211,7 +211,7 @@ class InstanceActivities:
             return False
 
 
-def _detached(follower: Follower) -> ApplicationError:
+def _detached(follower: RunnerSession) -> ApplicationError:
     """By what an attempt hands over, with all that it knows. Not CancelledError: the SDK reports that as cancelled when
     a worker shuts down, and no attempt would follow."""
     activity.heartbeat(follower.heartbeat())
@@ -220,7 +220,7 @@ def _detached(follower: Follower) -> ApplicationError:
     return ApplicationError(message, type=DETACHED, next_retry_delay=timedelta(milliseconds=100), category=EXPECTED)
 
 
-async def _beat(follower: Follower, in_flight: InFlight) -> None:
+async def _beat(follower: RunnerSession, in_flight: InFlight) -> None:
     """Heartbeats on change, and while nothing changes: a killed worker is noticed, and a cancellation arrives.
 
     Before each there is a rest: Temporal's SDK holds back quicker ones anyway, and an instance that is done by then

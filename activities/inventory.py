@@ -16,7 +16,7 @@ from activities.errors import patiently, translated
 from activities.members import Members
 from activities.polled import check_polled
 from towline import aws
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.deployments.group_history import read_memory
 from towline.errors import InvalidInput, NotFound, TowlineError
 from towline.model import names

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from activities.ec2 import Found, MakeClient, check_auto_scaling, find_instances
-from towline.catalogue.client import Catalogue, of_kind
+from activities.ec2 import FoundInstance, MakeClient, check_auto_scaling, find_instances
+from towline.catalogue.repository import Catalogue, of_kind
 from towline.errors import InvalidInput
 from towline.model.fleet.instance import Access, AgentAccess, InstanceRecord, SshSettings, Target
 from towline.model.fleet.same_host import once_each
@@ -49,7 +49,7 @@ class Members:
         found = [InstanceRecord.model_validate(record.value) for record in records.values()]
         return {record.instance_name: _target(record, settings) for record in found}
 
-    async def on_ec2(self, group: DeploymentGroup, sources: Sequence[Ec2Source]) -> list[Found]:
+    async def on_ec2(self, group: DeploymentGroup, sources: Sequence[Ec2Source]) -> list[FoundInstance]:
         """The group's EC2 instances in the regions of these sources."""
         if not sources:
             raise InvalidInput(
@@ -70,7 +70,7 @@ def _target(record: InstanceRecord, settings: Mapping[str, SshSettings]) -> Targ
         raise _no_settings(f"instance {record.instance_name}", str(error.args[0]), settings) from None
 
 
-def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
+def _ec2_target(found: FoundInstance, settings: Mapping[str, SshSettings]) -> Target:
     access = _ec2_access(found, settings)
     return Target(
         name=found.candidate.name,
@@ -82,7 +82,7 @@ def _ec2_target(found: Found, settings: Mapping[str, SshSettings]) -> Target:
     )
 
 
-def _ec2_access(found: Found, settings: Mapping[str, SshSettings]) -> Access:
+def _ec2_access(found: FoundInstance, settings: Mapping[str, SshSettings]) -> Access:
     if found.source.agent:
         return AgentAccess(**dict(found.source.agent))
     own = found.source.ssh.model_copy(update={"host": found.address or None})

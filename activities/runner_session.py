@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.host_requests import Answer, EarlierRevision, HostRequests
-from activities.snapshot import Archives
+from activities.host_requests import EarlierRevision, HostReply, HostRequests
+from activities.snapshot import ArchiveSource
 from towline.aside import aside
 from towline.errors import (
     AuthenticationRefused,
@@ -92,14 +92,14 @@ class LogBudget:
 
 
 @dataclass
-class Follower:
+class RunnerSession:
     """One instance's conversation. `run` to the end; `halt` at any time; `heartbeat` tells where it is."""
 
     order: DeploymentOrder
     target: Target
     plan: PlanPart | None
     pool: TransportPool
-    archives: Archives
+    archives: ArchiveSource
     earlier: EarlierRevision
     log: Log
     mask: Callable[[str], str]
@@ -266,7 +266,7 @@ class Follower:
             answer = await self._requests.answer(need)
         except TowlineError as error:
             self._own_fault = error
-            answer = Answer.none(error.code, str(error))
+            answer = HostReply.none(error.code, str(error))
         with contextlib.suppress(Unreachable):
             await transport.send(answer.reply, answer.body)
 

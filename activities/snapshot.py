@@ -27,7 +27,7 @@ CACHED = 64
 _ID = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Archives(Protocol):
+class ArchiveSource(Protocol):
     """Where hosts get a revision's archive from (activities/revisions.py)."""
 
     async def url(self, revision: ResolvedRevision, /, *, anew: bool = False) -> str | None:

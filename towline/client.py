@@ -17,7 +17,7 @@ All services are async and typed. They print nothing, and raise the errors of `t
 from __future__ import annotations
 
 from towline.catalogue.apply import Comparison, compare, write
-from towline.catalogue.client import Catalogue, CatalogueConflict
+from towline.catalogue.repository import Catalogue, CatalogueConflict
 from towline.creator import Who
 from towline.deployments.ids import new_deployment_id
 from towline.deployments.instance_list import InstanceList, ListedInstance, list_instances

@@ -13,7 +13,7 @@ from workflows.temporal_helpers import history_is_long, shield_from_cancel
 
 
 @workflow.defn(name=names.CATALOGUE)
-class Catalogue:
+class CatalogueWorkflow:
     """Records with versions, written by updates and read by queries; never ends, ignores native cancel."""
 
     @workflow.init

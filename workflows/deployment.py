@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name=names.DEPLOYMENT)
-class Deployment:
+class DeploymentWorkflow:
     """Rolls one revision out over one deployment group; its id is the deployment id."""
 
     @workflow.init

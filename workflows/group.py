@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name=names.GROUP)
-class DeploymentGroup:
+class GroupWorkflow:
     """The turn and the memory of one deployment group."""
 
     @workflow.init

@@ -39,7 +39,7 @@ NAMED = 10
 
 
 @workflow.defn(name=names.SHARD)
-class Shard:
+class ShardWorkflow:
     """Deploys to at most 250 instances under a lease of slots."""
 
     @workflow.init

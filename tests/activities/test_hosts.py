@@ -14,7 +14,7 @@ from towline.model.bundle.listing import Listing, Member
 from towline.model.deployment.status import Outcome
 from towline.model.deployment.store_keys import order_key
 from towline.model.fleet.instance import LocalAccess, Target
-from towline.model.host.events import Findings, HostPlan, Inventory, PlannedScript, ScriptLog
+from towline.model.host.events import HostFindings, HostPlan, Inventory, PlannedScript, ScriptLog
 from towline.model.host.order import AskHosts, HostAnswer
 from towline.model.messages.deploy import DeploymentOrder
 from towline.model.messages.fleet import FleetPage
@@ -82,7 +82,11 @@ async def test_a_real_host_tells_what_it_runs_what_an_order_would_do_and_its_log
     log = (await asked(bench, AskHosts(do="logs", targets=(target,), order=frozen(bench))))["demo-01"].answer
     assert isinstance(log, ScriptLog) and "hello" in log.text
     check = (await asked(bench, AskHosts(do="check", targets=(target,), order=frozen(bench))))["demo-01"].answer
-    assert isinstance(check, Findings) and {finding.name for finding in check.findings} >= {"python", "disk", "roots"}
+    assert isinstance(check, HostFindings) and {finding.name for finding in check.findings} >= {
+        "python",
+        "disk",
+        "roots",
+    }
 
 
 @pytest.mark.parametrize("do", ["plan", "logs"])

@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError
 from activities.inventory import InventoryActivities
 from tests.harness.s3 import s3_server, use_aws
 from tests.harness.temporal import TemporalServer, running_worker
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.errors import InvalidInput, NotFound
 from towline.model import names
 from towline.model.catalogue.changes import APPLIED, diff
@@ -36,7 +36,7 @@ from towline.model.messages.fleet import Fleet, FleetPage, ReadFleet
 from towline.model.messages.group import GroupView, InstanceState, StatesPage
 from towline.model.messages.instance import InstanceOutcome, InstanceReport
 from towline.store import Store, open_store
-from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.catalogue import CatalogueWorkflow
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from towline.agents.messages import MOST_BYTES
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Signature, key_id_of, signed_text
 from towline.api.agents import LINE_BYTES, AgentEndpoints
-from towline.api.app import Application
+from towline.api.app import ApiApplication
 from towline.errors import AuthenticationRefused
 from towline.host.agent.ed25519 import public_key, sign
 
@@ -90,7 +90,7 @@ def keys() -> Keys:
 @pytest.fixture
 def server(keys: Keys) -> AgentEndpoints:
     agents = AgentService(Exchange(clock=lambda: NOW), cast(AgentKeys, keys))
-    return AgentEndpoints(agents, cast(Application, None), clock=lambda: NOW)
+    return AgentEndpoints(agents, cast(ApiApplication, None), clock=lambda: NOW)
 
 
 @pytest.fixture

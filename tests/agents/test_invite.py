@@ -15,7 +15,7 @@ from tests.harness.agents import AgentProcess, ApiProcess, api_server, declare_p
 from tests.harness.site import Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
 from towline.agents.keys import AgentKeys
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 
 pytestmark = pytest.mark.slow
 

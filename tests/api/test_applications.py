@@ -11,7 +11,7 @@ from tests.api.conftest import Api
 from tests.api.test_end_to_end import refused
 from tests.api.test_groups import ROLE
 from towline.api.operations.applications import _renamed
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model.catalogue.records import Change, Record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

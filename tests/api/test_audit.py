@@ -13,7 +13,7 @@ import pytest
 
 from tests.api.test_wire import KEY, post, signed, target
 from towline import errors
-from towline.api.app import Application, Attempt, Call
+from towline.api.app import ApiApplication, Attempt, Call
 from towline.api.audit import Audit
 from towline.api.errors import access_denied
 from towline.api.metrics import Metrics
@@ -62,7 +62,7 @@ async def test_changes_and_denials_are_recorded_and_reads_are_not(
             code=code,
         )
 
-    app = Application(Denies(), Verifier({KEY.key_id: KEY}.get), Caller(KEY, ""), on_end=ended)
+    app = ApiApplication(Denies(), Verifier({KEY.key_id: KEY}.get), Caller(KEY, ""), on_end=ended)
     for operation, body in (
         ("ListApplications", b"{}"),
         ("ListDeployments", b"{}"),
@@ -99,7 +99,7 @@ async def test_records_wait_for_a_store_that_is_out_of_reach(tmp_path: Path) -> 
 async def test_a_key_that_sends_too_much_is_throttled_and_others_are_not() -> None:
     other = type(KEY)("TLOTHER", KEY.secret, "other")
     keys = {KEY.key_id: KEY, other.key_id: other}
-    app = Application(Denies(), Verifier(keys.get), Caller(KEY, ""), rate=RateLimit(3))
+    app = ApiApplication(Denies(), Verifier(keys.get), Caller(KEY, ""), rate=RateLimit(3))
     answers = [await post(app, b"{}", signed(b"{}", target("ListApplications"))) for _ in range(8)]
     refused = [json.loads(body)["__type"] for status, _, body in answers if status == 400]
     assert "ThrottlingException" in refused and len(refused) <= 5

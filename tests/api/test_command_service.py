@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from tests.harness.agent_wire import RecordedCall, recorded_cases, signature_vectors
 from tests.harness.codedeploy_agent import KEYS, KnownHosts, SavedRuns, WireAgent, live_run, to_application
 from towline.api.access_keys import AccessKey
-from towline.api.app import Answer as HttpAnswer
 from towline.api.app import Receive, Scope, Send, send_answer
+from towline.api.app import Response as HttpAnswer
 from towline.api.command_service.endpoints import CommandEndpoints
 from towline.api.command_service.envelope import SpecificationSigner
 from towline.api.command_service.hosts import SignIn

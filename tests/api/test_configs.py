@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.api.conftest import Api
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model.catalogue.records import Change
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

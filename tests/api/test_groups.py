@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.api.conftest import Api
 from tests.api.test_end_to_end import refused
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model.catalogue.changes import APPLIED, diff
 from towline.model.manifest.export import as_yaml, manifest_of
 from towline.model.manifest.parser import parse_manifest

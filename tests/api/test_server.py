@@ -20,7 +20,7 @@ from tests.api.test_wire import KEY
 from tests.harness.certificates import write_certificate
 from towline.api import app as app_module
 from towline.api import server as server_module
-from towline.api.app import MAX_BODY_BYTES, Application, Call
+from towline.api.app import MAX_BODY_BYTES, ApiApplication, Call
 from towline.api.serve import address_of
 from towline.api.server import HEAD_BYTES, Listen, Server, server
 from towline.api.sigv4 import Caller, Verifier
@@ -90,7 +90,7 @@ async def running(*, signed: bool = False, cert: Path | None = None, key: Path |
     """A server for the block."""
     service, listen = Gated(), Listen(tls_cert=cert, tls_key=key)
     verifier = Verifier({KEY.key_id: KEY}.get) if signed else None
-    http = server(Application(service, verifier, Caller(KEY, "")), listen)
+    http = server(ApiApplication(service, verifier, Caller(KEY, "")), listen)
     started = asyncio.Event()
     http.on_started = started.set
     serving = asyncio.create_task(http.serve())
@@ -263,4 +263,4 @@ def test_certificate_files_that_cannot_be_used_are_refused_at_the_start(tmp_path
     else:
         write_certificate(tmp_path / "other.pem", key)
     with pytest.raises(InvalidInput, match=r"TLS with .*cert\.pem and .*key\.pem: "):
-        server(Application(Gated(), None, Caller(KEY, "")), Listen(tls_cert=cert, tls_key=key))
+        server(ApiApplication(Gated(), None, Caller(KEY, "")), Listen(tls_cert=cert, tls_key=key))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.api.access_keys import AccessKey, read_access_keys
-from towline.api.app import MAX_BODY_BYTES, Application, Call
+from towline.api.app import MAX_BODY_BYTES, ApiApplication, Call
 from towline.api.arns import Arns
 from towline.api.coverage import ANSWERED, REFUSED
 from towline.api.coverage import page as operations_page
@@ -53,7 +53,7 @@ def signed(body: bytes, headers: dict[str, str], path: str = "/", key: AccessKey
 
 
 async def post(
-    app: Application, body: bytes, headers: Mapping[str, str], path: str = "/"
+    app: ApiApplication, body: bytes, headers: Mapping[str, str], path: str = "/"
 ) -> tuple[int, dict[str, str], bytes]:
     """One POST; status, headers and body of the answer."""
     sent: list[dict[str, Any]] = []
@@ -82,15 +82,15 @@ def service() -> Echo:
 
 
 @pytest.fixture
-def app(service: Echo) -> Application:
-    return Application(service, Verifier({KEY.key_id: KEY}.get), Caller(KEY, ""))
+def app(service: Echo) -> ApiApplication:
+    return ApiApplication(service, Verifier({KEY.key_id: KEY}.get), Caller(KEY, ""))
 
 
 def target(operation: str) -> dict[str, str]:
     return {**JSON_HEADERS, "x-amz-target": f"CodeDeploy_20141006.{operation}"}
 
 
-async def test_json_with_a_signature(app: Application, service: Echo) -> None:
+async def test_json_with_a_signature(app: ApiApplication, service: Echo) -> None:
     body = b'{"deploymentId": "d-1", "unknown": 1}'
     status, headers, answer = await post(app, body, signed(body, target("GetDeployment")))
     assert status == 200 and headers["content-type"] == "application/x-amz-json-1.1" and headers["x-amzn-requestid"]
@@ -103,7 +103,7 @@ async def test_json_with_a_signature(app: Application, service: Echo) -> None:
     )
 
 
-async def test_cbor_with_a_signature(app: Application, service: Echo) -> None:
+async def test_cbor_with_a_signature(app: ApiApplication, service: Echo) -> None:
     path = "/service/CodeDeploy_20141006/operation/GetDeployment"
     body = cbor2.dumps({"deploymentId": "d-1"})
     headers = {"host": "towline", "smithy-protocol": "rpc-v2-cbor", "content-type": "application/cbor"}
@@ -126,7 +126,7 @@ async def test_cbor_with_a_signature(app: Application, service: Echo) -> None:
     ],
 )
 async def test_a_signature_that_does_not_hold_is_refused(
-    app: Application, service: Echo, change: dict[str, str], code: str
+    app: ApiApplication, service: Echo, change: dict[str, str], code: str
 ) -> None:
     body = b"{}"
     status, _, answer = await post(app, body, {**signed(body, target("ListApplications")), **change})
@@ -134,7 +134,7 @@ async def test_a_signature_that_does_not_hold_is_refused(
     assert not service.calls
 
 
-async def test_another_body_another_key_and_another_operation_are_refused(app: Application, service: Echo) -> None:
+async def test_another_body_another_key_and_another_operation_are_refused(app: ApiApplication, service: Echo) -> None:
     good = signed(b"{}", target("ListApplications"))
     other = signed(b"{}", target("ListApplications"), key=AccessKey("TLKEY", "another-secret-key"))
     for body, headers in ((b'{"a": 1}', good), (b"{}", other), (b"{}", {**good, **target("StopDeployment")})):
@@ -156,13 +156,13 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("body", NONSENSE, ids=range(len(NONSENSE)))
-async def test_a_body_that_is_no_input_is_the_clients_error(app: Application, service: Echo, body: bytes) -> None:
+async def test_a_body_that_is_no_input_is_the_clients_error(app: ApiApplication, service: Echo, body: bytes) -> None:
     status, _, answer = await post(app, body, signed(body, target("GetDeployment")))
     assert status == 400 and json.loads(answer)["__type"] == "SerializationException"
     assert not service.calls
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(app: Application) -> None:
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(app: ApiApplication) -> None:
     headers = {**target("GetDeployment"), "content-length": str(MAX_BODY_BYTES + 1)}
     assert (await post(app, b"", headers))[0] == 413
 

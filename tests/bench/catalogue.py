@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.harness.temporal import running_worker, temporal_server
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.deployments.group_updates import GroupUpdates
 from towline.errors import Conflict, TowlineError
 from towline.model import names
@@ -24,8 +24,8 @@ from towline.model.catalogue.changes import diff, memberships
 from towline.model.catalogue.records import CatalogueState, Change
 from towline.model.group.group import DeploymentGroup
 from towline.model.manifest.parser import parse_manifest
-from workflows.catalogue import Catalogue as CatalogueWorkflow
-from workflows.group import DeploymentGroup as DeploymentGroupWorkflow
+from workflows.catalogue import CatalogueWorkflow
+from workflows.group import GroupWorkflow
 
 MANIFEST = """
 applications:
@@ -37,7 +37,7 @@ instances:
      ssh: {{use: dc1, host: "{{name}}.dc1.example.com"}}}}
 """
 
-WORKFLOWS: list[type] = [CatalogueWorkflow, DeploymentGroupWorkflow]
+WORKFLOWS: list[type] = [CatalogueWorkflow, GroupWorkflow]
 
 SECONDS = 10.0
 """How long each load lasts."""
@@ -144,9 +144,7 @@ async def main(count: int) -> None:
     print(f"{f'{count} instances: parse, a line for each':44} {time.perf_counter() - start:7.3f} s")
     async with (
         temporal_server() as server,
-        running_worker(
-            server.client, workflows=[CatalogueWorkflow, DeploymentGroupWorkflow], task_queue=names.TASK_QUEUE
-        ),
+        running_worker(server.client, workflows=[CatalogueWorkflow, GroupWorkflow], task_queue=names.TASK_QUEUE),
     ):
         catalogue = Catalogue(server.client)
         wanted = [change.change for change in changes.changes]

@@ -27,7 +27,7 @@ from typing import Any
 from tests.harness import ROOT
 from tests.harness.faults.site import EVENTS, FaultSite, LocalHost
 from tests.harness.faults.temporal import Temporal
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model import names
 from towline.model.catalogue.records import Change
 from towline.model.deployment.status import Outcome

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from temporalio.client import Client
 
 from towline.bundles.local import as_archive, location_of, revision_key
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.devserver import dev_server
 from towline.model import names
 from towline.model.catalogue.changes import diff

@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 
 from towline.bundles.archive import Bundle, read_archive, read_directory
-from towline.bundles.members import Limits
+from towline.bundles.members import BundleLimits
 from towline.errors import InvalidBundle, OurFault
 
 APPSPEC = b"version: 0.0\nos: linux\n"
@@ -111,12 +111,12 @@ def test_hostile_members_of_a_zip_are_refused_by_name(
 def test_bombs_are_refused(tmp_path: Path) -> None:
     path = tar(tmp_path / "b.tgz", member("zeros", bytes(3_000_000)))
     with pytest.raises(InvalidBundle, match="more than 2000000 bytes"):
-        read_archive(path, "tgz", limits=Limits(unpacked_bytes=2_000_000))
+        read_archive(path, "tgz", limits=BundleLimits(unpacked_bytes=2_000_000))
     with pytest.raises(InvalidBundle, match="more than 1 members"):
-        read_archive(path, "tgz", limits=Limits(members=1))
+        read_archive(path, "tgz", limits=BundleLimits(members=1))
     zipped(tmp_path / "b.zip", ("zeros", 0o100644, bytes(3_000_000)))
     with pytest.raises(InvalidBundle, match="more than 2000000 bytes"):
-        read_archive(tmp_path / "b.zip", "zip", limits=Limits(unpacked_bytes=2_000_000))
+        read_archive(tmp_path / "b.zip", "zip", limits=BundleLimits(unpacked_bytes=2_000_000))
     assert read_archive(path, "tgz").listing.by_path["zeros"].size == 3_000_000
 
 

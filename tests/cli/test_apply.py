@@ -22,7 +22,7 @@ from temporalio.client import Client
 
 from tests.harness import ROOT
 from tests.harness.temporal import TemporalServer, running_worker
-from towline.catalogue.client import Catalogue, CatalogueConflict
+from towline.catalogue.repository import Catalogue, CatalogueConflict
 from towline.cli.apply import ApplyOptions, apply_manifest
 from towline.cli.instances import table_lines
 from towline.deployments.instance_list import list_instances
@@ -33,7 +33,7 @@ from towline.model.deployment.status import Outcome
 from towline.model.fleet.ssh_paths import CheckPaths, PathFinding, PathFindings
 from towline.model.manifest.parser import Manifest, parse_manifest
 from towline.model.messages.group import GroupView, InstanceState, StatesPage
-from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.catalogue import CatalogueWorkflow
 from workflows.worker_call import CallWorker
 
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ from towline.model.messages.deploy import StopAnswer
 from towline.model.messages.fleet import Fleet, ReadFleet
 from towline.model.messages.group import GroupView, JoinQueue, LeaveQueue
 from towline.temporal import is_absent
-from workflows.group import DeploymentGroup
+from workflows.group import GroupWorkflow
 
 pytestmark = pytest.mark.slow
 
@@ -100,9 +100,7 @@ async def test_fifty_join_while_the_group_goes_on_as_a_new_run(client: Client) -
         await as_activity(group.leave_turn, LeaveQueue(**words(name), status=DeploymentStatus.SUCCEEDED))
         await waiting[name].signal("end")
 
-    async with running_worker(
-        client, workflows=[DeploymentGroup, Waiting], activities=turn, task_queue=names.TASK_QUEUE
-    ):
+    async with running_worker(client, workflows=[GroupWorkflow, Waiting], activities=turn, task_queue=names.TASK_QUEUE):
         waiting = {name: await client.start_workflow("Waiting", id=name, task_queue=names.TASK_QUEUE) for name in queue}
         await asyncio.gather(*(go_through(name) for name in queue))
         state: GroupView = await group_of.query("status", result_type=GroupView)

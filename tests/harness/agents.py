@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.harness.site import Site
 from towline.agents.agent_file import packaged_agent
 from towline.agents.keys import AgentKeys
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model.catalogue.records import Change
 
 

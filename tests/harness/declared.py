@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.model.catalogue.records import Change
 
 

@@ -27,9 +27,9 @@ from towline.model.messages.deploy import GroupFacts, ReadGroup
 from towline.model.messages.fleet import Fleet, FleetMember, ReadFleet
 from towline.model.messages.instance import DETACHED, Fault, HaltOrder, InstanceOrder, InstanceOutcome
 from towline.model.messages.view import DeploymentRecord, DeploymentView, ReportWritten
-from workflows.deployment import Deployment
-from workflows.group import DeploymentGroup as DeploymentGroupWorkflow
-from workflows.shard import Shard
+from workflows.deployment import DeploymentWorkflow
+from workflows.group import GroupWorkflow
+from workflows.shard import ShardWorkflow
 
 REVISION = {"revisionType": "GitHub", "gitHubLocation": {"repository": "o/shop", "commitId": "1a2b3c4"}}
 
@@ -199,7 +199,7 @@ class WorkflowSite:
         await self._stack.enter_async_context(
             running_worker(
                 self.client,
-                workflows=[Deployment, Shard, DeploymentGroupWorkflow],
+                workflows=[DeploymentWorkflow, ShardWorkflow, GroupWorkflow],
                 activities=[*self.fakes.activities, *turn],
                 task_queue=names.TASK_QUEUE,
                 **self._options,

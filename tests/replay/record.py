@@ -28,7 +28,7 @@ import towline
 from tests.harness.fakes import FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually, running_worker, temporal_server
 from tests.workflows.test_worker_call import check_paths
-from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
+from towline.catalogue.repository import Catalogue, CatalogueConflict, CatalogueFull
 from towline.deployments.group_updates import GroupUpdates
 from towline.errors import Conflict
 from towline.model import names
@@ -38,7 +38,7 @@ from towline.model.group.group import DeploymentGroup, group_id
 from towline.model.messages.deploy import StopRequest
 from towline.model.messages.instance import Fault
 from towline.model.worker_call import WorkerCall
-from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.catalogue import CatalogueWorkflow
 from workflows.temporal_helpers import EVENTS_PER_RUN
 from workflows.worker_call import CallWorker
 

@@ -15,12 +15,12 @@ from temporalio.worker import UnsandboxedWorkflowRunner
 
 from tests.harness.temporal import TemporalServer, eventually, running_worker
 from towline.catalogue import table_workflow
-from towline.catalogue.client import Catalogue, CatalogueConflict, CatalogueFull
+from towline.catalogue.repository import Catalogue, CatalogueConflict, CatalogueFull
 from towline.errors import TemporalUnavailable
 from towline.model import names
 from towline.model.catalogue.records import Change, Unchanged
 from workflows import temporal_helpers
-from workflows.catalogue import Catalogue as CatalogueWorkflow
+from workflows.catalogue import CatalogueWorkflow
 
 pytestmark = pytest.mark.slow
 

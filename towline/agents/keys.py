@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from towline.agents.sign_in import key_id_of, new_token, token_hash
-from towline.catalogue.client import Catalogue, CatalogueConflict, of_kind
+from towline.catalogue.repository import Catalogue, CatalogueConflict, of_kind
 from towline.errors import AuthenticationRefused, Conflict, HostRefused
 from towline.model.catalogue.records import Change, Record
 from towline.model.fleet.agent_records import AgentKey, AgentRecord, InviteRecord

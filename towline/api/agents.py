@@ -20,7 +20,7 @@ from towline.agents.keys import public_key_of
 from towline.agents.messages import MOST_BYTES, Output, Poll
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Nonces, Signature, check_time
-from towline.api.app import Application, Message, Receive, Scope, Send
+from towline.api.app import ApiApplication, Message, Receive, Scope, Send
 from towline.api.rate import RateLimit
 from towline.errors import AuthenticationRefused, Conflict, InvalidInput, TemporalUnavailable, TowlineError
 
@@ -45,7 +45,7 @@ Answer = tuple[Mapping[str, Any], bytes]
 class AgentEndpoints:
     """ASGI: what agents call below `/agent/`; all other paths are `others`'."""
 
-    def __init__(self, agents: AgentService, others: Application, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, agents: AgentService, others: ApiApplication, *, clock: Callable[[], float] = time.time) -> None:
         self._agents, self._others, self._clock = agents, others, clock
         self._nonces = Nonces()
         self._rate = RateLimit(REQUESTS_A_SECOND)

@@ -61,7 +61,7 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """An HTTP answer."""
 
     status: int
@@ -81,7 +81,7 @@ class Attempt:
     input: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Application:
+class ApiApplication:
     """Serves the API. `verifier` None: no signatures are asked for, and every caller is `anonymous`.
 
     `on_end` is told of each request how it ended, with the code of its error, or none.
@@ -110,7 +110,7 @@ class Application:
             await send_answer(send, answer)
         return None
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         if scope["method"] == "GET":
             return await self._answer_probe(scope["path"])
         attempt, code = Attempt(), ""
@@ -118,7 +118,7 @@ class Application:
             output = await self._try(attempt, scope, receive)
             if output is None:
                 return None
-            return Answer(200, answer_headers(attempt.protocol, attempt.request_id), attempt.protocol.encode(output))
+            return Response(200, answer_headers(attempt.protocol, attempt.request_id), attempt.protocol.encode(output))
         except ApiError as error:
             code = error.code
             log.info("%s %s: %s: %s", attempt.request_id, _name(attempt), code, error.message)
@@ -165,7 +165,7 @@ class Application:
         except errors.TowlineError as error:
             raise ApiError("InvalidInputException", str(error)) from error
 
-    async def _answer_probe(self, path: str) -> Answer:
+    async def _answer_probe(self, path: str) -> Response:
         if path == "/health":
             return _text(200, "ok")
         if path == "/ready":
@@ -174,7 +174,7 @@ class Application:
         return _text(404, "CodeDeploy's API is called by POST.")
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
+async def send_answer(send: Send, answer: Response) -> None:
     """Sends a whole answer."""
     headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
@@ -248,15 +248,15 @@ def answer_headers(protocol: WireProtocol, request_id: str, error: ApiError | No
     return {"content-type": protocol.content_type, "x-amzn-requestid": request_id, **protocol.headers(error)}
 
 
-def _error_answer(error: ApiError, protocol: WireProtocol, request_id: str) -> Answer:
+def _error_answer(error: ApiError, protocol: WireProtocol, request_id: str) -> Response:
     headers = answer_headers(protocol, request_id, error)
     if error.status == 408:  # nothing more is expected of this client
         headers["connection"] = "close"
-    return Answer(error.status, headers, protocol.encode_error(error))
+    return Response(error.status, headers, protocol.encode_error(error))
 
 
-def _text(status: int, text: str) -> Answer:
-    return Answer(status, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
+def _text(status: int, text: str) -> Response:
+    return Response(status, {"content-type": "text/plain; charset=utf-8"}, f"{text}\n".encode())
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -99,14 +99,14 @@ JSON, CBOR = Json11(), RpcV2Cbor()
 
 
 @dataclass(frozen=True)
-class Target:
+class RequestedOperation:
     """What a request asks for: the operation's name and the protocol it is asked in."""
 
     operation: str
     protocol: WireProtocol
 
 
-def target_of(path: str, headers: Mapping[str, str]) -> Target:
+def target_of(path: str, headers: Mapping[str, str]) -> RequestedOperation:
     """The operation and protocol of a POST. Raises ApiError (UnknownOperationException).
 
     >>> target_of("/", {"x-amz-target": "CodeDeploy_20141006.GetDeployment"}).operation
@@ -116,11 +116,11 @@ def target_of(path: str, headers: Mapping[str, str]) -> Target:
         match = CBOR_PATH.fullmatch(path)
         if not match:
             raise unknown_operation("")
-        return Target(match[1], CBOR)
+        return RequestedOperation(match[1], CBOR)
     name = headers.get("x-amz-target", "")
     if not name.startswith(TARGET_PREFIX):
         raise unknown_operation("")
-    return Target(name.removeprefix(TARGET_PREFIX), JSON)
+    return RequestedOperation(name.removeprefix(TARGET_PREFIX), JSON)
 
 
 def _json_time(value: Any) -> Any:

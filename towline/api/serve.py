@@ -16,7 +16,7 @@ from towline.agents.keys import AgentKeys
 from towline.agents.service import AgentService
 from towline.api.access_keys import AccessKey, AccessKeyFile
 from towline.api.agents import AgentEndpoints
-from towline.api.app import Application, Attempt
+from towline.api.app import ApiApplication, Attempt
 from towline.api.audit import Audit
 from towline.api.command_service.endpoints import CommandEndpoints
 from towline.api.command_service.hosts import SignIn
@@ -89,7 +89,7 @@ async def serve(
                 name, attempt.input, user=key.name, key_id=key.key_id, request_id=attempt.request_id, code=code
             )
 
-    calls = Application(
+    calls = ApiApplication(
         CodeDeploy(backend, policies, HANDLERS),
         Verifier(keys.find) if keys else None,
         ANONYMOUS,

@@ -15,7 +15,7 @@ from towline.api.errors import ApiError, access_denied, not_supported
 from towline.api.policy import Policies
 from towline.api.rules import check_members
 from towline.api.service_model import operations
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.catalogue.revisions import Revisions
 from towline.deployments.service import DeploymentService
 from towline.model.deployment.report import DeploymentReport

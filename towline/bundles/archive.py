@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from towline.bundles.appspec_file import find_appspec
-from towline.bundles.members import Collector, Limits
+from towline.bundles.members import BundleLimits, Collector
 from towline.errors import InvalidBundle, OurFault, hint_of
 from towline.host.runner.archive_reader import ArchiveReader, open_regular
 from towline.host.runner.archive_rules import (
@@ -49,13 +49,13 @@ class Bundle:
     unpacked_bytes: int = 0
 
 
-def read_archive(path: Path, bundle_type: BundleType, name: str = "", limits: Limits | None = None) -> Bundle:
+def read_archive(path: Path, bundle_type: BundleType, name: str = "", limits: BundleLimits | None = None) -> Bundle:
     """Reads an archive; raises InvalidBundle if it is broken, hostile or has no AppSpec.
 
     `name` is used in error messages; by default the file's name.
     """
     shown = name or path.name
-    given = vars(limits or Limits(read_settings().max_unpacked_bytes))
+    given = vars(limits or BundleLimits(read_settings().max_unpacked_bytes))
     with _translated(shown):
         if bundle_type == "tgz":
             _check_gzip(path)

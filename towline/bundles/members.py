@@ -21,7 +21,7 @@ _SETUID_SETGID = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(frozen=True)
-class Limits:
+class BundleLimits:
     """Limits on an unpacked archive, in bytes and members; None: the archive reader's own limit."""
 
     unpacked_bytes: int | None = None

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from temporalio.client import Client
 
-from towline.catalogue.client import Catalogue
 from towline.catalogue.ec2 import ec2_members
+from towline.catalogue.repository import Catalogue
 from towline.errors import InvalidInput, InvalidManifest
-from towline.model.catalogue.changes import APPLIED, Changes, diff, memberships
+from towline.model.catalogue.changes import APPLIED, CatalogueChanges, diff, memberships
 from towline.model.fleet.ec2_members import Ec2Members
 from towline.model.fleet.same_host import declared_twice
 from towline.model.fleet.selection import Membership
@@ -34,7 +34,7 @@ ASK_SECONDS = 10.0
 class Comparison:
     """What applying a manifest would change, and the members that each group has, gains and loses by it."""
 
-    changes: Changes
+    changes: CatalogueChanges
     groups: tuple[Membership, ...]
 
     @property
@@ -83,12 +83,12 @@ async def compare(catalogue: Catalogue, manifest: Manifest, *, prune: bool = Fal
     return Comparison(changes, tuple(memberships(changes, existing)))
 
 
-async def write(catalogue: Catalogue, changes: Changes) -> None:
+async def write(catalogue: Catalogue, changes: CatalogueChanges) -> None:
     """Write the changes. Raises `CatalogueConflict`, which names what was written all the same."""
     await catalogue.write(change.change for change in changes.changes)
 
 
-async def find_on_ec2(client: Client, changes: Changes) -> dict[str, Ec2Members]:
+async def find_on_ec2(client: Client, changes: CatalogueChanges) -> dict[str, Ec2Members]:
     """Return who would be in the groups on EC2, of those groups that are declared or change, by `application/group`."""
     touched = {change.key for change in changes.changes}
     is_any_source = any(key.startswith("ec2/") for key in touched)

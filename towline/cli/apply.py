@@ -11,13 +11,13 @@ from pathlib import Path
 from temporalio.client import Client
 
 from towline.catalogue.apply import Comparison, check_paths, check_prune, compare, find_on_ec2, refuse, write
-from towline.catalogue.client import Catalogue, CatalogueConflict
+from towline.catalogue.repository import Catalogue, CatalogueConflict
 from towline.cli.diff import diff_lines
 from towline.cli.event_loop import with_client
 from towline.cli.input_files import read_input
 from towline.cli.output import confirm, error, has_colour, info, result, warn
 from towline.errors import Conflict, InvalidInput, TowlineError
-from towline.model.catalogue.changes import Changes, shortened
+from towline.model.catalogue.changes import CatalogueChanges, shortened
 from towline.model.deployment.exit_status import ExitStatus
 from towline.model.fleet.ec2_members import Ec2Members
 from towline.model.fleet.ssh_paths import MISSING, mend_of, ssh_paths
@@ -158,11 +158,11 @@ def _is_confirmed(comparison: Comparison) -> bool:
     return not losing or confirm(f"Is that meant for {losing}?")
 
 
-def _refused(conflict: CatalogueConflict, changes: Changes) -> Conflict:
+def _refused(conflict: CatalogueConflict, changes: CatalogueChanges) -> Conflict:
     done = f"{len(conflict.written)} of {len(changes.changes)} changes were made"
     return Conflict(f"{conflict.message}; {done}.", "Nothing of theirs was overwritten. Run the same command again.")
 
 
-def _counted(changes: Changes) -> str:
+def _counted(changes: CatalogueChanges) -> str:
     words: Mapping[str, str] = {"+": "added", "~": "changed", "-": "removed"}
     return ", ".join(f"{len(changes.of(sign))} {word}" for sign, word in words.items() if changes.of(sign))

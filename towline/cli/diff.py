@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from towline.model.catalogue.changes import Changes, RecordChange, shortened
+from towline.model.catalogue.changes import CatalogueChanges, RecordChange, shortened
 from towline.model.fleet.selection import Membership
 
 MOST_LINES = 20
@@ -15,7 +15,7 @@ _WORDS = {"config": "configuration", "ssh": "ssh settings", "ec2": "ec2 region"}
 _OWN_NAMES = ("applicationName", "deploymentGroupName", "deploymentConfigName", "instanceName", "region")
 
 
-def diff_lines(changes: Changes, groups: Iterable[Membership], *, colour: bool = False) -> list[str]:
+def diff_lines(changes: CatalogueChanges, groups: Iterable[Membership], *, colour: bool = False) -> list[str]:
     """The whole plan, as lines for people."""
     lines = [line for change in _drawn_together(changes.changes) for line in _change_lines(*change, colour)]
     members = [line for group in groups for line in _member_lines(group)]

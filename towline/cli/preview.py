@@ -9,7 +9,7 @@ from towline.cli.output import result, result_json, warn
 from towline.deployments.service import DeploymentService
 from towline.model.deployment.describe import printable
 from towline.model.deployment.exit_status import ExitStatus
-from towline.model.deployment.preview import Changes, Preview
+from towline.model.deployment.preview import HostChanges, Preview
 from towline.model.messages.deploy import DeployRequest
 
 HOSTS_SHOWN = 100
@@ -76,13 +76,13 @@ def _hosts(preview: Preview) -> list[str]:
     return table
 
 
-def _back(changes: Changes) -> str:
+def _back(changes: HostChanges) -> str:
     if changes.nothing:
         return ", nothing to do"
     return f", back to {changes.back_to}" if changes.back_to else ", back to nothing of this group"
 
 
-def _changes(changes: Changes) -> list[str]:
+def _changes(changes: HostChanges) -> list[str]:
     out: list[str] = []
     for word, sign, paths, count in (
         ("removed", "-", changes.removed, changes.removed_count),

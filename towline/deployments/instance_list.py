@@ -9,8 +9,8 @@ from typing import Any
 
 from temporalio.client import Client
 
-from towline.catalogue.client import Catalogue, of_kind
 from towline.catalogue.ec2 import ec2_members
+from towline.catalogue.repository import Catalogue, of_kind
 from towline.deployments.group_history import read_memory
 from towline.errors import NotFound
 from towline.model.fleet.ec2_members import Ec2Members

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from temporalio.client import Client
 
 from towline import errors
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.deployments import watch
 from towline.deployments.documents import live_of_report, report_of_live
 from towline.deployments.group_updates import GroupUpdates

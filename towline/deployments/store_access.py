@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from towline import errors
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.deployments.journal import DeploymentJournal
 from towline.store import Store, open_store
 from towline.store.deployment_records import DeploymentRecords

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
-from towline.api.app import Answer, Receive, Scope, Send, headers_of, query_of, send_answer
+from towline.api.app import Receive, Response, Scope, Send, headers_of, query_of, send_answer
 from towline.api.command_service.hosts import SignIn
 from towline.api.errors import ApiError
 from towline.api.sigv4 import Request
@@ -125,12 +125,12 @@ def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
-def _document(error: ApiError, request_id: str) -> Answer:
+def _document(error: ApiError, request_id: str) -> Response:
     """An error as S3 writes it."""
     text = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}<RequestId>{request_id}</RequestId></Error>'
     status = error.status if error.status != 400 else 403
-    return Answer(status, {"content-type": "application/xml", "x-amz-request-id": request_id}, body.encode())
+    return Response(status, {"content-type": "application/xml", "x-amz-request-id": request_id}, body.encode())
 
 
 def _is_address(name: str) -> bool:

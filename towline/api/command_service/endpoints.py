@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from towline.api.app import Answer, Receive, Scope, Send, answer_headers, headers_of, query_of, read_body, send_answer
+from towline.api.app import Receive, Response, Scope, Send, answer_headers, headers_of, query_of, read_body, send_answer
 from towline.api.command_service.downloads import Downloads, is_download
 from towline.api.command_service.envelope import SpecificationSigner
 from towline.api.command_service.hosts import SignIn, check_identifier
@@ -67,7 +67,7 @@ class CommandEndpoints:
             await send_answer(send, answer)
         return None
 
-    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Answer | None:
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response | None:
         """The answer; None where the agent has gone."""
         request_id, operation = str(uuid.uuid4()), operation_of(headers["x-amz-target"])
         try:
@@ -77,7 +77,7 @@ class CommandEndpoints:
             request = Request("POST", scope["raw_path"].decode("latin-1"), query_of(scope), headers, body)
             host = await self._sign_in.host(request)
             output = await self._call(operation, host, JSON.decode(body), scope, receive)
-            return None if output is None else Answer(200, answer_headers(JSON, request_id), JSON.encode(output))
+            return None if output is None else Response(200, answer_headers(JSON, request_id), JSON.encode(output))
         except ApiError as error:
             log.warning("%s %s from %s: %s: %s", request_id, operation, _address(scope), error.code, error.message)
             return _error(error, request_id)
@@ -172,8 +172,8 @@ class _Presence:
         self._on_leave()
 
 
-def _error(error: ApiError, request_id: str) -> Answer:
-    return Answer(error.status, answer_headers(JSON, request_id, error), JSON.encode_error(error))
+def _error(error: ApiError, request_id: str) -> Response:
+    return Response(error.status, answer_headers(JSON, request_id, error), JSON.encode_error(error))
 
 
 def _address(scope: Scope) -> str:

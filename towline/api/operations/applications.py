@@ -13,7 +13,7 @@ from towline.api.operations.tags import tags_from, tags_key
 from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
-from towline.catalogue.client import CatalogueConflict
+from towline.catalogue.repository import CatalogueConflict
 from towline.model.catalogue.records import Change, Record, Unchanged
 
 _NAMESPACE = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")

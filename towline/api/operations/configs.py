@@ -13,7 +13,7 @@ from towline.api.errors import ApiError, not_supported
 from towline.api.operations.writing import write
 from towline.api.paging import page
 from towline.api.service import Context, Handler
-from towline.catalogue.client import CatalogueConflict
+from towline.catalogue.repository import CatalogueConflict
 from towline.model.catalogue.records import Change, Record, Unchanged
 from towline.model.group.config import PREDEFINED, DeploymentConfig, MinimumHealthyHosts, ZonalConfig
 from towline.model.group.group import DeploymentGroup

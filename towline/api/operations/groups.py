@@ -14,7 +14,7 @@ from towline.api.operations.tags import tags_from, tags_key
 from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_group
-from towline.catalogue.client import CatalogueConflict, group_key
+from towline.catalogue.repository import CatalogueConflict, group_key
 from towline.model.catalogue.changes import group_ids
 from towline.model.catalogue.records import Change, Record
 from towline.model.group.config import PREDEFINED

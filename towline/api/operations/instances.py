@@ -17,7 +17,7 @@ from towline.api.errors import ApiError
 from towline.api.operations.writing import ATTEMPTS, contended, retried, write
 from towline.api.paging import page
 from towline.api.service import Context, Handler
-from towline.catalogue.client import CatalogueConflict
+from towline.catalogue.repository import CatalogueConflict
 from towline.model.catalogue.records import Change, Record
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.group.group import TagFilter

@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from towline.api.errors import ApiError
 from towline.api.service import Context
-from towline.catalogue.client import CatalogueConflict, CatalogueFull
+from towline.catalogue.repository import CatalogueConflict, CatalogueFull
 from towline.model.catalogue.records import Change, Record, Unchanged
 
 P = ParamSpec("P")

@@ -18,7 +18,7 @@ def get_plainly(url):
         return 0, None
     host, _, port = place.partition(":")
     request = "GET /%s HTTP/1.1\r\nHost: %s\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n" % (path, place)
-    answer = Answer(connect(scheme, host, int(port or (443 if scheme == "https" else 80))))
+    answer = HttpAnswer(connect(scheme, host, int(port or (443 if scheme == "https" else 80))))
     try:
         status = answer.ask(request.encode("ascii"))
     except BaseException:
@@ -30,7 +30,7 @@ def get_plainly(url):
     return (status if status >= 400 else 0), None
 
 
-class Answer:
+class HttpAnswer:
     """An HTTP answer that ends with its connection."""
 
     def __init__(self, connection):

@@ -34,7 +34,7 @@ from towline.host.runner.limits import in_seconds
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.retention import prune
-from towline.host.runner.script import Script, command_of, runas, why_not_run
+from towline.host.runner.script import HookScript, command_of, runas, why_not_run
 from towline.host.runner.script_log import ScriptLog
 from towline.host.runner.sources import OnDisk
 from towline.host.runner.stop_signals import StopSignals
@@ -42,7 +42,7 @@ from towline.host.runner.text import as_text, join
 from towline.host.runner.unpacking import unpack
 
 
-class Deployment:
+class HostDeployment:
     """One deployment on this host, from its first event to its last; in the detached runner, holding both locks."""
 
     ignores_stop_failures = False
@@ -250,7 +250,7 @@ class Deployment:
         self._make_executable(path, location)
         command = command_of(script, path)
         log.add(b"Script - " + os.fsencode(script["location"]) + b"\n")
-        running = Script(command, self._environment_of_event(), self.host.root or "/")
+        running = HookScript(command, self._environment_of_event(), self.host.root or "/")
         try:
             running.fork()
         except OSError as error:

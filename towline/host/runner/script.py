@@ -13,7 +13,7 @@ from towline.host.runner.text import as_text
 from towline.host.runner.tools import find_tool
 
 
-class Script:
+class HookScript:
     """One hook script: started behind a gate, watched, and ended with everything that it started if need be.
 
     `watch()` is called often while it runs; it may return a reason to end the script.

@@ -10,7 +10,7 @@ from towline.host.runner.files import read_json, remove, remove_tree, sha256_of,
 from towline.host.runner.journal import Records
 from towline.host.runner.kept_archive import copy_kept, type_of
 from towline.host.runner.kept_scripts import all_scripts, why_not_trusted
-from towline.host.runner.lifecycle import Deployment
+from towline.host.runner.lifecycle import HostDeployment
 from towline.host.runner.places import Group
 from towline.host.runner.replaced_files import Keeper
 from towline.host.runner.text import as_text
@@ -102,7 +102,7 @@ def make_room(host, order):
     return found
 
 
-class Undo(Deployment):
+class HostUndo(HostDeployment):
     """Puts the revision back that ran before, from its kept archive and plan.
 
     The application may be stopped already, or its stop script may be what is broken: a failing ApplicationStop is told,
@@ -129,7 +129,7 @@ class Undo(Deployment):
         if os.path.exists(bundle) and (
             revision.get("sha256") or not others_could_change(self.host.deployments, kept + "/" + BUNDLE)
         ):
-            Deployment._download_bundle(self)
+            HostDeployment._download_bundle(self)
             return
         self._prune()
         reason = why_not_trusted(self.host, kept + "/" + ARCHIVE, all_scripts(self.order["plan"]))
@@ -147,7 +147,7 @@ class Undo(Deployment):
         self._clean_up(self._plan().disk)
         for warning in Keeper(self.group, self.order["undo"]).restore():
             self._warn(warning)
-        Deployment._install(self)
+        HostDeployment._install(self)
 
 
 def behavior_of_undo(behavior):
@@ -159,7 +159,7 @@ def behavior_of_undo(behavior):
 CLEANED_BY = ("ApplicationStop", "Install")  # the events of an undo where nothing ran before
 
 
-class CleanAway(Deployment):
+class CleanAway(HostDeployment):
     """Undo where nothing ran before: stops what was installed, removes it, brings back what it replaced."""
 
     ignores_stop_failures = True
@@ -167,7 +167,7 @@ class CleanAway(Deployment):
 
     def _events(self):
         self.order["events"] = [event for event in CLEANED_BY if event in self.order["events"]]
-        Deployment._events(self)
+        HostDeployment._events(self)
 
     def _install(self):
         self._clean_up(AfterCleanup(CleanupList(self.group)))
@@ -180,7 +180,7 @@ class CleanAway(Deployment):
         pass  # nothing runs here now
 
 
-class NothingToUndo(Deployment):
+class NothingToUndo(HostDeployment):
     """Undo of what changed nothing here, or of what this host knows nothing of: says so."""
 
     def run(self):
@@ -192,5 +192,7 @@ class NothingToUndo(Deployment):
 def deployment_of(order):
     """Which story an order is."""
     if order["do"] != "undo":
-        return Deployment
-    return {"nothing": NothingToUndo, "unknown": NothingToUndo, "clean": CleanAway, "install": Undo}[order["undo_kind"]]
+        return HostDeployment
+    return {"nothing": NothingToUndo, "unknown": NothingToUndo, "clean": CleanAway, "install": HostUndo}[
+        order["undo_kind"]
+    ]

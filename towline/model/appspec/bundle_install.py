@@ -19,7 +19,7 @@ Kind = Literal["file", "directory"]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class InstallRefusal:
     """Why hosts would refuse an Install: one of the runner's constants, the path, and the entry of `files`."""
 
     kind: str
@@ -31,7 +31,7 @@ class BundleInstall:
     """The files and directories that would be installed on an empty disk, and all that would be refused."""
 
     def __init__(self, plan: CompiledPlan, listing: Listing) -> None:
-        self.refusals: list[Refusal] = []
+        self.refusals: list[InstallRefusal] = []
         self._entry = 0
         self._tree = InstallTree(BundleTree(vars(member) for member in listing.members), self._refuse)
         self._files: dict[str, str] = self._tree.copies
@@ -40,9 +40,9 @@ class BundleInstall:
             self._tree.add_entry({"source": entry.source, "destination": entry.destination})
 
     def _refuse(self, kind: str, path: str, _message: str) -> None:
-        self.refusals.append(Refusal(kind, path, self._entry))
+        self.refusals.append(InstallRefusal(kind, path, self._entry))
 
-    def refused(self, *kinds: str) -> list[Refusal]:
+    def refused(self, *kinds: str) -> list[InstallRefusal]:
         """The refusals of some kinds, the first of each path."""
         return list({one.path: one for one in reversed(self.refusals) if one.kind in kinds}.values())[::-1]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from towline.model.appspec.fields import Kind, Place, is_list, read_entries, ruby_text, strict_text
 from towline.model.appspec.paths import warn_of_place, warn_of_text
-from towline.model.appspec.plan import AclEntry, Context, Permission
+from towline.model.appspec.plan import AclEntry, Permission, SELinuxContext
 from towline.model.problem import did_you_mean
 from towline.model.visible import quoted
 from towline.model.yaml.psych import Entries, Scalar
@@ -267,7 +267,7 @@ def _permission_bits(place: Place, perms: str, text: str) -> str | None:
     return "".join(letter if letter in perms else "-" for letter in "rwx")
 
 
-def _context(place: Place) -> Context | None:
+def _context(place: Place) -> SELinuxContext | None:
     if place.node is None:
         return None
     if not isinstance(place.node, Entries):
@@ -284,7 +284,7 @@ def _context(place: Place) -> Context | None:
         place.at("range").error(wrong, _RANGE_FORM)
     if texts["type"] is None:
         return None
-    return Context(user=texts["user"] or texts["name"], type=texts["type"], range=texts["range"])
+    return SELinuxContext(user=texts["user"] or texts["name"], type=texts["type"], range=texts["range"])
 
 
 def _optional_text(place: Place, hint: str = "") -> str | None:

@@ -19,7 +19,7 @@ _MOST_NAMES = 5  # in a hint
 
 
 @dataclass(frozen=True)
-class Finding:
+class PermissionProblem:
     """A problem of a permission; `key` is in terms of the plan: `permissions[1].mode`."""
 
     key: str
@@ -30,7 +30,7 @@ class Finding:
 
 def lint_permissions(
     permissions: Sequence[Permission], installed: BundleInstall, *, is_whole: bool = True
-) -> Iterator[Finding]:
+) -> Iterator[PermissionProblem]:
     """The problems of permissions with the installed files. `is_whole`: every entry of `files` could be parsed."""
     overlaps = _Overlaps(permissions, installed)
     steps = 0
@@ -38,7 +38,7 @@ def lint_permissions(
         steps += sum(len(installed.below(absolute(permission.object), kind)) for kind in permission.type) + 1
         if steps > _MOST_STEPS:
             rule = "there are too many permissions and files to compare; overlaps are found on hosts, when they install"
-            yield Finding(f"permissions[{index}]", rule, "Name directories in place of single files")
+            yield PermissionProblem(f"permissions[{index}]", rule, "Name directories in place of single files")
             return
         paths = list(installed.of_permission(permission))
         if is_whole:
@@ -47,7 +47,9 @@ def lint_permissions(
         yield from _harmful(f"permissions[{index}]", permission, paths, installed)
 
 
-def _without_effect(key: str, permission: Permission, paths: list[str], installed: BundleInstall) -> Iterator[Finding]:
+def _without_effect(
+    key: str, permission: Permission, paths: list[str], installed: BundleInstall
+) -> Iterator[PermissionProblem]:
     target = absolute(permission.object)
     kind = installed.kind(target)
     if kind == "file":
@@ -56,36 +58,38 @@ def _without_effect(key: str, permission: Permission, paths: list[str], installe
         return
     elif not any(installed.below(target, kind) for kind in ("file", "directory")):
         near = did_you_mean(target, installed.directories)
-        yield Finding(
+        yield PermissionProblem(
             f"{key}.object",
             f"nothing is installed at or below {target}",
             near or "Permissions are only for what this bundle installs",
         )
     elif not paths and not any(installed.below(target, kind) for kind in permission.type):
         rule = f"no {permission.type[0]} is installed below {target}, and the permission is for nothing else"
-        yield Finding(f"{key}.type", rule, "Write 'type: [file, directory]'")
+        yield PermissionProblem(f"{key}.type", rule, "Write 'type: [file, directory]'")
     elif not paths and not permission.except_ and "/" not in permission.pattern:  # the parser has reported that one
         hint = "A pattern other than ** is for what lies directly in the object"
-        yield Finding(f"{key}.pattern", f"{quoted(permission.pattern)} matches nothing that is installed", hint)
+        yield PermissionProblem(
+            f"{key}.pattern", f"{quoted(permission.pattern)} matches nothing that is installed", hint
+        )
     else:
         yield from _except(key, permission, target, installed)
 
 
-def _on_a_file(key: str, permission: Permission, target: str) -> Iterator[Finding]:
+def _on_a_file(key: str, permission: Permission, target: str) -> Iterator[PermissionProblem]:
     if "file" not in permission.type:
         if permission.type:
             rule = f"{target} is a file, and the permission is for directories only"
-            yield Finding(f"{key}.type", rule, "Write 'type: [file]'")
+            yield PermissionProblem(f"{key}.type", rule, "Write 'type: [file]'")
         return
     if permission.pattern != "**":
         rule = f"{target} is a file: no pattern may be given"
-        yield Finding(f"{key}.pattern", rule, "Take pattern away", Severity.ERROR)
+        yield PermissionProblem(f"{key}.pattern", rule, "Take pattern away", Severity.ERROR)
     if permission.except_:
         rule = f"{target} is a file: no except may be given"
-        yield Finding(f"{key}.except", rule, "Take except away", Severity.ERROR)
+        yield PermissionProblem(f"{key}.except", rule, "Take except away", Severity.ERROR)
 
 
-def _except(key: str, permission: Permission, target: str, installed: BundleInstall) -> Iterator[Finding]:
+def _except(key: str, permission: Permission, target: str, installed: BundleInstall) -> Iterator[PermissionProblem]:
     start = len(target.rstrip("/")) + 1
     without = permission.model_copy(update={"except_": ()})
     names = [path[start:] for path in installed.of_permission(without)] if permission.except_ else []
@@ -98,12 +102,12 @@ def _except(key: str, permission: Permission, target: str, installed: BundleInst
         if inner:
             rule = f"{quoted(item)} excludes no more than the directory itself: what lies in {inner} stays selected"
             hint = "except is for what lies directly in the object; name the directories beside it as objects instead"
-            yield Finding(where, rule, hint)
+            yield PermissionProblem(where, rule, hint)
         elif not any(glob_matches(name, item) for name in direct):
             deeper = any(glob_matches(posixpath.basename(name), item) for name in names)
             hint = "It is only for what lies directly in the object, not in directories below" if deeper else ""
             rule = f"{quoted(item)} matches nothing"
-            yield Finding(where, rule, hint or did_you_mean(item, direct) or "Take it away")
+            yield PermissionProblem(where, rule, hint or did_you_mean(item, direct) or "Take it away")
 
 
 def _directory_with_content(
@@ -115,19 +119,21 @@ def _directory_with_content(
     return item if any(name.startswith(f"{item}/") for name in names) else ""
 
 
-def _harmful(key: str, permission: Permission, paths: list[str], installed: BundleInstall) -> Iterator[Finding]:
+def _harmful(
+    key: str, permission: Permission, paths: list[str], installed: BundleInstall
+) -> Iterator[PermissionProblem]:
     if any(entry.default for entry in permission.acls or ()):
         files = [path for path in paths if installed.kind(path) == "file"]
         if files:
             rule = f"default ACL entries are for directories, and {files[0]} is a file"
             hint = "Name a directory" if files[0] == absolute(permission.object) else "Write 'type: [directory]'"
-            yield Finding(f"{key}.acls", rule, hint, Severity.ERROR)
+            yield PermissionProblem(f"{key}.acls", rule, hint, Severity.ERROR)
     if permission.mode and (closed := _cannot_enter(permission.mode)):
         directories = [path for path in paths if installed.kind(path) == "directory"]
         if directories:
             more = f" (and {len(directories) - 1} more)" if len(directories) > 1 else ""
             rule = f"directories get mode {permission.mode}, too: {directories[0]}{more} cannot be entered by {closed}"
-            yield Finding(f"{key}.mode", rule, "Write 'type: [file]', and a mode such as 755 for directories")
+            yield PermissionProblem(f"{key}.mode", rule, "Write 'type: [file]', and a mode such as 755 for directories")
 
 
 def _cannot_enter(mode: str) -> str:
@@ -149,7 +155,7 @@ class _Overlaps:
     installed: BundleInstall
     _owners: dict[str, int] = field(default_factory=dict)
 
-    def find(self, index: int, paths: list[str]) -> Iterator[Finding]:
+    def find(self, index: int, paths: list[str]) -> Iterator[PermissionProblem]:
         """The first overlap of a permission with an earlier one, with a hint."""
         shared: dict[int, list[str]] = {}
         for path in paths:
@@ -159,7 +165,7 @@ class _Overlaps:
         for first, both in list(shared.items())[:1]:
             more = f" (and {len(both) - 1} more)" if len(both) > 1 else ""
             rule = f"{both[0]}{more} is also selected by permissions[{first}]"
-            yield Finding(f"permissions[{index}]", rule, self._way_out(first, index, both), Severity.ERROR)
+            yield PermissionProblem(f"permissions[{index}]", rule, self._way_out(first, index, both), Severity.ERROR)
 
     def _way_out(self, first: int, second: int, both: list[str]) -> str:
         one, other = self.permissions[first], self.permissions[second]

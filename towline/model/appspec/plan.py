@@ -42,7 +42,7 @@ class AclEntry(Message):
     perms: str
 
 
-class Context(Message):
+class SELinuxContext(Message):
     """An SELinux context; `range` as written (`s0-s3:c0.c5`)."""
 
     user: str | None = None
@@ -61,7 +61,7 @@ class Permission(Message):
     group: str | None = None
     mode: str | None = None
     acls: tuple[AclEntry, ...] | None = None
-    context: Context | None = None
+    context: SELinuxContext | None = None
 
 
 class CompiledPlan(Message):

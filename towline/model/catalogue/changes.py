@@ -39,7 +39,7 @@ class RecordChange:
 
 
 @dataclass(frozen=True)
-class Changes:
+class CatalogueChanges:
     """Everything that would change, in the order in which it is shown; `notes` say what was left, and why."""
 
     changes: tuple[RecordChange, ...] = ()
@@ -58,7 +58,7 @@ def diff(
     owners: Iterable[str] = (),
     *,
     prune: bool = False,
-) -> Changes:
+) -> CatalogueChanges:
     """Compares; `existing` are the catalogue's records of the kinds in `APPLIED`."""
     found: list[RecordChange] = []
     ids = group_ids(existing)
@@ -79,7 +79,7 @@ def diff(
         else:
             after_all[change.key] = change.after
     unchanged = len(declared) - sum(change.sign != "-" for change in found)
-    return Changes(tuple(sorted(found, key=_shown_order)), unchanged, tuple(notes), after_all)
+    return CatalogueChanges(tuple(sorted(found, key=_shown_order)), unchanged, tuple(notes), after_all)
 
 
 def group_ids(records: Mapping[str, Record]) -> set[str]:
@@ -109,7 +109,7 @@ def settled(
     return value
 
 
-def memberships(changes: Changes, existing: Mapping[str, Record]) -> list[Membership]:
+def memberships(changes: CatalogueChanges, existing: Mapping[str, Record]) -> list[Membership]:
     """The declared members of every group that is declared or changes, and what each gains and loses."""
     before = {key: record.value for key, record in existing.items()}
     then, now = _members_of_all(before), _members_of_all(changes.after)

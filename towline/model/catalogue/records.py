@@ -3,7 +3,7 @@
 A record is a plain JSON object under a key `kind/name` (`instance/web-001`, `group/shop/production`), with a version.
 A writer says which version it read, so that two people who change one thing at once lose nothing. Versions count
 through a whole table, so that a record that was removed and made again never has an old version. What the objects
-mean is not known here: `manifest` and `towline/catalogue/client.py` do.
+mean is not known here: `manifest` and `towline/catalogue/repository.py` do.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class AskPreview(Message):
     request: DeployRequest
 
 
-class Changes(Message):
+class HostChanges(Message):
     """What would happen on a host: paths (at most 200 of each), how many in all, scripts as `event: location`."""
 
     removed: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Preview(Message):
     slots: int = 0
     minimum_healthy: int = 0
     hosts: tuple[HostPreview, ...] = ()
-    changes: dict[str, Changes] = Field(default_factory=dict)
+    changes: dict[str, HostChanges] = Field(default_factory=dict)
     estimate_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     problem: str = ""  # why the deployment would end at once
@@ -84,7 +84,7 @@ RANKS = ("not restored", "unhealthy", "unknown", "old", "current")
 
 def hosts_of(
     members: Iterable[FleetMember], answers: Mapping[str, HostAnswer], roots: Mapping[str, str] | None = None
-) -> tuple[tuple[HostPreview, ...], dict[str, Changes]]:
+) -> tuple[tuple[HostPreview, ...], dict[str, HostChanges]]:
     """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same.
 
     `roots` are the root prefixes of `local` instances by name: their paths are told as on a host of their own.
@@ -92,7 +92,7 @@ def hosts_of(
     members = list(members)
     others = _other_names([member.name for member in members], answers)
     hosts: list[HostPreview] = []
-    distinct: dict[str, Changes] = {}
+    distinct: dict[str, HostChanges] = {}
     for member in members:
         told = answers.get(member.name)
         root = (roots or {}).get(member.name, "").rstrip("/")
@@ -115,7 +115,9 @@ def hosts_of(
     return tuple(hosts), distinct
 
 
-def verdict(hosts: Iterable[HostPreview], changes: Mapping[str, Changes], floor: int, *, is_undo: bool = False) -> str:
+def verdict(
+    hosts: Iterable[HostPreview], changes: Mapping[str, HostChanges], floor: int, *, is_undo: bool = False
+) -> str:
     """Why a deployment would fail, by what its instances answered; empty where enough of them can succeed.
 
     An instance that cannot be asked counts as one that fails: a deployment could not reach it either. An undo has
@@ -139,7 +141,7 @@ def verdict(hosts: Iterable[HostPreview], changes: Mapping[str, Changes], floor:
     )
 
 
-def _problem_of(changes: Changes | None) -> str:
+def _problem_of(changes: HostChanges | None) -> str:
     return f"Install would fail: {changes.problem}" if changes and changes.problem else ""
 
 
@@ -155,11 +157,11 @@ def estimate(last: Iterable[TargetDetails], hosts: int, slots: int) -> float | N
     return round(statistics.median(known) * math.ceil(hosts / max(1, slots)), 3) if known and hosts else None
 
 
-def _changes(plan: HostPlan, root: str) -> Changes:
+def _changes(plan: HostPlan, root: str) -> HostChanges:
     removed, added, changed = (
         [path.removeprefix(root) for path in paths] for paths in (plan.removed, plan.added, plan.changed)
     )
-    return Changes(
+    return HostChanges(
         removed=tuple(removed[:PATHS_TOLD]),
         added=tuple(added[:PATHS_TOLD]),
         changed=tuple(changed[:PATHS_TOLD]),
@@ -207,5 +209,5 @@ def _trouble(told: HostAnswer | None) -> str:
     return f"would refuse: {told.answer.message}  {told.answer.hint}".rstrip()
 
 
-def _digest(changes: Changes) -> str:
+def _digest(changes: HostChanges) -> str:
     return hashlib.sha256(json.dumps(changes.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]

@@ -232,7 +232,7 @@ class HostPlan(_Shape):
     machine: _Prose = ""
 
 
-class Finding(_Shape):
+class HostFinding(_Shape):
     """One thing that was looked at."""
 
     name: _Name
@@ -240,11 +240,11 @@ class Finding(_Shape):
     message: _Prose = ""
 
 
-class Findings(_Shape):
+class HostFindings(_Shape):
     """Whether a host could take a deployment."""
 
     kind: Literal["check"] = "check"
-    findings: Annotated[tuple[Finding, ...], Field(max_length=FINDINGS)]
+    findings: Annotated[tuple[HostFinding, ...], Field(max_length=FINDINGS)]
     time: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 0.0
     machine: _Prose = ""
 
@@ -264,7 +264,7 @@ class HaltTaken(_Shape):
     finished: bool = False
 
 
-Answer = Inventory | HostPlan | Findings | ScriptLog | HaltTaken | HostRefusal
+Answer = Inventory | HostPlan | HostFindings | ScriptLog | HaltTaken | HostRefusal
 """What a host answers to a question."""
 
 JournalEvent = Started | Resumed | EventStarted | ScriptStarted | ScriptEnded | EventEnded | Warned | Finished

@@ -40,7 +40,7 @@ class FileProblem(Problem):
 
 
 @dataclass(frozen=True)
-class Place:
+class DeclarationPlace:
     """The place of a declaration."""
 
     file: str
@@ -57,8 +57,8 @@ class Manifest:
     """The declarations of one or more files: records by catalogue key, as plain JSON."""
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
-    reference_places: dict[str, Place] = field(default_factory=dict)  # of deploymentConfigName and ssh.use
+    places: dict[str, DeclarationPlace] = field(default_factory=dict)
+    reference_places: dict[str, DeclarationPlace] = field(default_factory=dict)  # of deploymentConfigName and ssh.use
     owners: set[str] = field(default_factory=set)
     problems: list[FileProblem] = field(default_factory=list)
 
@@ -240,14 +240,14 @@ def _fill(manifest: Manifest, shape: ManifestShape, document: Document, file: st
     if shape.owner:
         manifest.owners.add(shape.owner)
 
-    def put(key: str, value: dict[str, Any], place: Place) -> None:
+    def put(key: str, value: dict[str, Any], place: DeclarationPlace) -> None:
         if key in manifest.records:
             manifest.problems.append(_declared_twice(place, key, manifest.places[key]))
         else:
             manifest.records[key], manifest.places[key] = {**value, **owner}, place
 
-    def place_of(*at: str | int) -> Place:
-        return Place(file, document.line(at), spell(at))
+    def place_of(*at: str | int) -> DeclarationPlace:
+        return DeclarationPlace(file, document.line(at), spell(at))
 
     for number, application in enumerate(shape.applications):
         name = application.application_name
@@ -302,7 +302,7 @@ def _plain(model: BaseModel) -> dict[str, Any]:
     return value
 
 
-def _declared_twice(place: Place, key: str, first: Place) -> FileProblem:
+def _declared_twice(place: DeclarationPlace, key: str, first: DeclarationPlace) -> FileProblem:
     kind, _, name = key.partition("/")
     where = f"line {first.line}" if first.file == place.file else f"{first.file} line {first.line}"
     return place.problem(f"{kind} {name} is declared twice (first: {where})", "Keep one of them.")

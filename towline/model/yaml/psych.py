@@ -103,14 +103,14 @@ Node = Scalar | Items | Entries
 
 
 @dataclass(frozen=True)
-class Document:
+class PsychDocument:
     """A parsed document: `root` is None after a syntax error, or if the document is empty."""
 
     root: Node | None
     problems: tuple[Problem, ...]
 
 
-def read_document(text: str) -> Document:
+def read_document(text: str) -> PsychDocument:
     """Parses the first document of a YAML text; never raises, errors are in `problems`."""
     builder = _Builder()
     try:
@@ -120,8 +120,8 @@ def read_document(text: str) -> Document:
                 break
     except (yaml.YAMLError, UnicodeError) as error:
         builder.problems.append(syntax_problem(error, text, builder.torn_quote))
-        return Document(None, tuple(builder.problems))
-    return Document(builder.root, tuple(builder.problems))
+        return PsychDocument(None, tuple(builder.problems))
+    return PsychDocument(builder.root, tuple(builder.problems))
 
 
 def plain_value(text: str) -> Value:

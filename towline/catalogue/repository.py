@@ -1,4 +1,4 @@
-"""The client's side of the catalogue, for CLI, API and activities: what exists, read and written as records.
+"""The catalogue as a repository: what exists, read and written as records, for CLI, API and activities.
 
 The records lie in two tables (`table_client.py`). What they mean is in `model/`; a record's key is `kind/name`.
 """
