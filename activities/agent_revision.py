@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from activities.snapshot import Archives, Frozen
+from activities.snapshot import ArchiveSource, Frozen
 from towline.errors import NotFound
 from towline.model.bundle.revision import ResolvedRevision
 from towline.model.codedeploy_agent.specification import (
@@ -45,7 +45,9 @@ class AgentRevision:
     warnings: tuple[str, ...] = ()
 
 
-async def revision_for(order: DeploymentOrder, target: Target, frozen: Frozen, archives: Archives) -> AgentRevision:
+async def revision_for(
+    order: DeploymentOrder, target: Target, frozen: Frozen, archives: ArchiveSource
+) -> AgentRevision:
     """What this deployment brings to this host. Raises NotFound, OurFault."""
     if order.undo is None:
         assert order.revision
@@ -68,7 +70,7 @@ async def revision_for(order: DeploymentOrder, target: Target, frozen: Frozen, a
 
 
 def _of(
-    revision: ResolvedRevision, archives: Archives, now: Installed | None = None, warnings: tuple[str, ...] = ()
+    revision: ResolvedRevision, archives: ArchiveSource, now: Installed | None = None, warnings: tuple[str, ...] = ()
 ) -> AgentRevision:
     bundle = bundle_object(revision)
     archive = partial(archives.file, revision) if bundle else None

@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from activities.agent_revision import AgentRevision, revision_for
 from activities.agent_session import AgentSession
-from activities.snapshot import Archives, Frozen
+from activities.snapshot import ArchiveSource, Frozen
 from towline.codedeploy_agents.runs import LiveRun, Runs
 from towline.model.codedeploy_agent.commands import HostRun, new_run, run_key
 from towline.model.codedeploy_agent.heartbeat import RunHeartbeat
@@ -36,7 +36,7 @@ class CodeDeployAgents:
     """The sessions of this process. `end` hands them over."""
 
     def __init__(
-        self, client: Client, store: Store, archives: Archives, runs: Runs, clock: Callable[[], float] = time.time
+        self, client: Client, store: Store, archives: ArchiveSource, runs: Runs, clock: Callable[[], float] = time.time
     ) -> None:
         self._client, self._archives, self._runs, self._clock = client, archives, runs, clock
         self._frozen, self._records = Frozen(store), DeploymentRecords(store)

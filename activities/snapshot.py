@@ -1,6 +1,6 @@
 """What a deployment froze, as activities read it: the order, the pages of its fleet, the compiled plan.
 
-Read once per worker and run: the instances of a deployment share them. Also `ArchiveSource`, by which revisions are reached.
+Read once per worker and run: the instances of a deployment share them. `ArchiveSource` is how revisions are reached.
 """
 
 from __future__ import annotations

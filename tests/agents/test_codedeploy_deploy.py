@@ -15,7 +15,7 @@ from tests.harness.codedeploy_agent import PlayedHost, WireAgent, over_http
 from tests.harness.site import Done, Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
 from towline.api.command_service.keys import read_host_keys
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.codedeploy_agents.access_keys import HostAccessKeys
 from towline.model.catalogue.records import Change
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from towline.catalogue.client import Catalogue, CatalogueConflict, of_kind
+from towline.catalogue.repository import Catalogue, CatalogueConflict, of_kind
 from towline.errors import Conflict, NotFound
 from towline.model.base import ApiShape
 from towline.model.catalogue.records import Change, Record
