@@ -47,6 +47,15 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_deploy_loads_what_reads_archives_and_lists_only_where_it_needs_them(tmp_path: Path) -> None:
+    """Half of the time that a command takes is imports."""
+    code = f"import sys; sys.path.append({str(ROOT)!r}); import towline.cli.deploy; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    unneeded = {"yaml", "tarfile", "difflib", "boto3", "towline.model.appspec.parser", "towline.model.host.events"}
+    unneeded |= {"towline.deployments.listing", "towline.deployments.journal", "towline.model.deployment.report"}
+    assert unneeded & set(done.stdout.split()) == set()
+
+
 def test_our_own_modules_win_in_a_folder_that_has_others_of_their_name(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text("def main(): print('theirs')\n")
     for name in ("workflows", "activities"):

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
 from towline import errors
 from towline.catalogue.repository import Catalogue
 from towline.deployments import watch
-from towline.deployments.documents import live_of_report, report_of_live
-from towline.deployments.group_updates import GroupUpdates
 from towline.deployments.handle import DeploymentHandle
-from towline.deployments.info import DeploymentInfos
 from towline.deployments.instance_status import Live, LiveFleet
-from towline.deployments.listing import DeploymentLists
 from towline.deployments.store_access import StoreAccess
 from towline.deployments.watch import Snapshot
 from towline.model import names
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.status import TargetStatus
 from towline.model.messages.view import DeploymentView
+
+if TYPE_CHECKING:
+    from towline.deployments.group_updates import GroupUpdates
+    from towline.deployments.info import DeploymentInfos
+    from towline.deployments.listing import DeploymentLists
+    from towline.model.deployment.report import DeploymentReport
 
 
 class DeploymentReader:
@@ -36,9 +39,27 @@ class DeploymentReader:
         self.task_queue = task_queue
         self.catalogue = Catalogue(client, task_queue=task_queue)
         self.storage = StoreAccess(self.catalogue, store)
-        self.lists = DeploymentLists(client, self.storage)
-        self.infos = DeploymentInfos(client, self.view_if_any)
-        self.groups = GroupUpdates(client, task_queue=task_queue)
+
+    @cached_property
+    def lists(self) -> DeploymentLists:
+        """Lists of deployments."""
+        from towline.deployments.listing import DeploymentLists
+
+        return DeploymentLists(self.temporal, self.storage)
+
+    @cached_property
+    def infos(self) -> DeploymentInfos:
+        """CodeDeploy's DeploymentInfo for many callers."""
+        from towline.deployments.info import DeploymentInfos
+
+        return DeploymentInfos(self.temporal, self.view_if_any)
+
+    @cached_property
+    def groups(self) -> GroupUpdates:
+        """What deployments and callers ask of groups' queues."""
+        from towline.deployments.group_updates import GroupUpdates
+
+        return GroupUpdates(self.temporal, task_queue=self.task_queue)
 
     def handle(self, deployment_id: str) -> DeploymentHandle:
         """Return the deployment's workflow, which may not exist."""
@@ -118,11 +139,16 @@ class DeploymentReader:
     async def live_or_recorded(self, deployment_id: str, view: DeploymentView) -> dict[str, Live]:
         """As `live`; once it has ended from the report, which has times, and which Temporal does not forget."""
         if not await self.is_open(deployment_id) and (report := await self.report(deployment_id)):
+            from towline.deployments.documents import live_of_report
+
             return live_of_report(report)
         return await self.live(deployment_id, view, self.fleet(deployment_id))
 
     async def full_report(self, deployment_id: str, view: DeploymentView | None = None) -> DeploymentReport:
         """Return what `--json` prints: the view and each instance, from where it is known best. Raises `NotFound`."""
+        from towline.deployments.documents import report_of_live
+        from towline.model.deployment.report import DeploymentReport
+
         view = view or await self.view(deployment_id)
         report = await self.report(deployment_id)
         if report is not None and view.info.status is report.view.info.status:

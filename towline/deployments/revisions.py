@@ -6,14 +6,16 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from towline import errors
-from towline.bundles.archive import Bundle
-from towline.model.appspec.lint import lint_bundle
-from towline.model.appspec.parser import parse_appspec
 from towline.model.bundle.revision import BundleType, RevisionLocation
-from towline.model.problem import Problem, Severity, bounded
-from towline.store import Store
+
+# What reads archives and AppSpecs is imported where it is used: most commands name a revision that is elsewhere.
+if TYPE_CHECKING:
+    from towline.bundles.archive import Bundle
+    from towline.model.problem import Problem
+    from towline.store import Store
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ def upload(store: Store, path: Path, bundle_type: BundleType | None = None) -> U
 
 def warnings_of(bundle: Bundle) -> tuple[Problem, ...]:
     """Return what the AppSpec of a bundle is warned of."""
+    from towline.model.appspec.lint import lint_bundle
+    from towline.model.appspec.parser import parse_appspec
+    from towline.model.problem import Severity, bounded
+
     checked = parse_appspec(bundle.appspec, bundle.appspec_name)
     problems = bounded([*checked.problems, *lint_bundle(checked, bundle.listing)])
     return tuple(problem for problem in problems if problem.severity is Severity.WARNING)

@@ -8,30 +8,29 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from towline import errors
 from towline.creator import Who
-from towline.deployments import control, listing, rollback
+from towline.deployments import control
 from towline.deployments import start as starting
-from towline.deployments.group_history import read_memory, read_queue, release_queue
-from towline.deployments.past_revisions import LOOKED_AT, past_revision
 from towline.deployments.reader import DeploymentReader
-from towline.deployments.revisions import UploadedRevision, upload
 from towline.deployments.start import StartedDeployment
 from towline.model import names
 from towline.model.bundle.revision import BundleType, RevisionLocation
-from towline.model.catalogue.revisions import Uses
-from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
-from towline.model.deployment.preview import AskPreview, Preview
 from towline.model.group.group import DeploymentGroup
 from towline.model.messages.deploy import DeployRequest, PauseAnswer, StopAnswer, StopRequest
-from towline.model.messages.group import GroupView
 from towline.model.messages.view import DeploymentView
-from towline.model.problem import did_you_mean
-from towline.model.worker_call import WorkerCall
 from towline.settings import Settings, read_settings
 from towline.temporal import connect_temporal
-from towline.worker_call import call_worker
+
+# What only some commands need is imported where it is used: a command's start is mostly imports.
+if TYPE_CHECKING:
+    from towline.deployments.revisions import UploadedRevision
+    from towline.model.catalogue.revisions import Uses
+    from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
+    from towline.model.deployment.preview import Preview
+    from towline.model.messages.group import GroupView
 
 AMBIGUOUS = 50
 """So many ids that begin with a text are looked at."""
@@ -89,6 +88,8 @@ class DeploymentService(DeploymentReader):
 
         Raises `InvalidBundle`, `NotFound` where no store is known, `OurFault` where it cannot be written.
         """
+        from towline.deployments.revisions import upload
+
         return await asyncio.to_thread(upload, await self.storage.store(), path, bundle_type)
 
     async def past_revision(self, group: str, text: str) -> RevisionLocation:
@@ -96,11 +97,17 @@ class DeploymentService(DeploymentReader):
 
         Raises `NotFound`, and `Conflict` where several are meant.
         """
+        from towline.deployments.past_revisions import LOOKED_AT, past_revision
+
         newest = await self.list_deployments(_of_group(group), LOOKED_AT)
         return await past_revision(await self.storage.records(), [one.deployment_id for one in newest], group, text)
 
     async def preview(self, request: DeployRequest) -> Preview:
         """Return what a deployment would do, as a worker finds out; touches no instance. Raises `TowlineError`."""
+        from towline.model.deployment.preview import AskPreview, Preview
+        from towline.model.worker_call import WorkerCall
+        from towline.worker_call import call_worker
+
         argument = AskPreview(request=request).model_dump(mode="json")
         call = WorkerCall(
             activity="preview", argument=argument, timeout_seconds=PREVIEW_SECONDS, summary="what would happen"
@@ -113,6 +120,8 @@ class DeploymentService(DeploymentReader):
         Raises `NotFound`; `Conflict` where it is open, touched nothing, or others have followed on every instance;
         `InvalidInput` where it is a rollback itself.
         """
+        from towline.deployments import rollback
+
         view = await self.view(deployment_id)
         rollback.check_can_roll_back(view, is_open=await self.is_open(deployment_id))
         rollback.check_still_runs(view, await self._followers(view))
@@ -120,6 +129,8 @@ class DeploymentService(DeploymentReader):
 
     async def _followers(self, view: DeploymentView) -> list[DeploymentView | None]:
         """The last deployments of the instances of a view's group; none where it is one of them."""
+        from towline.deployments.group_history import read_memory
+
         info = view.info
         group = await self.catalogue.group(info.application_name, info.deployment_group_name)
         states = (await read_memory(self.temporal, group))[1] if group else {}
@@ -152,10 +163,14 @@ class DeploymentService(DeploymentReader):
 
     async def queue(self, group: DeploymentGroup) -> GroupView | None:
         """Return a group's queue: who deploys, who waits, why it is held; None where nothing was deployed there."""
+        from towline.deployments.group_history import read_queue
+
         return await read_queue(self.temporal, group)
 
     async def release(self, group: DeploymentGroup) -> tuple[str, GroupView | None]:
         """Let a held queue go on; return why it was held (empty: it was not), and the group's view afterwards."""
+        from towline.deployments.group_history import release_queue
+
         return await release_queue(self.temporal, group)
 
     # ── find ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,8 +187,11 @@ class DeploymentService(DeploymentReader):
             return text
         if not text:
             raise errors.NotFound("an empty text names no deployment.", "See: towline list")
+        from towline.deployments.listing import only_id
+        from towline.model.deployment.listed import DeploymentFilter
+
         found = await self.list_deployments(DeploymentFilter(prefix=text, with_refused=True), AMBIGUOUS)
-        return listing.only_id(text, [one.deployment_id for one in found])
+        return only_id(text, [one.deployment_id for one in found])
 
     async def list_deployments(
         self, wanted: DeploymentFilter | None = None, limit: int | None = 50, *, before: Place | None = None
@@ -182,6 +200,8 @@ class DeploymentService(DeploymentReader):
 
         `before` is the place of the last one of the page before.
         """
+        from towline.model.deployment.listed import DeploymentFilter
+
         return await self.lists.newest(wanted or DeploymentFilter(), limit, before)
 
     async def uses(self, application: str) -> Uses:
@@ -190,6 +210,8 @@ class DeploymentService(DeploymentReader):
 
     async def group(self, text: str) -> DeploymentGroup:
         """Return the declared group that `APP/GROUP` names. Raises `NotFound`."""
+        from towline.model.problem import did_you_mean
+
         groups = await self.catalogue.groups()
         if text not in groups:
             hint = did_you_mean(text, groups) or "See: towline instances"
@@ -197,8 +219,10 @@ class DeploymentService(DeploymentReader):
         return groups[text]
 
     async def _find_of_group(self, text: str) -> str:
+        from towline.deployments.listing import active_id
+
         found = await self.list_deployments(_of_group(text), NEWEST)
-        if active := listing.active_id(found):
+        if active := active_id(found):
             return active
         ids = [one.deployment_id for one in found]
         if not ids:
@@ -212,5 +236,7 @@ class DeploymentService(DeploymentReader):
 
 
 def _of_group(text: str) -> DeploymentFilter:
+    from towline.model.deployment.listed import DeploymentFilter
+
     application, _, group = text.partition("/")
     return DeploymentFilter(application, group)

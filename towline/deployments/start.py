@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
@@ -21,13 +21,15 @@ from towline.deployments.handle import DeploymentHandle
 from towline.model import names
 from towline.model.bundle.revision import shortened
 from towline.model.deployment.info import DeploymentInfo
-from towline.model.deployment.report import DeploymentReport
 from towline.model.deployment.request import fingerprint
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.deployment.view import with_request
 from towline.model.deployment.web_ui import steering_page
 from towline.model.messages.deploy import DeployRequest
 from towline.temporal import asking
+
+if TYPE_CHECKING:
+    from towline.model.deployment.report import DeploymentReport
 
 MEMO_REQUEST = "towlineRequest"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from towline import errors
 from towline.catalogue.repository import Catalogue
-from towline.deployments.journal import DeploymentJournal
 from towline.store import Store, open_store
-from towline.store.deployment_records import DeploymentRecords
+
+if TYPE_CHECKING:
+    from towline.deployments.journal import DeploymentJournal
+    from towline.store.deployment_records import DeploymentRecords
 
 LOOKS = 6
 LOOK_SECONDS = 0.5
@@ -37,6 +40,8 @@ class StoreAccess:
 
     async def records(self) -> DeploymentRecords:
         """Return what the store remembers; raises as `store`."""
+        from towline.store.deployment_records import DeploymentRecords
+
         return DeploymentRecords(await self.store())
 
     async def records_if_any(self) -> DeploymentRecords | None:
@@ -49,6 +54,8 @@ class StoreAccess:
     async def journal_if_any(self) -> DeploymentJournal | None:
         """Return the journal of deployments, or None where the store is out of reach."""
         if self._journal is None and (records := await self.records_if_any()):
+            from towline.deployments.journal import DeploymentJournal
+
             self._journal = DeploymentJournal(records.journal)
         return self._journal
 

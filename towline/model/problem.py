@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable
 from enum import StrEnum
@@ -28,7 +27,7 @@ class Problem(BaseModel):
     What cannot be seen in a text, or is endless, is made visible and short here, for every reader.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     line: int
     key: str
@@ -62,6 +61,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     if len(word) > _LONGEST_WORD:
         return ""
+    import difflib  # 5 ms, for mistakes only
+
     by_folded = {name.casefold(): name for name in itertools.islice(known, _MOST_WORDS)}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     near = near or [name for name in by_folded if name.endswith(f".{word.casefold()}")]
