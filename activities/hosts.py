@@ -12,7 +12,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.errors import translated
-from activities.runner_session import fault_of
+from activities.faults import fault_of
 from activities.snapshot import Frozen
 from towline.aside import aside
 from towline.errors import HostRefused, InvalidRequest, TowlineError, Unreachable

@@ -20,7 +20,9 @@ from temporalio.exceptions import ApplicationError
 from activities.codedeploy_agent import CodeDeployAgents
 from activities.completion_batching import InFlight
 from activities.errors import EXPECTED, details_of, log
-from activities.runner_session import Log, LogBudget, RunnerSession, blocked
+from activities.faults import blocked
+from activities.runner_session import RunnerSession
+from activities.script_logs import Log, LogBudget
 from activities.snapshot import ArchiveSource, Frozen
 from towline.aside import aside
 from towline.errors import TowlineError

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from activities.faults import blocked, fault_of
 from activities.host_requests import EarlierRevision, HostReply, HostRequests
+from activities.script_logs import Log
 from activities.snapshot import ArchiveSource
 from towline.aside import aside
 from towline.errors import (
@@ -43,52 +45,6 @@ LATE_SECONDS = 900.0
 """A runner has so long to end its last step behind the deployment's deadline."""
 MOST_NEEDS = 16
 """Of one connection: an archive, a fresh URL, two plans, and some to spare."""
-LOG_BUDGET_BYTES = 64 * 1024 * 1024
-
-
-class Log:
-    """The script log of one run as far as it is kept; what is beyond the budget is counted, not kept."""
-
-    def __init__(self, limit: int, budget: LogBudget) -> None:
-        self._limit = limit
-        self._budget = budget
-        self._parts: list[bytes] = []
-        self._is_cut = False
-        self.kept = 0
-        self.end = 0  # bytes of the host's log that have been seen
-
-    def hear(self, event: LogText) -> None:
-        """Takes a piece; text that was there already (after a new connection) is left out."""
-        if event.at < self.end:
-            return
-        self.end, data = event.end, event.text.encode()
-        room = min(len(data), self._limit - self.kept, self._budget.left)
-        self._is_cut = self._is_cut or room < len(data)
-        if room > 0:
-            self._parts.append(data[:room])
-            self.kept += room
-            self._budget.left -= room
-
-    def text(self) -> str:
-        """What was kept, and whether that is all."""
-        text = b"".join(self._parts).decode(errors="replace")
-        return f"{text}\n[the rest of {self.end} bytes is only on the host]\n" if self._is_cut else text
-
-
-@dataclass
-class LogBudget:
-    """How many bytes of logs a worker keeps in memory, over all instances that it follows."""
-
-    left: int = LOG_BUDGET_BYTES
-
-    @contextlib.contextmanager
-    def log(self, limit: int) -> Iterator[Log]:
-        """A log of at most `limit` bytes, whose memory is given back with the block."""
-        log = Log(limit, self)
-        try:
-            yield log
-        finally:
-            self.left += log.kept
 
 
 @dataclass
@@ -246,7 +202,7 @@ class RunnerSession:
         self._lost_since, self._note = None, ""
         before = self._live
         if isinstance(event, LogText):
-            self.log.hear(event)
+            self.log.add(event)
         self.state = self.state.after(event, self.clock())
         if self.state.phase and self.state.phase != self._phase:
             self._phase, self._since = self.state.phase, self.clock()
@@ -359,13 +315,3 @@ class RunnerSession:
             fault=self._masked(fault_of(error)),
             seconds=self._seconds,
         )
-
-
-def fault_of(error: TowlineError) -> Fault:
-    """An error in the words of a message."""
-    return Fault(code=error.code, message=error.message, hint=error.hint)
-
-
-def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
-    """Nothing was begun, and it is not (or not yet known to be) the host's fault."""
-    return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.instances import InstanceActivities
-from activities.runner_session import LogBudget
+from activities.script_logs import LogBudget
 from tests.harness.activity_bench import Bench, fake
 from tests.harness.temporal import eventually
 from towline.errors import NotFound, OurFault

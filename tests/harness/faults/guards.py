@@ -533,7 +533,7 @@ GUARDS = (
     Guard(
         "kept-scripts-are-checked",
         4,
-        RUNNER + "lifecycle.py",
+        RUNNER + "hooks.py",
         '        reason = "" if archive == self.archive else why_not_trusted(self.host, archive, [script])\n',
         '        reason = ""\n',
         "tests/host/test_kept_archives.py::test_where_its_failure_is_ignored_it_is_left_out",
