@@ -106,7 +106,13 @@ async def running_worker(
         workflows=workflows,
         activities=activities,
         # A beat a second at most, as in worker.py: a cancel reaches an activity with its heartbeat.
-        **{"workflow_runner": SANDBOX, "max_heartbeat_throttle_interval": timedelta(seconds=1), **options},
+        # A build id, else the SDK compiles and hashes all modules for one.
+        **{
+            "build_id": "tests",
+            "workflow_runner": SANDBOX,
+            "max_heartbeat_throttle_interval": timedelta(seconds=1),
+            **options,
+        },
     )
     async with worker:
         yield worker
