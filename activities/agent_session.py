@@ -81,7 +81,8 @@ class AgentSession:
 
     async def save(self, run: HostRun) -> None:
         """Writes the run as heartbeat details. Raises NotOwned, TemporalUnavailable."""
-        beat = heartbeat_of(run, self.target.name, self.runs.heard_at(self.target.name))
+        name = self.target.name
+        beat = heartbeat_of(run, name, self.runs.heard_at(name), self.clock())
         try:
             await self._patiently(partial(self.handle.heartbeat, beat))
         except AsyncActivityCancelledError as error:  # written all the same

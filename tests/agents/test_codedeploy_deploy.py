@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import pytest_asyncio
+import yaml
 
 from tests.harness.agents import ApiProcess, api_server
 from tests.harness.codedeploy_agent import PlayedHost, WireAgent, over_http
 from tests.harness.site import Done, Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
+from towline.api.access_keys import AccessKey
 from towline.api.command_service.keys import read_host_keys
 from towline.catalogue.repository import Catalogue
 from towline.codedeploy_agents.access_keys import HostAccessKeys
@@ -67,6 +70,33 @@ async def test_hosts_run_each_event_once_and_in_order(site: Site, api: ApiProces
     for host in both:
         assert [event for _, event in host.ran] == [event for event in ALL_EVENTS if event not in NOOPS]
         assert host.bundles == [["appspec.yml", "index.html", "scripts/after.sh"]]
+
+
+async def test_an_instance_that_was_registered_by_the_api_is_deployed_to_by_its_agent(
+    site: Site, api: ApiProcess
+) -> None:
+    arn = "arn:aws:iam::123456789012:user/by-another-name"
+    client = boto3.client(
+        "codedeploy",
+        endpoint_url=api.url,
+        region_name="us-east-1",
+        aws_access_key_id="anybody",
+        aws_secret_access_key="x" * 16,
+    )
+    await site.declare("shop", "registered", count=0)
+    await asyncio.to_thread(client.register_on_premises_instance, instanceName="registered-1", iamUserArn=arn)
+    tags = [{"Key": "group", "Value": "shop/registered"}]
+    await asyncio.to_thread(client.add_tags_to_on_premises_instances, tags=tags, instanceNames=["registered-1"])
+    invited = await site.towline("agent", "invite", "--codedeploy", "registered-1", "--endpoint", api.url)
+    assert invited.status == 0, invited.err
+    printed = yaml.safe_load(invited.out.partition("---\n")[2])
+    key = AccessKey(printed["aws_access_key_id"], printed["aws_secret_access_key"], "registered-1")
+    host = PlayedHost(WireAgent(over_http(api.url), "registered-1", identifier=arn, key=key), noops=NOOPS)
+    async with host.running():
+        done = await deploy(site, "registered", site.bundle("registered-v1"))
+    assert done.status == 0, done.out + done.err
+    assert len(host.bundles) == 1
+    assert (await site.towline("agent", "revoke", "registered-1")).status == 0
 
 
 async def test_a_failed_script_fails_the_instance_with_its_log(site: Site, api: ApiProcess) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from towline.api.access_keys import AccessKey
 from towline.api.command_service.keys import make_host_keys
@@ -29,8 +30,10 @@ aws_secret_access_key: {secret}
 # {name}: in /etc/codedeploy-agent/conf/codedeployagent.yml
 :deploy_control_endpoint: {endpoint}
 :s3_endpoint_override: {endpoint}
-# then: systemctl restart codedeploy-agent
+{more}# then: systemctl restart codedeploy-agent
 """
+PLAIN_HTTP = ":codedeploy_test_profile: beta  # else agents take HTTPS only; for a trial on one machine\n"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Invitation:
             key_id=self.key.key_id,
             secret=self.key.secret,
             endpoint=self.endpoint,
+            more="" if self.endpoint.startswith("https:") else PLAIN_HTTP,
         )
 
 
@@ -64,7 +68,8 @@ def invite(names: Sequence[str], endpoint: str, host_keys: Path | None) -> None:
     generations = with_client(lambda service: _invite(service, names))
     for name, generation in generations.items():
         result(str(Invitation(name, keys.key(name, generation), endpoint.rstrip("/"))))
-    info("A key that a host had before is good for one more day.")
+    if max(generations.values()) > 1:
+        info("A key that a host had before is good for one more day.")
 
 
 async def _invite(service: DeploymentService, names: Sequence[str]) -> dict[str, int]:
@@ -77,7 +82,9 @@ async def _invite(service: DeploymentService, names: Sequence[str]) -> dict[str,
 
 def check_endpoint(endpoint: str) -> None:
     """Raises InvalidInput for an endpoint that agents 1.x do not take."""
-    if not endpoint.startswith("https://"):
+    url = urlsplit(endpoint)
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK):
         raise InvalidInput(
-            f"{endpoint}: AWS's agent takes HTTPS only.", "Serve it with --tls-cert and --tls-key, or behind a proxy."
+            f"{endpoint}: AWS's agent takes HTTPS only (http:// on loopback, for a trial).",
+            "Serve it with --tls-cert and --tls-key, or behind a proxy.",
         )

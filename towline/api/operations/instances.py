@@ -43,7 +43,7 @@ async def register_instance(context: Context) -> Mapping[str, Any]:
     version: int | None = None
     for _ in range(ATTEMPTS):
         changes = [
-            Change(key=f"instance/{name}", value={"instanceName": name}),
+            Change(key=f"instance/{name}", value={"instanceName": name, "codedeployAgent": {}}),
             Change(key=f"arn/{arn}", value={"instanceName": name}),
             Change(key=f"registration/{name}", version=version, value=registration),
         ]

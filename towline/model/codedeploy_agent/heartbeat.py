@@ -7,6 +7,8 @@ from towline.model.host.outcome import iso
 from towline.model.messages.instance import Heartbeat
 
 WAITING = "waiting for the agent"
+SHOWN_SECONDS = 5.0
+"""Between two events the agent pauses for a second: that it is waited for is shown when it takes longer."""
 
 
 class RunHeartbeat(Heartbeat):
@@ -15,20 +17,28 @@ class RunHeartbeat(Heartbeat):
     run: HostRun
 
 
-def heartbeat_of(run: HostRun, instance: str, heard_at: float) -> RunHeartbeat:
+def heartbeat_of(run: HostRun, instance: str, heard_at: float, now: float) -> RunHeartbeat:
     """The heartbeat of a run; `heard_at` is when the agent last called, 0: it has not."""
-    current = run.current
-    is_working = bool(current and current.state is State.ACKNOWLEDGED)
-    phase = current.event if current and is_working else WAITING
-    since = current.acknowledged_at if current and is_working else run.current_since
+    phase, since = _phase(run, now)
     return RunHeartbeat(
         instance=instance,
         phase=phase,
         was_started=run.was_offered,
         since=iso(since),
-        note="" if is_working else _note(heard_at),
+        note=_note(heard_at) if phase == WAITING else "",
         run=run,
     )
+
+
+def _phase(run: HostRun, now: float) -> tuple[str, float]:
+    """The event that is at work, or was until a moment ago; and since when."""
+    current = run.current
+    if current and current.state is State.ACKNOWLEDGED:
+        return current.event, current.acknowledged_at
+    worked = [command for command in run.commands if command.acknowledged_at and not command.is_noop]
+    if worked and now - run.current_since < SHOWN_SECONDS:
+        return worked[-1].event, worked[-1].acknowledged_at
+    return WAITING, run.current_since
 
 
 def _note(heard_at: float) -> str:
