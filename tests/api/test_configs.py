@@ -33,7 +33,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "traffic": ({"trafficRoutingConfig": {"type": "AllAtOnce"}}, "InvalidTrafficRoutingConfigurationException"),
     "platform": ({"computePlatform": "Kubernetes"}, "InvalidComputePlatformException"),
-    "lambda": ({"computePlatform": "Lambda"}, "NotImplementedException"),
+    "lambda": ({"computePlatform": "Lambda"}, "InvalidComputePlatformException"),
     "zone": (
         {"zonalConfig": {"minimumHealthyHostsPerZone": {"type": "FLEET_PERCENT", "value": 100}}},
         "InvalidZonalDeploymentConfigurationException",

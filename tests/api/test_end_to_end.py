@@ -97,7 +97,10 @@ async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
     def mistakes() -> dict[str, str]:
         codedeploy, reader = api.client(), api.client("READER")
         group = {"applicationName": "shop", "deploymentGroupName": "production"}
-        s3 = {"revisionType": "S3", "s3Location": {"bucket": "b", "key": "k", "bundleType": "rar"}}
+        rar = {"bucket": "b", "key": "k", "bundleType": "rar"}
+        s3, there = ({"revisionType": "S3", "s3Location": one} for one in (rar, {**rar, "bundleType": "zip"}))
+        no_events = {"enabled": True, "events": []}
+        create = codedeploy.create_deployment
         return {
             "application": refused(codedeploy.get_application, applicationName="none"),
             "group": refused(codedeploy.get_deployment_group, applicationName="shop", deploymentGroupName="none"),
@@ -108,7 +111,9 @@ async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
             "bundle": refused(codedeploy.create_deployment, **group, revision=s3),
             "secret": refused(api.client(secret="x" * 20).list_applications),
             "denied": refused(reader.create_deployment, **group, revision=s3),
-            "not built": refused(codedeploy.create_application, applicationName="functions", computePlatform="Lambda"),
+            "config": refused(create, **group, revision=there, deploymentConfigName="none"),
+            "rollback": refused(create, **group, revision=there, autoRollbackConfiguration=no_events),
+            "platform": refused(codedeploy.create_application, applicationName="functions", computePlatform="Lambda"),
         }
 
     assert await asyncio.to_thread(mistakes) == {
@@ -121,5 +126,7 @@ async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
         "bundle": "InvalidRevisionException",
         "secret": "InvalidSignatureException",
         "denied": "AccessDeniedException",
-        "not built": "NotImplementedException",
+        "config": "DeploymentConfigDoesNotExistException",
+        "rollback": "InvalidAutoRollbackConfigException",
+        "platform": "InvalidComputePlatformException",
     }

@@ -165,6 +165,16 @@ async def test_a_deployment_that_needs_what_is_not_built_is_refused_everywhere(a
     assert (info["status"], info["deploymentStyle"], info["loadBalancerInfo"]) == ("Failed", style, BALANCER)
     assert refused(await api.aws("deploy", "list-deployment-targets", *of)) == "DeploymentNotStartedException"
     assert not api.site.root("green-1").exists()
+    # Operations that have no error for a deployment that has not started.
+    one = await api.aws("deploy", "get-deployment-instance", *of, "--instance-id", "green-1")
+    assert refused(one) == "InstanceDoesNotExistException"
+    several = succeeded(await api.aws("deploy", "batch-get-deployment-instances", *of, "--instance-ids", "green-1"))
+    assert several.json["instancesSummary"] == [] and "green-1" in several.json["errorMessage"]
+    hook = ("--lifecycle-event-hook-execution-id", "x", "--status", "Succeeded")
+    done = await api.aws("deploy", "put-lifecycle-event-hook-execution-status", *of, *hook)
+    assert refused(done) == "UnsupportedActionForDeploymentTypeException"
+    listed = await api.aws("deploy", "list-deployments", *group, "--include-only-statuses", "Ready", "Failed")
+    assert succeeded(listed).json["deployments"] == ["d-GREEN0001"]
 
 
 async def test_a_deployment_goes_on_without_the_groups_alarms_and_says_that_nobody_is_notified(api: Api) -> None:

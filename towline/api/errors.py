@@ -32,5 +32,10 @@ def unknown_operation(name: str) -> ApiError:
 
 
 def not_supported(what: str) -> ApiError:
-    """Valid in CodeDeploy, and not built in towline. 501, so that no client tries it again."""
-    return ApiError("NotImplementedException", f"towline does not support {what}.", 501)
+    """Valid in CodeDeploy, and not built in towline."""
+    return not_built(f"towline does not support {what}.")
+
+
+def not_built(message: str) -> ApiError:
+    """The same in a sentence of the caller's. 501, so that no client tries it again."""
+    return ApiError("NotImplementedException", message, 501)

@@ -57,7 +57,7 @@ def _check_is_built(state: DeploymentState) -> None:
     try:
         check_is_built(state.request, state.group)
     except InvalidInput as error:
-        raise Ended(failure(ErrorCode.INVALID_REQUEST, str(error))) from None
+        raise Ended(failure(error.code, str(error))) from None
 
 
 async def _read_revision(

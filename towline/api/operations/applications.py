@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from towline.api.arns import Resource
-from towline.api.errors import ApiError, not_supported
+from towline.api.errors import ApiError
+from towline.api.operations.platforms import check_platform
 from towline.api.operations.tags import tags_from, tags_key
 from towline.api.operations.writing import retried, write, wrote
 from towline.api.paging import page
@@ -23,9 +24,7 @@ async def create_application(context: Context) -> Mapping[str, Any]:
     """CreateApplication. Lambda and ECS are refused."""
     name = context.input["applicationName"]
     context.authorize(context.arns.application(name))
-    platform = context.input.get("computePlatform", "Server")
-    if platform != "Server":
-        raise not_supported(f"the compute platform {platform}: only Server")
+    check_platform(context.input.get("computePlatform"))
     tags = tags_from(context.input.get("tags") or ())
     value = await _new_record(context, name)
     changes = [Change(key=f"application/{name}", value=value)]

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from towline.api.errors import ApiError, not_supported
+from towline.api.errors import ApiError
+from towline.api.operations.platforms import check_platform
 from towline.api.operations.writing import write
 from towline.api.paging import page
 from towline.api.service import Context, Handler
@@ -20,7 +21,6 @@ from towline.model.group.group import DeploymentGroup
 
 _NAMESPACE = uuid.UUID("5c1c1a2e-7b0e-5b0e-9a53-3f5f3f0d8c10")
 RESERVED_PREFIX = "CodeDeployDefault."
-PLATFORMS = ("Server", "Lambda", "ECS")
 BEGINNING = 1_412_640_000.0
 """When the predefined configurations were made: with CodeDeploy's API of 2014-10-06."""
 
@@ -91,7 +91,7 @@ def _config(given: Mapping[str, Any]) -> DeploymentConfig:
     if name.startswith(RESERVED_PREFIX):
         text = f"Deployment configuration names must not begin with {RESERVED_PREFIX!r}: {name}"
         raise ApiError("InvalidDeploymentConfigNameException", text)
-    _check_platform(given.get("computePlatform") or "Server")
+    check_platform(given.get("computePlatform"))
     if given.get("trafficRoutingConfig"):
         text = "Traffic routing configuration should be null for Server deployment configurations"
         raise ApiError("InvalidTrafficRoutingConfigurationException", text)
@@ -100,14 +100,6 @@ def _config(given: Mapping[str, Any]) -> DeploymentConfig:
         minimum_healthy_hosts=_minimum(given.get("minimumHealthyHosts")),
         zonal_config=_zonal(given.get("zonalConfig")),
     )
-
-
-def _check_platform(platform: str) -> None:
-    if platform not in PLATFORMS:
-        text = f"The compute platform {platform!r} is not one of [Server, Lambda, ECS, Kubernetes]"
-        raise ApiError("InvalidComputePlatformException", text)
-    if platform != "Server":
-        raise not_supported(f"the compute platform {platform}: only Server")
 
 
 def _minimum(given: Mapping[str, Any] | None) -> MinimumHealthyHosts:

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline import errors
-from towline.api.errors import ApiError, not_supported
+from towline.api.errors import ApiError, not_built, not_supported
 from towline.api.operations.group_members import error_of
-from towline.api.operations.groups import group_of
+from towline.api.operations.groups import check_config, group_of
 from towline.api.paging import PAGE, first_page, invalid_token, place_in
 from towline.api.revisions import revision_from, revision_shown
 from towline.api.rules import asks_for_something
@@ -29,7 +29,8 @@ from towline.model.manifest.traffic_rules import alarm_findings
 from towline.model.messages.deploy import DeployRequest, StopRequest
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-STATUSES = frozenset(DeploymentStatus)
+STATUSES = {*DeploymentStatus, "Ready"}
+"""CodeDeploy's; only a blue/green deployment is Ready."""
 MODES = ("STANDARD", "RESTART")
 STOPPED = "No more commands will be scheduled for execution in the deployment instances"
 
@@ -61,6 +62,7 @@ async def _start(context: Context, request: DeployRequest, deployment_id: str, g
     if not await deployments.exists(deployment_id):
         if await deployments.recorded_result(request, deployment_id):
             return
+        await check_config(context, request.deployment_config_name or group.deployment_config_name)
         _check_is_built(request, group)
         if request.if_busy == "fail":
             await _reserve(context, group, deployment_id)
@@ -87,7 +89,7 @@ def _check_is_built(request: DeployRequest, group: DeploymentGroup) -> None:
     try:
         check_is_built(request, group)
     except errors.InvalidInput as error:
-        raise not_supported(str(error)) from error
+        raise not_built(str(error)) from error
 
 
 async def _reserve(context: Context, group: DeploymentGroup, deployment_id: str) -> None:
@@ -136,6 +138,10 @@ def _request(given: Mapping[str, Any], caller: str, if_busy: str) -> DeployReque
         first = error.errors()[0]
         code = _CODES.get(str(first["loc"][0]), "InvalidInputException")
         raise ApiError(code, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    rollback = request.auto_rollback_configuration
+    if rollback and rollback.enabled and not rollback.events:
+        text = "autoRollbackConfiguration: is enabled without events"
+        raise ApiError("InvalidAutoRollbackConfigException", text)
     if request.override_alarm_configuration:
         for finding in alarm_findings(request.override_alarm_configuration, ("overrideAlarmConfiguration",)):
             raise error_of(finding)

@@ -41,9 +41,9 @@ COMBINATIONS = {
 def given_members(given: Mapping[str, Any]) -> dict[str, Any]:
     """The members that a call gives, names and tags aside, as a group's record has them.
 
-    An empty set is None: it clears what was there. Raises ApiError for services of ECS.
+    An empty string counts as absent. An empty set is None: it clears what was there. Raises ApiError for ECS services.
     """
-    members = {name: value for name, value in given.items() if name not in NAMES}
+    members = {name: value for name, value in given.items() if name not in NAMES and value != ""}
     if take_out(members, GROUP, (), lambda _: 0):
         raise ApiError("InvalidECSServiceException", ECS)
     for name in FILTERS:
@@ -110,7 +110,7 @@ def _code(finding: Finding) -> str:
     if member in COMBINATIONS and len(finding.at) == 1:
         return COMBINATIONS[member]
     if member in SETS and len(finding.at) == 2:
-        return "TagSetListLimitExceededException" if member.startswith("ec2") else "InvalidTagException"
+        return "TagSetListLimitExceededException"
     return CODES.get(member, "InvalidInputException")
 
 

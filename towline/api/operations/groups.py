@@ -33,7 +33,7 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
     names["deploymentGroupId"] = await _new_id(context, application, name)
     group = checked_group(given_members(context.input) | names)
     await application_record(context, application)
-    await _check_config(context, group)
+    await check_config(context, group.deployment_config_name)
     changes = [Change(key=group_key(application, name), value=record_of(group))]
     if tags:
         changes.append(Change(key=_tags_key(application, name), value={"tags": tags}))
@@ -41,7 +41,7 @@ async def create_deployment_group(context: Context) -> Mapping[str, Any]:
         await write(context, changes, exists=_needs(group))
     except CatalogueConflict:
         await application_record(context, application)
-        await _check_config(context, group)
+        await check_config(context, group.deployment_config_name)
         raise _already_exists(name) from None
     return {"deploymentGroupId": group.deployment_group_id}
 
@@ -73,7 +73,7 @@ async def update_deployment_group(context: Context) -> Mapping[str, Any]:
         raise _already_exists(new)
     kept = {member: value for member, value in {**old.value, **members}.items() if value is not None}
     group = checked_group(_without_other_filters(kept, members) | {"deploymentGroupName": new})
-    await _check_config(context, group)
+    await check_config(context, group.deployment_config_name)
     await write(context, _changes(old, group, records), exists=_needs(group))
     return {"hooksNotCleanedUp": []}
 
@@ -130,8 +130,8 @@ async def group_of(context: Context, application: str, name: str) -> DeploymentG
     return group
 
 
-async def _check_config(context: Context, group: DeploymentGroup) -> None:
-    name = group.deployment_config_name
+async def check_config(context: Context, name: str) -> None:
+    """Raises ApiError where there is no such configuration."""
     if await context.catalogue.config(name) is None:
         text = f"No Deployment Configuration found for name: {name}"
         raise ApiError("DeploymentConfigDoesNotExistException", text)

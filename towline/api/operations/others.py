@@ -26,7 +26,7 @@ async def skip_wait_time(context: Context) -> Mapping[str, Any]:
 
 async def put_hook_status(context: Context) -> Mapping[str, Any]:
     """PutLifecycleEventHookExecutionStatus: hooks of Lambda and ECS report so."""
-    raise await _only_for(context, "a deployment to Lambda or ECS")
+    raise await _only_for(context, "a deployment to Lambda or ECS", whatever_its_status=True)
 
 
 async def list_token_names(context: Context) -> Mapping[str, Any]:
@@ -50,14 +50,14 @@ async def delete_by_external_id(context: Context) -> Mapping[str, Any]:
     return {}
 
 
-async def _only_for(context: Context, what: str) -> ApiError:
+async def _only_for(context: Context, what: str, *, whatever_its_status: bool = False) -> ApiError:
     """The error of an operation that this deployment's type does not have."""
     deployment_id = context.input.get("deploymentId")
     if not deployment_id:
         raise ApiError("DeploymentIdRequiredException", "The deployment ID is required.")
     info = await info_of(context, deployment_id)
     authorize_deployment(context, info)
-    if info.status.is_final:
+    if info.status.is_final and not whatever_its_status:
         return already_completed(deployment_id)
     text = f"{context.call.operation} is only valid for {what}; {deployment_id} is an in-place deployment."
     return ApiError("UnsupportedActionForDeploymentTypeException", text)

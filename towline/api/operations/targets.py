@@ -13,7 +13,8 @@ from towline.api.service import Context, Handler
 from towline.model.deployment.status import TargetStatus
 from towline.model.deployment.target import InstanceTarget
 
-STATUSES = frozenset(status.value for status in TargetStatus)
+STATUSES = {*TargetStatus, "Ready"}
+"""CodeDeploy's; only an instance of a blue/green deployment is Ready."""
 FILTERS = ("TargetStatus", "ServerInstanceLabel")
 
 
@@ -54,7 +55,7 @@ async def batch_get_deployment_targets(context: Context) -> Mapping[str, Any]:
 async def get_deployment_instance(context: Context) -> Mapping[str, Any]:
     """GetDeploymentInstance, deprecated."""
     wanted = _name_in(context.input["instanceId"])
-    found = (await targets_of(context)).get(wanted)
+    found = (await _targets_so_far(context)).get(wanted)
     if found is None:
         raise ApiError("InstanceDoesNotExistException", f"The instance {wanted} is not part of the deployment.")
     return {"instanceSummary": _as_summary(context, found)}
@@ -65,7 +66,7 @@ async def batch_get_deployment_instances(context: Context) -> Mapping[str, Any]:
     ids = context.input["instanceIds"]
     if len(ids) > MAX_BATCH_TARGETS:
         raise ApiError("BatchLimitExceededException", f"At most {MAX_BATCH_TARGETS} instance IDs can be given.")
-    targets = await targets_of(context)
+    targets = await _targets_so_far(context)
     wanted = [_name_in(one) for one in ids]
     missing = [name for name in wanted if name not in targets]
     summaries = [_as_summary(context, targets[name]) for name in wanted if name in targets]
@@ -78,11 +79,24 @@ async def targets_of(context: Context) -> dict[str, InstanceTarget]:
 
     Raises ApiError where the deployment does not exist, or its instances are not known yet.
     """
+    targets = await _targets_if_known(context)
+    if targets is None:
+        text = f"The deployment {context.input['deploymentId']} has not started."
+        raise ApiError("DeploymentNotStartedException", text)
+    return targets
+
+
+async def _targets_so_far(context: Context) -> dict[str, InstanceTarget]:
+    """The same for the deprecated operations, which have no error for a deployment that has not started."""
+    return await _targets_if_known(context) or {}
+
+
+async def _targets_if_known(context: Context) -> dict[str, InstanceTarget] | None:
     deployment_id = context.input["deploymentId"]
     info = await info_of(context, deployment_id)
     authorize_deployment(context, info)
     if info.deployment_overview is None:
-        raise ApiError("DeploymentNotStartedException", f"The deployment {deployment_id} has not started.")
+        return None
     report = await context.backend.reports.read(deployment_id, lambda: context.deployments.full_report(deployment_id))
     return {target.target_id: target for target in report.targets}
 

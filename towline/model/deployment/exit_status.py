@@ -33,6 +33,7 @@ _BAD_INPUT = (
     ErrorCode.CONFIG_MISSING,
     ErrorCode.REVISION_MISSING,
     ErrorCode.RESOURCE_MISSING,
+    ErrorCode.NOT_BUILT,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from towline.errors import InvalidInput
+from towline.model.deployment.status import ErrorCode
 from towline.model.group.group import DeploymentGroup
 from towline.model.group.needs import not_acted_on, not_built
 from towline.model.messages.deploy import DeployRequest
@@ -17,7 +18,8 @@ def check_is_built(request: DeployRequest, group: DeploymentGroup) -> None:
         return
     members = not_built(group, request.override_alarm_configuration, request.ec2_deployment_options)
     if member := next(members, None):
-        raise InvalidInput(f"group {group.full_name}: {member.name}: {member.rule}.", member.hint)
+        text = f"group {group.full_name}: {member.name}: {member.rule}."
+        raise InvalidInput(text, member.hint, code=ErrorCode.NOT_BUILT)
 
 
 def group_warnings(group: DeploymentGroup) -> tuple[str, ...]:

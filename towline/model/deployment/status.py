@@ -104,10 +104,11 @@ class ErrorCode(StrEnum):
     TIMEOUT = "TIMEOUT"
     RESOURCE_MISSING = "CODEDEPLOY_RESOURCE_CANNOT_BE_FOUND"
     INTERNAL_ERROR = "INTERNAL_ERROR"
-    # What CodeDeploy refuses before there is a deployment has no code there; docs/commands.md names these three.
+    # What CodeDeploy refuses before there is a deployment has no code there; docs/commands.md names these four.
     INVALID_REQUEST = "InvalidRequest"  # ours: the request itself broke a rule
     DEPLOYMENT_LIMIT = "DeploymentLimitExceededException"  # the group is busy and ifBusy is fail
     CONFIG_MISSING = "DeploymentConfigDoesNotExistException"
+    NOT_BUILT = "NotImplementedException"  # as the API answers: the group needs what towline does not have
 
 
 _OF_REVISION = {
