@@ -50,7 +50,7 @@ async def test_what_is_not_built_ends_it_before_anything_is_touched(client: Clie
     fakes = FakeActivities(group={"deploymentStyle": style})
     async with WorkflowSite(client, fakes) as site:
         view = await site.deploy()
-    assert (view.info.status, view.info.error_code) == ("Failed", "NotImplementedException")
+    assert (view.info.status, view.info.error_code) == ("Failed", "NotImplemented")
     assert "deploymentStyle.deploymentType" in view.info.error_message
     assert view.info.deployment_style.as_json() == style, "shown as it was asked for"
     assert fakes.deployed == [] and view.progress.is_whole

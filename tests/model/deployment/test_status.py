@@ -16,7 +16,7 @@ from towline.model.deployment.status import ErrorCode, deployment_error
 MODEL = botocore.session.get_session().get_service_model("codedeploy", api_version="2014-10-06")
 KNOWN = set(MODEL.shape_for("ErrorCode").metadata["enum"])
 DOCS = (ROOT / "docs" / "commands.md").read_text()
-OURS = {ErrorCode.INVALID_REQUEST, ErrorCode.DEPLOYMENT_LIMIT, ErrorCode.CONFIG_MISSING}
+OURS = {ErrorCode.INVALID_REQUEST, ErrorCode.DEPLOYMENT_LIMIT, ErrorCode.CONFIG_MISSING, ErrorCode.NOT_BUILT}
 
 
 def kinds(base: type[errors.TowlineError] = errors.TowlineError) -> Iterator[str]:

@@ -108,7 +108,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "InvalidRequest"  # ours: the request itself broke a rule
     DEPLOYMENT_LIMIT = "DeploymentLimitExceededException"  # the group is busy and ifBusy is fail
     CONFIG_MISSING = "DeploymentConfigDoesNotExistException"
-    NOT_BUILT = "NotImplementedException"  # as the API answers: the group needs what towline does not have
+    NOT_BUILT = "NotImplemented"  # ours: the group needs what towline does not have
 
 
 _OF_REVISION = {
