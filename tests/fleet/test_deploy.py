@@ -80,7 +80,7 @@ async def test_connection_cut_in_the_middle_of_a_hook(new_fleet: Callable[..., F
 async def test_cable_pulled_in_the_middle_of_a_hook(
     new_fleet: Callable[..., Fleet], bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("towline.transports.ssh.KEEPALIVE_SECONDS", 0.2)
+    monkeypatch.setattr("towline.transports.ssh_hops.KEEPALIVE_SECONDS", 0.2)
     fleet = new_fleet(1)
     freeze_waiting(bench, fleet, connect_timeout_seconds=0.5)
     running = asyncio.create_task(bench.deploy("web-01"))

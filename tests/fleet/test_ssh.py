@@ -307,7 +307,7 @@ async def test_port_that_nobody_listens_on_is_unreachable(fleet: Fleet, pool: Tr
 async def test_stalled_line_is_noticed(
     new_fleet: Callable[..., Fleet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("towline.transports.ssh.KEEPALIVE_SECONDS", 0.3)
+    monkeypatch.setattr("towline.transports.ssh_hops.KEEPALIVE_SECONDS", 0.3)
     fleet, runner = new_fleet(1), tmp_path / "runner.py"
     runner.write_bytes(SOURCE)
     async with TransportPool(runner_file=runner) as pool, open_transport(fleet.target("web-01"), pool) as transport:

@@ -11,7 +11,8 @@ import pytest
 
 from towline.errors import Unreachable
 from towline.model.fleet.instance import SshSettings
-from towline.transports.ssh import _connected_socket, hop_to
+from towline.transports.ssh_connections import connected_socket
+from towline.transports.ssh_hops import hop_to
 
 NAME = "two-addresses.example"
 
@@ -46,7 +47,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def connected(port: int, seconds: float = 20.0) -> socket.socket:
-    return await _connected_socket(hop_to(NAME, SshSettings(port=port, connect_timeout_seconds=seconds)))
+    return await connected_socket(hop_to(NAME, SshSettings(port=port, connect_timeout_seconds=seconds)))
 
 
 async def test_an_address_that_hangs_does_not_hide_the_next(silent: tuple[str, int], addresses: list[str]) -> None:

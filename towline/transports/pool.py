@@ -23,7 +23,7 @@ from towline.transports.fake import FakeHosts, FakeTransport
 from towline.transports.local import LocalTransport, packaged_runner_file
 
 if TYPE_CHECKING:
-    from towline.transports.ssh import SshConnections
+    from towline.transports.ssh_connections import SshConnections
 
 MAX_HANDSHAKES = 16
 """Concurrent SSH handshakes in one worker: they are CPU-bound, and sshd limits them as well."""
@@ -68,7 +68,7 @@ class TransportPool:
     def lines(self) -> SshConnections:
         """The worker's SSH connections; asyncssh is imported at the first use (0.25 s)."""
         if self._lines is None:
-            from towline.transports.ssh import SshConnections
+            from towline.transports.ssh_connections import SshConnections
 
             self._lines = SshConnections(self._max_handshakes)
         return self._lines

@@ -16,7 +16,7 @@ from towline.model.messages.instance import InstanceReport
 KEEPALIVE_SECONDS = 1
 WORKER = f"""
 import sys
-import towline.transports.ssh as ssh
+import towline.transports.ssh_hops as ssh
 from towline.cli.main import main
 ssh.KEEPALIVE_SECONDS = {KEEPALIVE_SECONDS}
 sys.argv[1:] = ["worker"]

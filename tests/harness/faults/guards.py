@@ -380,7 +380,7 @@ GUARDS = (
     Guard(
         "stalled-line-is-noticed",
         1,
-        "towline/transports/ssh.py",
+        "towline/transports/ssh_hops.py",
         '        "keepalive_interval": KEEPALIVE_SECONDS,\n',
         "",
         f"{NETWORK}::test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met",
