@@ -49,7 +49,24 @@ def alarms(*names: str, enabled: bool = True) -> dict[str, Any]:
     return {"alarmConfiguration": {"enabled": enabled, "alarms": [{"name": name} for name in names]}}
 
 
+WEB = [{"Key": "role", "Value": "web", "Type": "KEY_AND_VALUE"}]
+BOTH = "only one of these data types can be used in a single call"
+
 MISTAKES: list[tuple[str, str, dict[str, Any]]] = [
+    ("InvalidAutoRollbackConfigException", "at least one event", {"autoRollbackConfiguration": {"enabled": True}}),
+    ("InvalidEC2TagException", "key-only filters", {"ec2TagFilters": [{**WEB[0], "Type": "KEY_ONLY"}]}),
+    (
+        "InvalidTagException",
+        "value-only",
+        {"onPremisesTagSet": {"onPremisesTagSetList": [[{**WEB[0], "Type": "VALUE_ONLY"}]]}},
+    ),
+    ("InvalidEC2TagCombinationException", BOTH, {"ec2TagFilters": WEB, "ec2TagSet": {"ec2TagSetList": [WEB]}}),
+    (
+        "InvalidOnPremisesTagCombinationException",
+        BOTH,
+        {"onPremisesInstanceTagFilters": WEB, "onPremisesTagSet": {"onPremisesTagSetList": [WEB]}},
+    ),
+    ("TagSetListLimitExceededException", "3", {"onPremisesTagSet": {"onPremisesTagSetList": [WEB] * 4}}),
     (STYLE, "deploymentType", {"deploymentStyle": {"deploymentType": "GREEN_BLUE"}}),
     (STYLE, "not supported with WITHOUT_TRAFFIC_CONTROL", {"deploymentStyle": {"deploymentType": "BLUE_GREEN"}}),
     (BALANCERS, "no load balancer or target group has been specified", {"deploymentStyle": CONTROL}),

@@ -21,6 +21,11 @@ from towline.model.group.group import DeploymentGroup
 
 _NAMESPACE = uuid.UUID("5c1c1a2e-7b0e-5b0e-9a53-3f5f3f0d8c10")
 RESERVED_PREFIX = "CodeDeployDefault."
+TOO_MANY = "The value for the minimum healthy hosts with type of FLEET_PERCENT should be positive and less than 100"
+TOO_MANY_PER_ZONE = (
+    "The value of the 'Minimum health hosts per zone' setting when configured with a 'Type' value of 'FLEET_PERCENT' "
+    "must be positive and less than 100."
+)
 BEGINNING = 1_412_640_000.0
 """When the predefined configurations were made: with CodeDeploy's API of 2014-10-06."""
 
@@ -89,11 +94,11 @@ def _refuse_if_used(name: str, groups: Mapping[str, Record]) -> None:
 def _config(given: Mapping[str, Any]) -> DeploymentConfig:
     name = given["deploymentConfigName"]
     if name.startswith(RESERVED_PREFIX):
-        text = f"Deployment configuration names must not begin with {RESERVED_PREFIX!r}: {name}"
+        text = f"The prefix {RESERVED_PREFIX} is reserved for predefined configuration names"
         raise ApiError("InvalidDeploymentConfigNameException", text)
     check_platform(given.get("computePlatform"))
     if given.get("trafficRoutingConfig"):
-        text = "Traffic routing configuration should be null for Server deployment configurations"
+        text = "Traffic routing configuration should be null for Server deployment configuration"
         raise ApiError("InvalidTrafficRoutingConfigurationException", text)
     return DeploymentConfig(
         deployment_config_name=name,
@@ -111,8 +116,7 @@ def _minimum(given: Mapping[str, Any] | None) -> MinimumHealthyHosts:
     try:
         return MinimumHealthyHosts(type=given["type"], value=given.get("value", 0))
     except ValidationError:
-        text = f"{given['type']} {given.get('value')}: a HOST_COUNT is 0 or more, a FLEET_PERCENT 0 to 99"
-        raise ApiError(code, text) from None
+        raise ApiError(code, TOO_MANY if given["type"] == "FLEET_PERCENT" else "A HOST_COUNT is 0 or more") from None
 
 
 def _zonal(given: Mapping[str, Any] | None) -> ZonalConfig | None:
@@ -124,7 +128,8 @@ def _zonal(given: Mapping[str, Any] | None) -> ZonalConfig | None:
             raise ValueError
         return ZonalConfig.model_validate(given)
     except ValueError:
-        text = "Durations are 0 s or more; minimumHealthyHostsPerZone is a HOST_COUNT, or a FLEET_PERCENT below 100"
+        is_percent = per_zone and per_zone.get("type") == "FLEET_PERCENT" and per_zone.get("value", 0) > 99
+        text = TOO_MANY_PER_ZONE if is_percent else "Durations and HOST_COUNT are 0 or more"
         raise ApiError("InvalidZonalDeploymentConfigurationException", text) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,8 @@ from towline.model.deployment.listed import DeploymentFilter, Place
 from towline.model.deployment.requirements import check_is_built
 from towline.model.deployment.status import DeploymentStatus
 from towline.model.group.group import DeploymentGroup
+from towline.model.manifest.finding import Finding
+from towline.model.manifest.rules import rollback_findings
 from towline.model.manifest.traffic_rules import alarm_findings
 from towline.model.messages.deploy import DeployRequest, StopRequest
 
@@ -138,14 +140,17 @@ def _request(given: Mapping[str, Any], caller: str, if_busy: str) -> DeployReque
         first = error.errors()[0]
         code = _CODES.get(str(first["loc"][0]), "InvalidInputException")
         raise ApiError(code, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    rollback = request.auto_rollback_configuration
-    if rollback and rollback.enabled and not rollback.events:
-        text = "autoRollbackConfiguration: is enabled without events"
-        raise ApiError("InvalidAutoRollbackConfigException", text)
-    if request.override_alarm_configuration:
-        for finding in alarm_findings(request.override_alarm_configuration, ("overrideAlarmConfiguration",)):
-            raise error_of(finding)
+    if finding := next(_findings(request), None):
+        raise error_of(finding)
     return request
+
+
+def _findings(request: DeployRequest) -> Iterator[Finding]:
+    """What breaks a rule of CodeDeploy's in what a deployment has of its own, in place of the group's."""
+    if request.auto_rollback_configuration:
+        yield from rollback_findings(request.auto_rollback_configuration, ("autoRollbackConfiguration",))
+    if request.override_alarm_configuration:
+        yield from alarm_findings(request.override_alarm_configuration, ("overrideAlarmConfiguration",))
 
 
 _CODES = {

@@ -33,8 +33,16 @@ CODES = {  # of a member that cannot be read; a rule of CodeDeploy's has its own
 }
 ECS = "Server Deployment Groups should not define a value for ecsServices, eksClusters, or targetGroupPairInfoList"
 COMBINATIONS = {
-    "ec2TagSet": "InvalidEC2TagCombinationException",
-    "onPremisesTagSet": "InvalidOnPremisesTagCombinationException",
+    "ec2TagSet": ("InvalidEC2TagCombinationException", "Ec2TagFilters and Ec2TagSet"),
+    "onPremisesTagSet": ("InvalidOnPremisesTagCombinationException", "OnPremisesTagFilters and OnPremisesTagSet"),
+}
+BOTH = (
+    "The request specified both {}, but only one of these data types can be used in a single call. "
+    "Remove one tag specification type, and then try again."
+)
+OTHER_HALF = {
+    "KEY_ONLY": "Values must not be provided for key-only filters.",
+    "VALUE_ONLY": "Keys must not be provided for value-only filters.",
 }
 
 
@@ -77,6 +85,9 @@ def error_of(finding: Finding) -> ApiError:
     """The error of a broken rule: CodeDeploy's own sentence where it has the rule."""
     if finding.code:
         return ApiError(finding.code, finding.rule)
+    if len(finding.at) == 1 and (combination := COMBINATIONS.get(str(finding.at[0]))):
+        code, kinds = combination
+        return ApiError(code, BOTH.format(kinds))
     return ApiError(_code(finding), f"{_spelled(finding.at)}: {finding.rule}")
 
 
@@ -94,21 +105,15 @@ def _check_halves(group: DeploymentGroup) -> None:
     ):
         for one in (one for every in lists for one in every):
             if _has_other_half(one):
-                raise ApiError(code, f"A tag filter of type {one.type} has no {_other_half(one)}.")
+                raise ApiError(code, OTHER_HALF[one.type])
 
 
 def _has_other_half(one: TagFilter) -> bool:
     return bool(one.value if one.type == "KEY_ONLY" else one.key if one.type == "VALUE_ONLY" else None)
 
 
-def _other_half(one: TagFilter) -> str:
-    return "value" if one.type == "KEY_ONLY" else "key"
-
-
 def _code(finding: Finding) -> str:
     member = str(finding.at[0])
-    if member in COMBINATIONS and len(finding.at) == 1:
-        return COMBINATIONS[member]
     if member in SETS and len(finding.at) == 2:
         return "TagSetListLimitExceededException"
     return CODES.get(member, "InvalidInputException")

@@ -12,7 +12,9 @@ def check_platform(given: str | None) -> None:
     platform = given or "Server"
     code = "InvalidComputePlatformException"
     if platform not in PLATFORMS:
-        raise ApiError(code, f"The compute platform {platform!r} is not one of [Server, Lambda, ECS, Kubernetes]")
+        raise ApiError(
+            code, f"ComputePlatform '{platform}' is not valid. Valid values are [Server, Lambda, ECS, Kubernetes]"
+        )
     if platform != "Server":
         raise ApiError(
             code, f"towline deploys to servers: the compute platform {platform} is not supported, only Server"

@@ -9,7 +9,7 @@ from towline.model.fleet.instance import SshSettings
 from towline.model.fleet.ranges import expand, is_range
 from towline.model.fleet.targets import ADDRESSES
 from towline.model.group.config import DeploymentConfig, MinimumHealthyHosts
-from towline.model.group.group import DeploymentGroup, TagFilter
+from towline.model.group.group import AutoRollback, DeploymentGroup, TagFilter
 from towline.model.manifest.finding import Finding
 from towline.model.manifest.shape import ManifestEc2, ManifestInstance
 from towline.model.manifest.traffic_rules import traffic_findings
@@ -47,10 +47,7 @@ def group_findings(group: DeploymentGroup, application: str, at: Location) -> It
     options = group.ec2_deployment_options
     if options and len(options.auto_scaling_group_processes_to_suspend) > MAX_PROCESSES:
         yield Finding((*at, "ec2DeploymentOptions"), f"at most {MAX_PROCESSES} processes to suspend")
-    rollback = group.auto_rollback_configuration
-    if rollback.enabled and not rollback.events:
-        hint = "Add DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST or both."
-        yield Finding((*at, "autoRollbackConfiguration"), "is enabled without events", hint)
+    yield from rollback_findings(group.auto_rollback_configuration, (*at, "autoRollbackConfiguration"))
     yield from traffic_findings(group, at)
     if group.git_hub_token is not None and not SECRET.fullmatch(group.git_hub_token):
         rule = "a secret is named here, never written: env:NAME, file:PATH, secretsmanager:ID or ssm:NAME"
@@ -61,6 +58,14 @@ def group_findings(group: DeploymentGroup, application: str, at: Location) -> It
         rule = "selects no instance: it has neither tag filters nor Auto Scaling groups"
         hint = "onPremisesInstanceTagFilters selects declared instances, ec2TagFilters those of EC2."
         yield Finding((*at, "deploymentGroupName"), rule, hint, Severity.WARNING)
+
+
+def rollback_findings(rollback: AutoRollback, at: Location) -> Iterator[Finding]:
+    """The rule of automatic rollback, a group's or a deployment's own."""
+    if rollback.enabled and not rollback.events:
+        rule = "Deployment Groups need to have at least one event specified when auto rollback is enabled"
+        hint = "Add DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST or both."
+        yield Finding(at, rule, hint, code="InvalidAutoRollbackConfigException")
 
 
 def _selects_something(group: DeploymentGroup) -> bool:
