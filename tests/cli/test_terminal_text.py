@@ -144,3 +144,14 @@ def test_text_and_our_own_colours_stay(kept: str) -> None:
 def test_other_sequences_than_colours_do_not_stay() -> None:
     for sequence in ("\x1b[8m", "\x1b[5m", "\x1b[31;8m", "\x1b[?1049h", "\x1b[1A", "\x1b]52;c;AA\x07", "\x1bc"):
         assert "\x1b" not in for_terminal(sequence)
+
+
+@pytest.mark.parametrize("value", ["", [], {}, {"a": [1, 1.5, None, True, "ä\n"], "b": {}}, "half a pair: \udcff"])
+def test_json_is_printed_as_the_json_module_writes_it(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")  # as a command's own
+    monkeypatch.setattr("sys.stdout", stdout)
+    output.result_json(value)
+    stdout.seek(0)
+    printed = stdout.read()
+    assert printed.rstrip("\n") == json.dumps(value, indent=2, ensure_ascii="half" in str(value))
+    assert json.loads(printed) == value

@@ -26,6 +26,7 @@ def with_client(story: Callable[[DeploymentService], Awaitable[T]]) -> T:
 def run_async(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs what a command does once everything is loaded. Raises `Terminated` where SIGTERM comes meanwhile."""
     gc.freeze()  # what is loaded stays; what comes may be much, and is looked through for garbage again
+    gc.set_threshold(10_000, 10, 10)  # the report of a large fleet is read in half of the time
     gc.enable()
     is_terminated = False
 

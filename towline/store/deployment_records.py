@@ -6,11 +6,11 @@ has one type. All methods block. All raise OurFault where the store cannot be us
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from towline.errors import Conflict, NotFound, OurFault
 from towline.model.deployment import store_keys as keys
@@ -113,7 +113,7 @@ class DeploymentRecords:
         """Writes a report and its page, in the place of an earlier one, and its line into the journal."""
         info = report.view.info
         key = keys.report_key(info.deployment_id)
-        self.store.put(key, _json(report.as_json()))
+        self.store.put(key, to_json(report.as_json()))
         self.store.put(keys.report_page_key(info.deployment_id), page.encode())
         self.journal.append(ListedDeployment.of_view(report.view).as_json())  # last: what is listed can be read
         return ReportWritten(key=key, address=self.page_address(info.deployment_id))
@@ -152,7 +152,3 @@ class DeploymentRecords:
             return self.store.get(key)
         except NotFound:
             return None
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

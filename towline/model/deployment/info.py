@@ -13,7 +13,7 @@ from pydantic import ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_pascal
 
 from towline.model.appspec.plan import FileExistsBehavior
-from towline.model.base import Absent, ApiShape
+from towline.model.base import Absent, AbsentIfFalse, ApiShape
 from towline.model.bundle.revision import RevisionLocation
 from towline.model.deployment.lifecycle import IN_PLACE, DeploymentStyle
 from towline.model.deployment.status import Creator, DeploymentStatus
@@ -27,7 +27,7 @@ def _shape_of(location: RevisionLocation) -> dict[str, Any]:
     return location.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-Text = Annotated[str, Absent]
+Text = Annotated[str, AbsentIfFalse]
 Location = Annotated[Annotated[RevisionLocation, PlainSerializer(_shape_of)] | None, Absent]
 
 

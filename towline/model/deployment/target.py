@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import Field
-
-from towline.model.base import Absent, CompactShape
+from towline.model.base import AbsentIfFalse, CompactShape
 from towline.model.deployment.info import Text
 from towline.model.deployment.lifecycle import events_for
 from towline.model.deployment.status import Outcome, ScriptError, TargetStatus
@@ -37,7 +35,7 @@ class LifecycleEvent(CompactShape):
     start_time: Text = field(default="", kw_only=True)
     end_time: Text = field(default="", kw_only=True)
     status: TargetStatus
-    diagnostics: Annotated[Diagnostics | None, Absent] = None
+    diagnostics: Annotated[Diagnostics | None, AbsentIfFalse] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +54,23 @@ class InstanceTarget(CompactShape):
         return next((event for event in self.lifecycle_events if event.status is TargetStatus.FAILED), None)
 
 
-_Filled = Field(exclude_if=lambda value: not value)
-
-
 @dataclass(frozen=True, slots=True)
 class TargetDetails(CompactShape):
     """Ours: what is known of an instance besides its InstanceTarget; what is not known is absent."""
 
-    outcome: Annotated[Outcome | None, _Filled] = None  # as it stands now, after a rollback too
-    address: Annotated[str, _Filled] = ""
-    zone: Annotated[str, _Filled] = ""
-    start_time: Annotated[str, _Filled] = ""
-    end_time: Annotated[str, _Filled] = ""
-    attempts: Annotated[int, _Filled] = 0
-    message: Annotated[str, _Filled] = ""
-    fault: Annotated[str, _Filled] = ""
-    warnings: Annotated[tuple[str, ...], _Filled] = ()
-    outcome_before_rollback: Annotated[Outcome | None, _Filled] = None  # how the deployment itself ended on it
-    phase: Annotated[str, _Filled] = ""  # of one in flight, as the next two
-    script: Annotated[str, _Filled] = ""
-    note: Annotated[str, _Filled] = ""
+    outcome: Annotated[Outcome | None, AbsentIfFalse] = None  # as it stands now, after a rollback too
+    address: Annotated[str, AbsentIfFalse] = ""
+    zone: Annotated[str, AbsentIfFalse] = ""
+    start_time: Annotated[str, AbsentIfFalse] = ""
+    end_time: Annotated[str, AbsentIfFalse] = ""
+    attempts: Annotated[int, AbsentIfFalse] = 0
+    message: Annotated[str, AbsentIfFalse] = ""
+    fault: Annotated[str, AbsentIfFalse] = ""
+    warnings: Annotated[tuple[str, ...], AbsentIfFalse] = ()
+    outcome_before_rollback: Annotated[Outcome | None, AbsentIfFalse] = None  # how the deployment itself ended on it
+    phase: Annotated[str, AbsentIfFalse] = ""  # of one in flight, as the next two
+    script: Annotated[str, AbsentIfFalse] = ""
+    note: Annotated[str, AbsentIfFalse] = ""
 
     @property
     def own_outcome(self) -> Outcome | None:
