@@ -21,16 +21,17 @@ from towline.model.catalogue.records import Change
 
 @dataclass
 class ApiProcess:
-    """`towline api --no-auth`, to be killed and started again on its port."""
+    """`towline api`, to be killed and started again on its port."""
 
     site: Site
     log: Path
+    options: Sequence[str] = ("--no-auth",)
     port: int = 0
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "towline", "api", "--no-auth", "--port", str(self.port)]
+        command = [sys.executable, "-m", "towline", "api", "--port", str(self.port), *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.site.environ, cwd=self.site.folder, stdout=subprocess.PIPE, stderr=log
@@ -50,9 +51,9 @@ class ApiProcess:
 
 
 @contextlib.asynccontextmanager
-async def api_server(site: Site) -> AsyncIterator[ApiProcess]:
+async def api_server(site: Site, *options: str, name: str = "api") -> AsyncIterator[ApiProcess]:
     """An API server for the block."""
-    api = ApiProcess(site, site.folder / "api.log")
+    api = ApiProcess(site, site.folder / f"{name}.log", options or ("--no-auth",))
     await api.start()
     try:
         yield api

@@ -1,4 +1,4 @@
-"""Certificates for tests of TLS: signed by themselves, for 127.0.0.1 and localhost."""
+"""Certificates for tests of TLS: signed by themselves, for localhost and one address."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(cert: Path, key: Path) -> int:
+def write_certificate(cert: Path, key: Path, address: str = "127.0.0.1") -> int:
     """Writes a new certificate and its key as PEM; gives the serial number."""
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "towline test")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
