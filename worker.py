@@ -35,12 +35,12 @@ from activities.heartbeats import Beats
 from activities.hosts import HostActivities
 from activities.instances import InstanceActivities
 from activities.inventory import InventoryActivities
-from activities.polled import AGENTS_AT, AT_WORK_SECONDS
 from activities.preview import PreviewActivities, Sources
 from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
 from activities.sticky_reset import Takeover
 from towline import __version__
+from towline.agents.peers import AGENTS_AT, AT_WORK_SECONDS
 from towline.bundles.cache import Cache
 from towline.catalogue.repository import Catalogue
 from towline.codedeploy_agents.runs import Runs

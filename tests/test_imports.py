@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "towline.store": f"{CORE} towline.aws",
     "towline.report": CORE,
     "towline.host": "",  # sent to hosts: it knows nothing of ours
-    "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.report towline.codedeploy_agents",
+    "activities": f"{MIDDLE} {SERVICES} {HOSTS} towline.agents towline.report towline.codedeploy_agents",
     "towline.client": f"{MIDDLE} {SERVICES}",  # the services' public names
     "towline.api": f"{MIDDLE} {SERVICES} {HOSTS} towline.client towline.codedeploy_agents towline.agents",
     # The command line starts the API server.

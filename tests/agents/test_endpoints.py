@@ -14,10 +14,12 @@ import pytest
 from towline.agents.exchange import Exchange
 from towline.agents.keys import AgentKeys
 from towline.agents.messages import MOST_BYTES
+from towline.agents.peers import Peers
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Signature, key_id_of, signed_text
 from towline.api.agents import LINE_BYTES, AgentEndpoints
 from towline.api.app import ApiApplication
+from towline.api.relay import Relay
 from towline.errors import AuthenticationRefused
 from towline.host.agent.ed25519 import public_key, sign
 
@@ -35,6 +37,15 @@ class Keys:
         if name not in self.known or key_id_of(self.known[name]) != key_id:
             raise AuthenticationRefused(f"{name} has no agent", code="AgentUnknown")
         return self.known[name]
+
+
+class NoPeers:
+    """The other API servers: none."""
+
+    own = ""
+
+    async def addresses(self) -> frozenset[str]:
+        return frozenset()
 
 
 @dataclass
@@ -90,7 +101,8 @@ def keys() -> Keys:
 @pytest.fixture
 def server(keys: Keys) -> AgentEndpoints:
     agents = AgentService(Exchange(clock=lambda: NOW), cast(AgentKeys, keys))
-    return AgentEndpoints(agents, cast(ApiApplication, None), clock=lambda: NOW)
+    relay = Relay(agents.exchange, cast(Peers, NoPeers()))
+    return AgentEndpoints(agents, relay, cast(ApiApplication, None), clock=lambda: NOW)
 
 
 @pytest.fixture

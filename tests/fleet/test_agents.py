@@ -27,10 +27,11 @@ def only_goes_out(host: Host, address: str, port: int) -> None:
 
 async def lets_nobody_in(host: Host) -> bool:
     try:
-        async with await asyncssh.connect(host.address, known_hosts=None, connect_timeout=2):
-            return False
+        connection = await asyncssh.connect(host.address, known_hosts=None, connect_timeout=2)
     except (TimeoutError, OSError):
         return True
+    connection.abort()
+    return False
 
 
 async def test_hosts_that_only_go_out(

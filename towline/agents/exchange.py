@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from towline.agents.conversation import Conversation, Phase
 from towline.agents.messages import MOST_BYTES, News, Offer, Output, Piece, Poll, Taken
+from towline.agents.peers import process_prefix
 from towline.errors import Conflict
 
 SILENT_SECONDS = 45.0
@@ -61,7 +62,8 @@ class Exchange:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.hosts: dict[str, PolledHost] = {}
         self._clock = clock
-        self._prefix = secrets.token_hex(8)  # conversations of another process, or another start, are not ours
+        self._token = secrets.token_hex(8)
+        self._prefix = process_prefix("", self._token)
         self._count = 0
         self._is_closing = False
 
@@ -71,7 +73,7 @@ class Exchange:
         """Offer a conversation to a host; to be ended by `close`."""
         host = self._host(name)
         self._count += 1
-        conversation = Conversation(f"{self._prefix}.{self._count}", runner, host.wake)
+        conversation = Conversation(f"{self._prefix}{self._count}", runner, host.wake)
         host.conversations[conversation.id] = conversation
         host.wake()
         return conversation
@@ -99,9 +101,19 @@ class Exchange:
         """The time by which hosts are judged."""
         return self._clock()
 
-    def owns(self, conversation_id: str) -> bool:
-        """Whether a conversation is of this process."""
-        return conversation_id.startswith(f"{self._prefix}.")
+    def listens_at(self, address: str) -> None:
+        """Other API servers reach this process there: the ids of its conversations say so from now on."""
+        self._prefix = process_prefix(address, self._token)
+
+    def wake(self, name: str) -> None:
+        """Let the poll of a host be answered, if one is held."""
+        if host := self.hosts.get(name):
+            host.wake()
+
+    def is_polling(self, name: str) -> bool:
+        """Whether a poll of the host is held here."""
+        host = self.hosts.get(name)
+        return bool(host and host.is_polling)
 
     def release_polls(self) -> None:
         """Answer all polls at once from now on: this process ends, and its hosts poll another one."""
@@ -111,41 +123,48 @@ class Exchange:
 
     # ── the hosts' side ──
 
-    async def poll(self, name: str, poll: Poll, address: str = "") -> tuple[News, bytes]:
+    async def poll(
+        self, name: str, poll: Poll, address: str = "", elsewhere: Collection[str] = ()
+    ) -> tuple[News, bytes]:
         """Return what there is for a host, as soon as there is something; nothing after `poll.hold` seconds.
 
+        `elsewhere`: conversations of other API servers, of which nothing is known here. May be repeated.
         Raises Conflict where two machines poll by one name.
         """
         host = self._meet(name, poll, address)
-        if poll.number <= host.number:
+        if poll.number < host.number:
             return News(time=self._clock()), b""  # a later one has come already
         host.number = poll.number
         host.wake()  # the one before it, whose answer the agent does not wait for any more
-        gone = self._reconcile(host, poll)
+        gone = self._reconcile(host, poll, elsewhere)
         news, data = self._news(host, gone)
         if not (news.offers or news.gone or news.pieces or self._is_closing):
             await self._hold(host, poll.hold)
             if (host.session, host.number) == (poll.session, poll.number):
-                news, data = self._news(host, [one for one in poll.open if one not in host.conversations])
+                news, data = self._news(host, _unknown(host, poll, elsewhere))
         return news, data
 
-    def take(self, name: str, output: Output, data: bytes) -> Taken:
+    def take(self, name: str, output: Output, data: bytes, elsewhere: Collection[str] = ()) -> Taken:
         """Take what runners on a host have written. Raises Conflict where it is not the machine that polls."""
         host = self._host(name)
         self._check_session(host, output.session)
         host.heard = self._clock()
         gone = []
         for piece, part in _parts(output.pieces, data):
+            if piece.id in elsewhere:
+                continue
             if conversation := self._opened(host, piece.id):
                 conversation.take(piece, part)
             else:
                 gone.append(piece.id)
         for end in output.ends:
+            if end.id in elsewhere:
+                continue
             if conversation := self._opened(host, end.id):
                 conversation.ended(end)
             else:
                 gone.append(end.id)
-        named = {one.id for one in output.pieces}.union(one.id for one in output.ends) - set(gone)
+        named = {one.id for one in output.pieces}.union(one.id for one in output.ends) - {*gone, *elsewhere}
         taken = {one: host.conversations[one].received for one in named}
         return Taken(time=self._clock(), taken=taken, gone=tuple(dict.fromkeys(gone)))
 
@@ -190,14 +209,14 @@ class Exchange:
         if session != host.session:
             raise Conflict(f"{host.name} polls from another process", code="OldSession")
 
-    def _reconcile(self, host: PolledHost, poll: Poll) -> list[str]:
+    def _reconcile(self, host: PolledHost, poll: Poll, elsewhere: Collection[str]) -> list[str]:
         """Compare what the host has open with what is open here; return what it has and this process does not."""
         for conversation in list(host.conversations.values()):
             if conversation.id in poll.open:
                 conversation.confirm(poll.open[conversation.id], poll.root)
             elif conversation.phase is Phase.OPEN:
                 conversation.fail(f"the agent on {host.name} has lost the conversation")
-        return [one for one in poll.open if one not in host.conversations]
+        return _unknown(host, poll, elsewhere)
 
     def _news(self, host: PolledHost, gone: list[str]) -> tuple[News, bytes]:
         open_ones = list(host.conversations.values())
@@ -219,6 +238,10 @@ class Exchange:
             timer.cancel()
             if host.held is held:
                 host.held = None
+
+
+def _unknown(host: PolledHost, poll: Poll, elsewhere: Collection[str]) -> list[str]:
+    return [one for one in poll.open if one not in host.conversations and one not in elsewhere]
 
 
 def _parts(pieces: tuple[Piece, ...], data: bytes) -> Iterator[tuple[Piece, bytes]]:

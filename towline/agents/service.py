@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from towline.agents.conversation import Conversation
@@ -18,8 +19,17 @@ OPEN_SECONDS = 20.0
 class AgentService:
     """The hosts that poll this API server."""
 
-    def __init__(self, exchange: Exchange, keys: AgentKeys, *, open_seconds: float = OPEN_SECONDS) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        keys: AgentKeys,
+        *,
+        want: Callable[[str], Awaitable[None]] | None = None,
+        open_seconds: float = OPEN_SECONDS,
+    ) -> None:
+        """`want` tells the other API servers that a host is wanted here, which may poll one of them."""
         self.exchange, self.keys = exchange, keys
+        self._want = want
         self._open_seconds = open_seconds
 
     async def connect(self, name: str, runner: str) -> Conversation:
@@ -35,6 +45,8 @@ class AgentService:
         conversation = self.exchange.open(name, runner)
         try:
             async with asyncio.timeout(self._open_seconds):
+                if self._want:
+                    await self._want(name)
                 await conversation.opened()
         except TimeoutError:
             self.exchange.close(name, conversation)

@@ -22,6 +22,7 @@ from towline.agents.service import AgentService
 from towline.agents.sign_in import Nonces, Signature, check_time
 from towline.api.app import ApiApplication, Message, Receive, Scope, Send
 from towline.api.rate import RateLimit
+from towline.api.relay import WANT_PATH, AgentRequest, Relay
 from towline.errors import AuthenticationRefused, Conflict, InvalidInput, TemporalUnavailable, TowlineError
 
 PREFIX = "/agent/"
@@ -45,13 +46,15 @@ Answer = tuple[Mapping[str, Any], bytes]
 class AgentEndpoints:
     """ASGI: what agents call below `/agent/`; all other paths are `others`'."""
 
-    def __init__(self, agents: AgentService, others: ApiApplication, *, clock: Callable[[], float] = time.time) -> None:
-        self._agents, self._others, self._clock = agents, others, clock
+    def __init__(
+        self, agents: AgentService, relay: Relay, others: ApiApplication, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._agents, self._relay, self._others, self._clock = agents, relay, others, clock
         self._nonces = Nonces()
         self._rate = RateLimit(REQUESTS_A_SECOND)
         self.refused = 0
         """Requests of hosts that are unknown, or did not sign as they should."""
-        self._signed: Mapping[str, Callable[[Signature, bytes, Scope], Awaitable[Answer]]] = {
+        self._signed: Mapping[str, Callable[[AgentRequest], Awaitable[Answer]]] = {
             "/agent/v1/poll": self._poll,
             "/agent/v1/output": self._output,
         }
@@ -94,10 +97,13 @@ class AgentEndpoints:
         path = scope["path"]
         if scope["method"] == "POST" and path == "/agent/v1/enroll":
             return await self._enroll(body)
+        if scope["method"] == "POST" and path == WANT_PATH:
+            return await self._want(body)
         handler = self._signed.get(path)
         if scope["method"] != "POST" or handler is None:
             raise InvalidInput(f"there is no {scope['method']} {path}", code="UnknownPath")
-        signed = Signature.of({name.decode(): value.decode("latin-1") for name, value in scope["headers"]})
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        signed = Signature.of(headers)
         now = self._clock()
         check_time(signed, now)
         is_busy = self._agents.exchange.is_busy(signed.name)
@@ -106,16 +112,20 @@ class AgentEndpoints:
         self._nonces.check(signed, now)
         if not self._rate.allows(signed.name):
             raise _Throttled(f"{signed.name} sends more than {REQUESTS_A_SECOND} requests a second")
-        return await handler(signed, body, scope)
+        return await handler(AgentRequest(signed.name, path, headers, body, _address(scope)))
 
-    async def _poll(self, signed: Signature, body: bytes, scope: Scope) -> Answer:
-        poll, _ = _parsed(Poll, body)
-        news, data = await self._agents.exchange.poll(signed.name, poll, _address(scope))
-        return news.model_dump(mode="json"), data
+    async def _poll(self, request: AgentRequest) -> Answer:
+        poll, _ = _parsed(Poll, request.body)
+        return await self._relay.poll(request, poll)
 
-    async def _output(self, signed: Signature, body: bytes, scope: Scope) -> Answer:
-        output, data = _parsed(Output, body)
-        return self._agents.exchange.take(signed.name, output, data).model_dump(mode="json"), b""
+    async def _output(self, request: AgentRequest) -> Answer:
+        output, data = _parsed(Output, request.body)
+        return await self._relay.output(request, output, data)
+
+    async def _want(self, body: bytes) -> Answer:
+        given, _ = _line_and_rest(body)
+        await self._relay.is_wanted(str(given.get("name", ""))[:100], str(given.get("address", "")))
+        return {"time": self._clock()}, b""
 
     async def _enroll(self, body: bytes) -> Answer:
         """Trades an invitation for a key: the one request that is not signed."""

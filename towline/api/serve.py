@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import yaml
 from towline import errors
 from towline.agents.exchange import Exchange
 from towline.agents.keys import AgentKeys
+from towline.agents.peers import Peers
 from towline.agents.service import AgentService
 from towline.api.access_keys import AccessKey, AccessKeyFile
 from towline.api.agents import AgentEndpoints
@@ -26,6 +28,7 @@ from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
 from towline.api.polled_work import AgentsWorker, PolledWork
 from towline.api.rate import RateLimit
+from towline.api.relay import Relay
 from towline.api.server import Listen, server
 from towline.api.service import Backend, CodeDeploy
 from towline.api.sigv4 import Caller, Verifier
@@ -48,6 +51,7 @@ class ApiOptions:
     rate: int = 0
     metrics_port: int | None = None
     host_keys: Path | None = None  # None: in the data directory
+    advertise: str = ""
 
 
 def check(options: ApiOptions) -> None:
@@ -98,15 +102,18 @@ async def serve(
     )
     if options.metrics_port is not None:
         _serve_metrics(metrics, options.metrics_port)
-    agents = AgentService(Exchange(), AgentKeys(backend.deployments.catalogue))
-    runs = Runs()
+    peers, exchange, runs = Peers(backend.deployments.temporal), Exchange(), Runs()
+    relay = Relay(exchange, peers, options.listen.tls_cert)
+    agents = AgentService(exchange, AgentKeys(backend.deployments.catalogue), want=relay.want)
     work = PolledWork(backend.deployments, agents, runs, settings.data_dir / "cache", agents_worker)
     sign_in = SignIn(host_keys, HostAccessKeys(backend.deployments.catalogue))
-    http = server(CommandEndpoints(runs, sign_in, AgentEndpoints(agents, calls)), options.listen)
+    http = server(CommandEndpoints(runs, sign_in, AgentEndpoints(agents, relay, calls)), options.listen)
 
     def started() -> None:
         address = address_of(http, options.listen)
-        work.begin(address)
+        peers.own = options.advertise or reachable_address(address)
+        exchange.listens_at(peers.own)
+        work.begin(peers.own)
         on_start(address)
 
     async def ending() -> None:
@@ -135,6 +142,17 @@ def address_of(http: Any, listen: Listen) -> str:
     port = http.servers[0].sockets[0].getsockname()[1]
     scheme = "https" if listen.tls_cert else "http"
     return f"{scheme}://{f'[{listen.ip}]' if ':' in listen.ip else listen.ip}:{port}"
+
+
+def reachable_address(address: str) -> str:
+    """The address at which other machines reach this server: of one that listens everywhere, by its machine's name.
+
+    >>> reachable_address("https://10.0.0.5:8014")
+    'https://10.0.0.5:8014'
+    """
+    scheme, _, place = address.partition("://")
+    host, _, port = place.rpartition(":")
+    return f"{scheme}://{socket.gethostname()}:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
 
 
 def read_policy_file(path: Path | None) -> Policies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,17 @@ def list_agents(*, as_json: bool) -> None:
         result("\n".join(render.table([_cells(one, heard.get(one.instance_name)) for one in rows], HEADERS)))
 
 
-async def _read(service: DeploymentService) -> tuple[dict[str, AgentRecord], dict[str, Heard]]:
-    records = await AgentKeys(service.catalogue).records()
+async def _read(service: DeploymentService) -> tuple[dict[str, AgentRecord], Mapping[str, Heard]]:
+    return await AgentKeys(service.catalogue).records(), await last_polls(service)
+
+
+async def last_polls(service: DeploymentService) -> Mapping[str, Heard]:
+    """When each agent polled last, by name; empty, with a warning, where the store cannot be read."""
     try:
-        store = await service.storage.store()
-        return records, dict(await asyncio.to_thread(read_heard, store))
+        return await asyncio.to_thread(read_heard, await service.storage.store())
     except TowlineError as error:
         warn(f"when agents polled last is not known: {error}")
-        return records, {}
+        return {}
 
 
 def _cells(record: AgentRecord, heard: Heard | None) -> tuple[str, ...]:
@@ -137,11 +140,21 @@ def clock_of(heard: Heard) -> str:
     return f"{abs(heard.skew):.0f} s {'ahead' if heard.skew > 0 else 'behind'}" if abs(heard.skew) >= 2 else ""
 
 
-def _as_json(record: AgentRecord, heard: Heard | None) -> dict[str, Any]:
+def agent_text(heard: Heard | None, now: float) -> str:
+    """An agent in a few words.
+
+    >>> agent_text(Heard(at=1000.0, version="0.1.0", skew=-90.0), 1030.0), agent_text(None, 0.0)
+    ('agent 0.1.0, polls, clock 90 s behind', 'agent, never polled')
+    """
+    if heard is None:
+        return "agent, never polled"
+    clock = clock_of(heard)
+    return f"agent {heard.version}, {last_poll(heard, now)}" + (f", clock {clock}" if clock else "")
+
+
+def agent_json(heard: Heard | None) -> dict[str, Any]:
+    """The same for programs."""
     return {
-        "instanceName": record.instance_name,
-        "keys": [one.key_id for one in record.keys],
-        "revokedAt": record.revoked_at,
         "lastPoll": datetime.fromtimestamp(heard.at, UTC).isoformat(timespec="seconds") if heard else None,
         "isSilent": heard.is_silent(time.time()) if heard else True,
         "version": heard.version if heard else "",
@@ -149,3 +162,8 @@ def _as_json(record: AgentRecord, heard: Heard | None) -> dict[str, Any]:
         "hostname": heard.hostname if heard else "",
         "server": heard.server if heard else "",
     }
+
+
+def _as_json(record: AgentRecord, heard: Heard | None) -> dict[str, Any]:
+    keys = [one.key_id for one in record.keys]
+    return {"instanceName": record.instance_name, "keys": keys, "revokedAt": record.revoked_at, **agent_json(heard)}

@@ -25,6 +25,7 @@ def serve(
     rate: int,
     metrics_port: int | None,
     host_keys: Path | None,
+    advertise: str,
 ) -> int:
     """Serves until SIGTERM or Ctrl-C. Raises InvalidInput, TemporalUnavailable."""
 
@@ -33,8 +34,16 @@ def serve(
         info("Ctrl-C ends it.")
 
     _log_to_stderr()
+    listen = Listen(ip, port, tls_cert, tls_key)
     options = ApiOptions(
-        Listen(ip, port, tls_cert, tls_key), access_keys, policy, no_auth, rate, metrics_port, host_keys
+        listen,
+        access_keys,
+        policy,
+        no_auth,
+        rate,
+        metrics_port,
+        host_keys,
+        advertise,
     )
     asyncio.run(serve_api(options, read_settings(), started, importlib.import_module("worker").agents_worker))
     return 0

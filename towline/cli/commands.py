@@ -84,6 +84,7 @@ def worker() -> int:
     "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of loopback."
 )
 @click.option("--host-keys", type=FILE, help="What the access keys of hosts with AWS's agent are derived from.")
+@click.option("--advertise", default="", metavar="URL", help="Where other API servers reach this one.")
 def api(**options: Any) -> int:
     """Serves CodeDeploy's API, for the AWS CLI and SDKs: set AWS_ENDPOINT_URL_CODEDEPLOY to its address."""
     from towline.cli.api import serve
