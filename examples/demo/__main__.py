@@ -1,4 +1,4 @@
-"""The story of the demo: a good rollout, then a bad one that is taken back, with every instance watched over HTTP."""
+"""The story of the demo: a good rollout, a bad one that is taken back, and one by CodeDeploy's API."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from examples.demo.ci_job import redeploy
 from examples.demo.site import INSTANCES, DemoFailed, Site, is_terminal, site
 from examples.demo.watching import NOBODY, Sample, Watch, fewest_answers, strips
 
@@ -49,6 +50,7 @@ def _tell(keep: bool) -> None:
         declare(here)
         good_rollout(here)
         bad_rollout(here)
+        ci_job(here)
         records(here)
         closing(here, keep, time.monotonic() - begun)
         if keep:
@@ -82,9 +84,16 @@ def bad_rollout(here: Site) -> None:
     say(f"\nAt every moment at least {fewest} of {len(INSTANCES)} answered, through failure and rollback.")
 
 
+def ci_job(here: Site) -> None:
+    """Shop 1.0 once more, as a job that calls AWS CodeDeploy today would deploy it."""
+    chapter("4", "The same from a CI job: CodeDeploy's API, called by boto3 (the AWS CLI's commands are shown)")
+    redeploy(here.api, "rollout-1", lambda command: say(click.style(f"$ {command}", bold=True)))
+    expect_everywhere(here, "1.0")
+
+
 def records(here: Site) -> None:
     """What is remembered of it."""
-    chapter("4", "Look back")
+    chapter("5", "Look back")
     run(here, 0, "list")
     run(here, 0, "report", "rollout-2", "--html", here.report.name)
 
@@ -100,6 +109,8 @@ def closing(here: Site, keep: bool, seconds: float) -> None:
         say(f"Shops    http://127.0.0.1:{first} … {last}   ({INSTANCES[0]} … {INSTANCES[-1]})")
         say(f"Folder   {here.folder}")
         say("Commands in another terminal, in that folder:")
+        say(f"         export AWS_ENDPOINT_URL_CODEDEPLOY={here.api} AWS_REGION=eu-west-1")
+        say("         aws --no-sign-request deploy list-deployments")
         say(f"         export TEMPORAL_ADDRESS={here.environ['TEMPORAL_ADDRESS']} TOWLINE_UI={here.web_ui}")
         say(f"         {shlex.quote(towline_command())} status rollout-2")
     say("Next     your own hosts, over SSH, in five steps: docs/getting-started.md")

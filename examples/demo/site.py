@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -47,6 +47,7 @@ class Site:
     environ: dict[str, str]
     ports: dict[str, int]
     web_ui: str
+    api: str
     up: subprocess.Popen[bytes]
 
     @property
@@ -84,11 +85,10 @@ def site() -> Iterator[Site]:
     try:
         ports = _ports()
         _prepare(folder, ports)
-        port, ui_port = ports["temporal"], ports["ui"]
-        environ = _environment(folder, port, ui_port)
-        up = _stand_up(folder, environ, port, ui_port)
+        environ = _environment(folder, ports)
+        up = _stand_up(folder, environ, ports)
         instances = {name: ports[name] for name in INSTANCES}
-        yield Site(folder, environ, instances, f"http://127.0.0.1:{ui_port}", up)
+        yield Site(folder, environ, instances, environ["TOWLINE_UI"], f"http://127.0.0.1:{ports['api']}", up)
     except DemoFailed as error:
         kept.add(LOG)
         _keep_worker_log(folder)
@@ -124,7 +124,7 @@ def _ports() -> dict[str, int]:
 
     Where to look first depends on the process, so that two demos that begin together do not choose the same.
     """
-    names = [*INSTANCES, "temporal", "ui"]
+    names = [*INSTANCES, "temporal", "ui", "api"]
     for turn in range(100):
         first = 20001 + (os.getpid() + turn) % 100 * 100
         if all(is_free("127.0.0.1", first + n) for n in range(len(names))):
@@ -132,28 +132,29 @@ def _ports() -> dict[str, int]:
     return {name: free_port() for name in names}
 
 
-def _environment(folder: Path, port: int, ui_port: int) -> dict[str, str]:
+def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
     """What commands and worker see: the demo's Temporal and nothing of the person's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "TOWLINE_", "AWS_"))}
     (folder / "temporal.toml").touch()
     return kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(ROOT),
-        "TEMPORAL_ADDRESS": f"127.0.0.1:{port}",
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{ports['temporal']}",
         "TEMPORAL_NAMESPACE": "default",
         "TEMPORAL_CONFIG_FILE": str(folder / "temporal.toml"),
         "TMPDIR": str(folder / "tmp"),  # also tells our processes from others: see processes.py
         "TOWLINE_DATA_DIR": str(folder / "data"),
-        "TOWLINE_UI": f"http://127.0.0.1:{ui_port}",
+        "TOWLINE_UI": f"http://127.0.0.1:{ports['ui']}",
     }
 
 
-def _stand_up(folder: Path, environ: dict[str, str], port: int, ui_port: int) -> subprocess.Popen[bytes]:
+def _stand_up(folder: Path, environ: dict[str, str], ports: Mapping[str, int]) -> subprocess.Popen[bytes]:
     """Starts `towline up` and waits until its worker is at work. Raises DemoFailed with the log's end."""
     log = folder / LOG
+    options = {"--port": ports["temporal"], "--ui-port": ports["ui"], "--api-port": ports["api"]}
     with log.open("wb") as output:
         up = subprocess.Popen(
-            [sys.executable, "-m", "towline", "up", "--port", str(port), "--ui-port", str(ui_port)],
+            [sys.executable, "-m", "towline", "up", *(str(word) for option in options.items() for word in option)],
             cwd=folder,
             env=environ,
             stdin=subprocess.DEVNULL,

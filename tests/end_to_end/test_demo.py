@@ -66,7 +66,8 @@ def test_two_demos_side_by_side_end_well_and_leave_their_report(tmp_path: Path, 
     for temporary, demo in demos:
         out, _ = demo.communicate(timeout=170)
         assert demo.returncode == 0, out
-        assert out.count("All 12 answer: shop 1.0.") == 2
+        assert out.count("All 12 answer: shop 1.0.") == 3
+        assert "$ aws deploy create-deployment --application-name shop" in out
         first_to_fail = re.search(r"web-0[789]: ValidateService failed in scripts/validate\.sh", out)
         assert first_to_fail, out
         assert f"At every moment at least 9 of {len(INSTANCES)} answered" in out
