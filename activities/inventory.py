@@ -60,16 +60,17 @@ class InventoryActivities:
 
     async def group_facts(self, request: ReadGroup) -> GroupFacts:
         """The same without Temporal's errors."""
-        group = await self._catalogue.group(request.application, request.group)
-        if group is None:
+        found = await self._catalogue.group_facts(request.application, request.group)
+        if found is None:
             raise await self._no_group(request)
+        group, application_id = found
         name = request.config_name or group.deployment_config_name
         config = await self._catalogue.config(name)
         if config is None:
             known = [*PREDEFINED, *await self._catalogue.configs()]
             hint = did_you_mean(name, known) or "Declare it under deploymentConfigs and run: towline apply"
             raise NotFound(f"no deployment configuration {name}.", hint, code=ErrorCode.CONFIG_MISSING)
-        return GroupFacts(group=group, config=config)
+        return GroupFacts(group=group, config=config, application_id=application_id)
 
     async def _no_group(self, request: ReadGroup) -> NotFound:
         keys = await self._catalogue.read_all("application")

@@ -32,7 +32,7 @@ def _publish_search_attributes(state: DeploymentState) -> None:
 
 
 def _publish_memo(state: DeploymentState, view: DeploymentView) -> None:
-    wanted = memo_of(view.info, state.rollout.open_shards)
+    wanted = memo_of(view, state.rollout.open_shards)
     changed = {name: value for name, value in wanted.items() if state.memo.get(name) != value}
     if changed:
         state.memo.update(changed)

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.api.conftest import Api
+from tests.harness.temporal import eventually
 from towline.api.revisions import revision_shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -130,3 +131,35 @@ async def test_mistakes_have_codedeploys_codes(api: Api) -> None:
         "rollback": "InvalidAutoRollbackConfigException",
         "platform": "InvalidComputePlatformException",
     }
+
+
+async def test_deployments_follow_their_application_and_group_to_new_names(api: Api) -> None:
+    await api.site.declare("before", "web", count=1)
+    revision = revision_shown(api.site.stored(api.site.bundle("renamed")))
+    codedeploy = api.client()
+
+    def job() -> str:
+        group = {"applicationName": "before", "deploymentGroupName": "web"}
+        made = str(codedeploy.create_deployment(**group, revision=revision)["deploymentId"])
+        codedeploy.get_waiter("deployment_successful").wait(
+            deploymentId=made, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        codedeploy.update_application(applicationName="before", newApplicationName="after")
+        codedeploy.update_deployment_group(
+            applicationName="after", currentDeploymentGroupName="web", newDeploymentGroupName="front"
+        )
+        return made
+
+    made = await asyncio.to_thread(job)
+
+    async def has_new_names() -> bool:  # within a second
+        info = (await asyncio.to_thread(codedeploy.get_deployment, deploymentId=made))["deploymentInfo"]
+        return (info["applicationName"], info["deploymentGroupName"]) == ("after", "front")
+
+    await eventually(has_new_names)
+    now = {"applicationName": "after", "deploymentGroupName": "front"}
+    assert (await asyncio.to_thread(codedeploy.list_deployments, **now))["deployments"] == [made]
+    used = codedeploy.list_application_revisions(applicationName="after", deployed="include")["revisions"]
+    assert used == [revision]
+    info = codedeploy.get_application_revision(applicationName="after", revision=revision)["revisionInfo"]
+    assert info["deploymentGroups"] == ["front"] and info["firstUsedTime"] == info["lastUsedTime"]

@@ -11,9 +11,12 @@ from temporalio.client import Client
 from tests.deployments.requests import request
 from tests.harness.fakes import FakeActivities, WorkflowSite, ended, view_of
 from tests.harness.temporal import TemporalServer, eventually
+from towline.catalogue.repository import Catalogue
 from towline.deployments.handle import DeploymentHandle
 from towline.deployments.info import DeploymentInfos
+from towline.deployments.names_now import NamesNow
 from towline.deployments.start import start
+from towline.model.catalogue.current_names import AS_THEN
 from towline.model.deployment.info import DeploymentInfo
 from towline.model.group.config import PREDEFINED
 from towline.model.messages.view import DeploymentView
@@ -30,14 +33,14 @@ async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
 
 async def in_memo(client: Client, deployment_id: str) -> DeploymentInfo | None:
     memo = await DeploymentHandle(client, deployment_id).memo()
-    return memo.info_with() if memo else None
+    return memo.info_named(AS_THEN) if memo else None
 
 
 def infos(client: Client) -> DeploymentInfos:
     async def no_view(deployment_id: str) -> DeploymentView | None:
         raise AssertionError(f"a worker was asked about {deployment_id}")
 
-    return DeploymentInfos(client, no_view)
+    return DeploymentInfos(client, no_view, NamesNow(Catalogue(client)))
 
 
 async def test_the_memo_follows_a_small_deployment_and_says_how_it_ended(client: Client) -> None:
@@ -87,8 +90,8 @@ async def test_nothing_but_temporal_is_needed_before_a_worker_begins(client: Cli
     assert info.create_time
     handle = client.get_workflow_handle("d-NO-WORKER")
     await handle.terminate("by a person")
-    from_outside = DeploymentInfos(client, lambda _: DeploymentHandle(client, "d-NO-WORKER").view())
-    stopped = await from_outside.get("d-NO-WORKER")
+    view = DeploymentHandle(client, "d-NO-WORKER").view
+    stopped = await DeploymentInfos(client, lambda _: view(), NamesNow(Catalogue(client))).get("d-NO-WORKER")
     assert stopped and stopped.status == "Stopped"
 
 

@@ -17,11 +17,12 @@ from towline.catalogue.table_client import TableClient
 from towline.catalogue.table_workflow import TableWorkflow
 from towline.creator import whoami
 from towline.model import names
+from towline.model.catalogue.current_names import CurrentNames
 from towline.model.catalogue.limits import described
 from towline.model.catalogue.records import Batch, BatchAnswer, Change, Kind, Record, Refusal, Unchanged, kind_of
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.group.config import PREDEFINED, DeploymentConfig
-from towline.model.group.group import DeploymentGroup
+from towline.model.group.group import DeploymentGroup, application_id_in
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class Catalogue:
 
     def __init__(self, client: Client, *, task_queue: str = names.TASK_QUEUE, by: str = "") -> None:
         self._by = by or whoami()
+        self._names: tuple[int, CurrentNames] | None = None  # with the table's version
         self._tables = {
             table: TableClient(TableWorkflow(client, table, task_queue)) for table in names.CATALOGUE_TABLES
         }
@@ -148,6 +150,20 @@ class Catalogue:
         key = group_key(application, name)
         found = (await self.read([key])).get(key)
         return DeploymentGroup.model_validate(found.value) if found else None
+
+    async def group_facts(self, application: str, name: str) -> tuple[DeploymentGroup, str] | None:
+        """A deployment group and the id of its application, or None."""
+        keys = group_key(application, name), f"application/{application}"
+        group, of = map((await self.read(keys)).get, keys)
+        return (DeploymentGroup.model_validate(group.value), application_id_in(of.value)) if group and of else None
+
+    async def current_names(self) -> CurrentNames:
+        """What applications and groups are called now."""
+        table = self._tables[names.catalogue_table("group/")]
+        records = await table.records()
+        if self._names is None or self._names[0] != table.version:
+            self._names = table.version, CurrentNames.of_records({**records["application"], **records["group"]})
+        return self._names[1]
 
     async def groups(self) -> dict[str, DeploymentGroup]:
         """All deployment groups by `application/group`."""

@@ -10,6 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
 from towline import errors
+from towline.deployments.names_now import NamesNow
 from towline.deployments.store_access import StoreAccess
 from towline.model import names
 from towline.model.catalogue.revisions import Uses
@@ -31,8 +32,8 @@ UNRECORDED = (
 class DeploymentLists:
     """Lists of deployments; where the store is out of reach, of those that Temporal still knows."""
 
-    def __init__(self, client: Client, storage: StoreAccess) -> None:
-        self._client, self._storage = client, storage
+    def __init__(self, client: Client, storage: StoreAccess, names_now: NamesNow) -> None:
+        self._client, self._storage, self._names_now = client, storage, names_now
         self._reads: SharedReads[Mapping[str, ListedDeployment]] = SharedReads(SECONDS_BETWEEN_READS)
 
     async def newest(
@@ -45,15 +46,18 @@ class DeploymentLists:
         book, others = await self._read()
         if book is None:
             others = await self._in_temporal(visibility_query(wanted))
-        return newest(book or DeploymentBook(), others, wanted, limit, before)
+        return newest(book or DeploymentBook(), others, wanted, limit, before, await self._names_now.get())
 
     async def uses(self, application: str) -> Uses:
         """The uses of an application's revisions."""
         book, others = await self._read()
         if book is None:
             others = await self._in_temporal(visibility_query(DeploymentFilter(application)))
-        live = (one.as_use() for one in others.values() if one.application == application)
-        return (book or DeploymentBook()).uses(application).joined(Uses.of(use for use in live if use))
+        names_now = await self._names_now.get()
+        application_id = names_now.application_id(application)
+        live = (one.as_use() for one in others.values() if one.application_id == application_id)
+        uses = (book or DeploymentBook()).uses(application_id).joined(Uses.of(use for use in live if use))
+        return uses.by_name(names_now.groups)
 
     async def _read(self) -> tuple[DeploymentBook | None, Mapping[str, ListedDeployment]]:
         """The recorded deployments and, read before them, those that may not be recorded; None, {}: no store."""
@@ -67,7 +71,7 @@ class DeploymentLists:
         found: dict[str, ListedDeployment] = {}
         with asking("listing deployments"):
             async for execution in self._client.list_workflows(query):
-                one = listed(execution, await execution.memo_value(names.MEMO_BY, "", type_hint=str))
+                one = listed(execution, await execution.memo())
                 found.setdefault(one.deployment_id, one)  # of an id that was used again, the newest
         return found
 
@@ -106,8 +110,8 @@ def active_id(found: list[ListedDeployment]) -> str:
     return active[0].deployment_id if active else ""
 
 
-def listed(execution: Any, requested_by: str = "") -> ListedDeployment:
-    """An execution of Temporal's list; who asked for it is in its memo."""
+def listed(execution: Any, memo: Mapping[str, Any]) -> ListedDeployment:
+    """An execution of Temporal's list."""
     attributes = execution.typed_search_attributes
 
     def value(name: str) -> str:
@@ -115,6 +119,7 @@ def listed(execution: Any, requested_by: str = "") -> ListedDeployment:
 
     revision = value(names.SEARCH_REVISION)
     is_rollback = revision.startswith(names.ROLLBACK_OF)
+    application_id, group_id = memo.get(names.MEMO_IDS, ("", ""))
     is_refused = execution.status is WorkflowExecutionStatus.FAILED and not revision
     return ListedDeployment(
         deployment_id=execution.id,
@@ -125,8 +130,10 @@ def listed(execution: Any, requested_by: str = "") -> ListedDeployment:
         rollback_of=revision.removeprefix(names.ROLLBACK_OF) if is_rollback else "",
         start_time=_iso(execution.start_time),
         close_time=_iso(execution.close_time),
-        requested_by=requested_by,
+        requested_by=str(memo.get(names.MEMO_BY, "")),
         error_code=ErrorCode.INVALID_REQUEST if is_refused else "",
+        application_id=application_id,
+        group_id=group_id,
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from towline.deployments.group_updates import GroupUpdates
     from towline.deployments.info import DeploymentInfos
     from towline.deployments.listing import DeploymentLists
+    from towline.deployments.names_now import NamesNow
     from towline.model.deployment.report import DeploymentReport
 
 
@@ -41,18 +42,25 @@ class DeploymentReader:
         self.storage = StoreAccess(self.catalogue, store)
 
     @cached_property
+    def names_now(self) -> NamesNow:
+        """What applications and groups are called."""
+        from towline.deployments.names_now import NamesNow
+
+        return NamesNow(self.catalogue)
+
+    @cached_property
     def lists(self) -> DeploymentLists:
         """Lists of deployments."""
         from towline.deployments.listing import DeploymentLists
 
-        return DeploymentLists(self.temporal, self.storage)
+        return DeploymentLists(self.temporal, self.storage, self.names_now)
 
     @cached_property
     def infos(self) -> DeploymentInfos:
         """CodeDeploy's DeploymentInfo for many callers."""
         from towline.deployments.info import DeploymentInfos
 
-        return DeploymentInfos(self.temporal, self.view_if_any)
+        return DeploymentInfos(self.temporal, self.view_if_any, self.names_now)
 
     @cached_property
     def groups(self) -> GroupUpdates:

@@ -33,6 +33,7 @@ GROUP_BUSY = "GroupBusy"
 
 MEMO_BY = "towlineRequestedBy"
 MEMO_INFO = "towlineInfo"
+MEMO_IDS = "towlineIds"  # of application and group
 MEMO_COUNTS = "towlineCounts"
 
 TASK_TIMEOUT = timedelta(seconds=5)

@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from tests.bench.api.calls import Caller, Load
 from tests.bench.scale import make_revision, processor_seconds, worker_process
-from towline.catalogue.client import Catalogue
+from towline.catalogue.repository import Catalogue
 from towline.devserver import dev_server
 from towline.model import names
 from towline.model.catalogue.changes import diff

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.model.bundle.revision import RevisionLocation
+from towline.model.catalogue.current_names import CurrentNames
 from towline.model.deployment.book import DeploymentBook, newest
 from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
 
@@ -112,10 +113,27 @@ def test_each_deployment_has_one_line_in_every_order_of_reading(written: list[tu
 
 
 def test_uses_of_a_revision_are_summed_as_lines_come() -> None:
-    book = book_of(line(7), replace(line(3), application="other"))
-    assert book.uses("shop").newest == {"web": (START.timestamp() + 7, "s3://b/0.zip ")}
-    book.add(line(14, group="qa"))
-    (one,) = book.uses("shop").by_revision.values()
+    of_shop = replace(line(7), application_id="a-1", group_id="g-1")
+    book = book_of(of_shop, replace(line(3), application_id="a-2"))
+    assert book.uses("a-1").newest == {"g-1": (START.timestamp() + 7, "s3://b/0.zip ")}
+    book.add(replace(line(14), application_id="a-1", group_id="g-2"))
+    (one,) = book.uses("a-1").by_revision.values()
     assert one.location == RevisionLocation.parse("s3://b/0.zip")
     assert (one.first_used, one.last_used) == (START.timestamp() + 7, START.timestamp() + 14)
-    assert set(book.uses("shop").newest) == {"web", "qa"}
+    assert set(book.uses("a-1").newest) == {"g-1", "g-2"}
+    assert set(book.uses("a-1").by_name({"g-2": ("shop", "qa")}).newest) == {"qa"}, "the other group is gone"
+
+
+def test_deployments_of_a_renamed_group_are_listed_by_its_new_name() -> None:
+    one, other = replace(line(1), application_id="a-1", group_id="g-1"), replace(line(2), group_id="g-9")
+    book = book_of(one, other, replace(line(3), application_id="a-1", group_id="g-gone"))
+    names_now = CurrentNames({"a-1": "store"}, {"g-1": ("store", "production"), "g-2": ("shop", "web")})
+
+    def listed(application: str = "", group: str = "") -> list[tuple[str, str]]:
+        found = newest(book, {}, DeploymentFilter(application, group), None, None, names_now)
+        return [(each.deployment_id, f"{each.application}/{each.group}") for each in found]
+
+    assert listed("store", "production") == [("d-000001", "store/production")]
+    assert listed("shop", "web") == [("d-000002", "shop/web")]
+    # A group that is gone keeps its name, and its application the one of now.
+    assert listed("store") == [("d-000003", "store/web"), ("d-000001", "store/production")]

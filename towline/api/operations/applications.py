@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -16,8 +15,7 @@ from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
 from towline.catalogue.repository import CatalogueConflict
 from towline.model.catalogue.records import Change, Record, Unchanged
-
-_NAMESPACE = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")
+from towline.model.group.group import application_id, application_id_in
 
 
 async def create_application(context: Context) -> Mapping[str, Any]:
@@ -34,17 +32,17 @@ async def create_application(context: Context) -> Mapping[str, Any]:
         await write(context, changes)
     except CatalogueConflict:
         raise already_exists(name) from None
-    return {"applicationId": value.get("applicationId") or _id_of(name)}
+    return {"applicationId": value.get("applicationId") or application_id(name)}
 
 
 async def _new_record(context: Context, name: str) -> dict[str, Any]:
     """With an id of its own where the one of this name belongs to an application that was renamed."""
     others = await context.catalogue.read_all("application")
     others.pop(f"application/{name}", None)
-    taken = set(map(_id_in, others.values()))
+    taken = {application_id_in(record.value) for record in others.values()}
     spellings = (name, *(f"{name}#{number}" for number in range(2, len(taken) + 2)))  # no name has a "#"
-    unused = next(one for spelling in spellings if (one := _id_of(spelling)) not in taken)
-    return {"applicationName": name} | ({"applicationId": unused} if unused != _id_of(name) else {})
+    unused = next(one for spelling in spellings if (one := application_id(spelling)) not in taken)
+    return {"applicationName": name} | ({"applicationId": unused} if unused != application_id(name) else {})
 
 
 def already_exists(name: str) -> ApiError:
@@ -145,28 +143,19 @@ def _renamed(record: Record, new: str) -> list[Change]:
     if "applicationName" in value:
         value["applicationName"] = new
     if record.key.startswith("application/"):
-        value |= {"applicationId": _id_in(record), "createTime": value.get("createTime", record.at)}
+        value |= {"applicationId": application_id_in(record.value), "createTime": value.get("createTime", record.at)}
     return [Change(key=record.key, version=record.version), Change(key="/".join(parts), value=value)]
 
 
 def _shown(record: Record) -> dict[str, Any]:
     created = record.value.get("createTime", record.at)
     return {
-        "applicationId": _id_in(record),
+        "applicationId": application_id_in(record.value),
         "applicationName": record.value["applicationName"],
         "createTime": datetime.fromisoformat(created).timestamp() if created else 0.0,
         "linkedToGitHub": False,
         "computePlatform": "Server",
     }
-
-
-def _id_in(record: Record) -> str:
-    """An application's id: that of its first name."""
-    return str(record.value.get("applicationId") or _id_of(record.value["applicationName"]))
-
-
-def _id_of(name: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, name))
 
 
 HANDLERS: Mapping[str, Handler] = {

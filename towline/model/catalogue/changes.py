@@ -14,7 +14,7 @@ from towline.model.catalogue.records import Change, Kind, Record
 from towline.model.fleet.instance import InstanceRecord
 from towline.model.fleet.selection import Membership, candidate, members, membership
 from towline.model.group.config import DEFAULT_CONFIG
-from towline.model.group.group import DeploymentGroup, group_id, unused_group_id
+from towline.model.group.group import DeploymentGroup, group_id_in, unused_group_id
 from towline.model.rollout.order import natural
 
 APPLIED: tuple[Kind, ...] = ("application", "group", "config", "ssh", "ec2", "instance")
@@ -84,12 +84,8 @@ def diff(
 
 def group_ids(records: Mapping[str, Record]) -> set[str]:
     """The ids of all groups among the records."""
-    return {_group_id_in(key, record.value) for key, record in records.items() if key.startswith("group/")}
-
-
-def _group_id_in(key: str, value: Mapping[str, Any]) -> str:
-    _, application, group = key.split("/")
-    return str(value.get("deploymentGroupId") or group_id(application, group))
+    named = ((key.split("/"), record.value) for key, record in records.items() if key.startswith("group/"))
+    return {group_id_in(application, group, value) for (_, application, group), value in named}
 
 
 def settled(
@@ -104,7 +100,7 @@ def settled(
         value.setdefault("owner", old["owner"])
     if key.startswith("group/"):
         _, application, group = key.split("/")
-        kept = unused_group_id(application, group, ids) if old is None else _group_id_in(key, old)
+        kept = unused_group_id(application, group, ids) if old is None else group_id_in(application, group, old)
         value.setdefault("deploymentGroupId", kept)
     return value
 

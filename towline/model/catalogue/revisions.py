@@ -21,7 +21,7 @@ class Use:
 
     location: RevisionLocation
     deployment_id: str
-    group: str
+    group: str  # its id
     at: float
 
 
@@ -110,7 +110,7 @@ class Uses:
 
     by_revision: dict[str, Revision] = field(default_factory=dict)
     newest: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """When the newest deployment of a group was, and of which revision, by the group's name."""
+    """When the newest deployment of a group was, and of which revision, by the group's id."""
 
     @classmethod
     def of(cls, uses: Iterable[Use]) -> Self:
@@ -126,6 +126,10 @@ class Uses:
         text = f"Application revision registered by Deployment ID: {use.deployment_id}"
         self._add_revision(key, Revision(use.location, use.at, text, use.at, use.at))
         self.newest[use.group] = max(self.newest.get(use.group, (0.0, "")), (use.at, key))
+
+    def by_name(self, groups: Mapping[str, tuple[str, str]]) -> Uses:
+        """With the groups that there are now (application and name by id) by their names."""
+        return Uses(self.by_revision, {groups[one][1]: use for one, use in self.newest.items() if one in groups})
 
     def joined(self, others: Uses) -> Uses:
         """The sum of both."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
+from towline.model.catalogue.current_names import AS_THEN, CurrentNames
 from towline.model.catalogue.revisions import Uses
 from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
 
@@ -35,16 +36,16 @@ class DeploymentBook:
         if not known or known.place != line.place:
             insort(self._places, line.place)
         self._lines[line.deployment_id] = line
-        self._not_summed[line.application].append(line)
+        self._not_summed[line.application_id].append(line)
 
     def get(self, deployment_id: str) -> ListedDeployment | None:
         """The line of a deployment."""
         return self._lines.get(deployment_id)
 
-    def uses(self, application: str) -> Uses:
+    def uses(self, application_id: str) -> Uses:
         """The uses of an application's revisions; not to be changed."""
-        summed = self._uses[application]
-        for line in self._not_summed.pop(application, ()):
+        summed = self._uses[application_id]
+        for line in self._not_summed.pop(application_id, ()):
             if use := line.as_use():
                 summed.add(use)
         return summed
@@ -62,6 +63,7 @@ def newest(
     wanted: DeploymentFilter,
     limit: int | None,
     before: Place | None = None,
+    names_now: CurrentNames = AS_THEN,
 ) -> list[ListedDeployment]:
     """The newest deployments of a list that are before a place: the recorded ones, with Temporal's laid over them.
 
@@ -75,7 +77,7 @@ def newest(
     in_range = (one for one in laid_over if one.place >= first and (before is None or one.place < before))
     by_place = sorted(in_range, key=lambda one: one.place, reverse=True)
     every = heapq.merge(by_place, recorded, key=lambda one: one.place, reverse=True)
-    return list(islice((one for one in every if wanted.has(one)), limit))
+    return list(islice((one for one in (line.named(names_now) for line in every) if wanted.has(one)), limit))
 
 
 def _joined(recorded: ListedDeployment | None, in_temporal: ListedDeployment) -> ListedDeployment:

@@ -7,7 +7,7 @@ one when its rollback amended the record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from sys import intern
@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from towline.model import names
 from towline.model.bundle.revision import RevisionLocation
+from towline.model.catalogue.current_names import CurrentNames
 from towline.model.catalogue.revisions import Use
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 from towline.model.messages.view import DeploymentView
@@ -43,6 +44,8 @@ class ListedDeployment:
     requested_by: str = ""
     rollback_of: str = ""  # deployment id; then it has no revision of its own
     error_code: str = ""
+    application_id: str = ""  # empty where the group was not found
+    group_id: str = ""
 
     @classmethod
     def of_view(cls, view: DeploymentView) -> Self:
@@ -59,6 +62,8 @@ class ListedDeployment:
             requested_by=view.progress.requested_by,
             rollback_of=info.undoes,
             error_code=info.error_code,
+            application_id=view.progress.application_id,
+            group_id=view.progress.group_id,
         )
 
     @classmethod
@@ -77,7 +82,14 @@ class ListedDeployment:
     def as_use(self) -> Use | None:
         """The use of its revision; None for a rollback, and where the label does not say which revision it is."""
         location = _location(self.revision)
-        return Use(location, self.deployment_id, self.group, millis(self.start_time) / 1000) if location else None
+        return Use(location, self.deployment_id, self.group_id, millis(self.start_time) / 1000) if location else None
+
+    def named(self, names_now: CurrentNames) -> ListedDeployment:
+        """With the names that application and group have now."""
+        application, group = names_now.of(self.application, self.group, self.application_id, self.group_id)
+        if (application, group) == (self.application, self.group):
+            return self
+        return replace(self, application=application, group=group)
 
     @property
     def place(self) -> Place:
@@ -112,6 +124,8 @@ _JSON = {
     "close_time": "completeTime",
     "requested_by": "requestedBy",
     "error_code": "errorCode",
+    "application_id": "applicationId",
+    "group_id": "deploymentGroupId",
 }
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from towline.model import names
 from towline.model.base import Message
+from towline.model.catalogue.current_names import CurrentNames
 from towline.model.deployment.info import DeploymentInfo, DeploymentOverview
 from towline.model.messages.shard import ShardProgress
+from towline.model.messages.view import DeploymentView
 from towline.model.rollout.leases import ShardBook
 from towline.model.rollout.window import REPORTS_EACH
 
@@ -49,24 +51,49 @@ class DeploymentMemo(Message):
 
     info: DeploymentInfo
     counts: DeploymentCounts = DeploymentCounts()
+    application_id: str = ""
+    group_id: str = ""
 
     @classmethod
     def read(cls, memo: Mapping[str, Any]) -> DeploymentMemo | None:
         """A workflow's memo; None where it is none, or of another version."""
         try:
             info = DeploymentInfo.model_validate(memo[names.MEMO_INFO])
-            return cls(info=info, counts=DeploymentCounts.model_validate(memo.get(names.MEMO_COUNTS, {})))
+            counts = DeploymentCounts.model_validate(memo.get(names.MEMO_COUNTS, {}))
+            application_id, group_id = memo.get(names.MEMO_IDS, ("", ""))
+            return cls(info=info, counts=counts, application_id=application_id, group_id=group_id)
         except (KeyError, ValueError):
             return None
 
-    def info_with(self, now: Iterable[ShardCounts] = ()) -> DeploymentInfo:
-        """CodeDeploy's DeploymentInfo; with the counts that shards answered meanwhile."""
-        return self.info.model_copy(update={"deployment_overview": moved_on(self.counts, now)})
+    @classmethod
+    def of_view(cls, view: DeploymentView) -> DeploymentMemo:
+        """The same of a deployment that has a view."""
+        ids = {"application_id": view.progress.application_id, "group_id": view.progress.group_id}
+        return cls(info=view.info, counts=DeploymentCounts(overview=view.info.deployment_overview), **ids)
+
+    def moved_on(self, now: Iterable[ShardCounts]) -> DeploymentMemo:
+        """With the counts that shards answered meanwhile."""
+        return self.model_copy(update={"counts": DeploymentCounts(overview=moved_on(self.counts, now))})
+
+    def info_named(self, names_now: CurrentNames) -> DeploymentInfo:
+        """CodeDeploy's DeploymentInfo, with the names that application and group have now."""
+        info = self.info
+        application, group = names_now.of(
+            info.application_name, info.deployment_group_name, self.application_id, self.group_id
+        )
+        return info.model_copy(
+            update={
+                "application_name": application,
+                "deployment_group_name": group,
+                "deployment_overview": self.counts.overview,
+            }
+        )
 
 
-def memo_of(info: DeploymentInfo, open_shards: Iterable[ShardBook]) -> dict[str, Any]:
+def memo_of(view: DeploymentView, open_shards: Iterable[ShardBook]) -> dict[str, Any]:
     """What is written into the memo."""
     in_steps = (book for book in open_shards if len(book.members) > REPORTS_EACH)
+    info, progress = view.info, view.progress
     counts = DeploymentCounts(
         overview=info.deployment_overview,
         shards=tuple(
@@ -76,6 +103,7 @@ def memo_of(info: DeploymentInfo, open_shards: Iterable[ShardBook]) -> dict[str,
     )
     return {
         names.MEMO_INFO: info.model_copy(update={"deployment_overview": None}).as_json(),
+        names.MEMO_IDS: [progress.application_id, progress.group_id],
         names.MEMO_COUNTS: counts.model_dump(mode="json", by_alias=True, exclude_defaults=True),
     }
 

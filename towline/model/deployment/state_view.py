@@ -166,6 +166,8 @@ def _progress(state: DeploymentState) -> Progress:
         behind_by=queue.ahead_by if queue.ahead else "",
         requested_by=request.requested_by if request else "",
         requested_from=request.requested_from if request else "",
+        application_id=state.facts.application_id if state.facts else "",
+        group_id=state.facts.group.deployment_group_id if state.facts else "",
         blocked=_fault(rollout),
         zone=rollout.zone,
         shards=tuple(names.shard_workflow_id(state.deployment_id, book.index) for book in rollout.open_shards),

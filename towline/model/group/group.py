@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
@@ -14,6 +14,7 @@ from towline.model.group.monitoring import AlarmConfiguration, TriggerConfig
 from towline.model.group.traffic import BlueGreenDeploymentConfiguration, Ec2DeploymentOptions, LoadBalancerInfo
 
 _NAMESPACE = uuid.UUID("6b1f7d0e-2f0a-5c5e-9a35-7a1d3f6f2f10")
+_APPLICATIONS = uuid.UUID("0f3b8e0a-5a8e-5b52-8f5e-7d4f0c6b2a11")
 
 Shape = TypeVar("Shape", bound=ApiShape)
 
@@ -113,6 +114,21 @@ class Application(ApiShape):
 
     application_name: str = Field(pattern=NAME)
     owner: str = ""
+
+
+def application_id(name: str) -> str:
+    """The id of an application by its first name."""
+    return str(uuid.uuid5(_APPLICATIONS, name))
+
+
+def application_id_in(record: Mapping[str, Any]) -> str:
+    """The id of an application that has this record: a renamed one keeps it."""
+    return str(record.get("applicationId") or application_id(record["applicationName"]))
+
+
+def group_id_in(application: str, group: str, record: Mapping[str, Any]) -> str:
+    """The id of a group that has these names and this record."""
+    return str(record.get("deploymentGroupId") or group_id(application, group))
 
 
 def group_id(application: str, group: str) -> str:

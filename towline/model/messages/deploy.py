@@ -85,6 +85,7 @@ class GroupFacts(Message):
 
     group: DeploymentGroup
     config: DeploymentConfig
+    application_id: str = ""
 
 
 class Limits(Message):

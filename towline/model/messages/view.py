@@ -43,6 +43,8 @@ class Progress(ReportedMessage):
     behind_by: str = ""  # who asked for the first of these
     requested_by: str = ""
     requested_from: str = ""
+    application_id: str = ""  # of the group: what is renamed keeps it; empty where the group is not known
+    group_id: str = ""
     blocked: Fault | None = None
     zone: str = ""
     shards: tuple[str, ...] = ()  # workflow ids of the open ones
