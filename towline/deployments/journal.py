@@ -36,6 +36,6 @@ class DeploymentJournal:
 def _lines(entries: list[Entry]) -> Iterator[ListedDeployment]:
     for entry in entries:
         try:
-            yield ListedDeployment.of_json(entry)
+            yield ListedDeployment.of_entry(entry)
         except (ValueError, KeyError, TypeError, AttributeError):
             log.warning("journal of deployments: an entry that cannot be read is ignored: %.200s", entry)

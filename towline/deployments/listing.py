@@ -15,7 +15,8 @@ from towline.deployments.store_access import StoreAccess
 from towline.model import names
 from towline.model.catalogue.revisions import Uses
 from towline.model.deployment.book import DeploymentBook, newest
-from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place
+from towline.model.deployment.listed import DeploymentFilter, ListedDeployment, Place, location_text
+from towline.model.deployment.memo import DeploymentMemo
 from towline.model.deployment.status import DeploymentStatus, ErrorCode
 from towline.singleflight import SharedReads
 from towline.temporal import asking
@@ -119,7 +120,7 @@ def listed(execution: Any, memo: Mapping[str, Any]) -> ListedDeployment:
 
     revision = value(names.SEARCH_REVISION)
     is_rollback = revision.startswith(names.ROLLBACK_OF)
-    application_id, group_id = memo.get(names.MEMO_IDS, ("", ""))
+    known = DeploymentMemo.read(memo)
     is_refused = execution.status is WorkflowExecutionStatus.FAILED and not revision
     return ListedDeployment(
         deployment_id=execution.id,
@@ -131,9 +132,10 @@ def listed(execution: Any, memo: Mapping[str, Any]) -> ListedDeployment:
         start_time=_iso(execution.start_time),
         close_time=_iso(execution.close_time),
         requested_by=str(memo.get(names.MEMO_BY, "")),
+        location=location_text(known.info.revision) if known else "",
         error_code=ErrorCode.INVALID_REQUEST if is_refused else "",
-        application_id=application_id,
-        group_id=group_id,
+        application_id=known.application_id if known else "",
+        group_id=known.group_id if known else "",
     )
 
 

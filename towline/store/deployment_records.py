@@ -115,7 +115,7 @@ class DeploymentRecords:
         key = keys.report_key(info.deployment_id)
         self.store.put(key, to_json(report.as_json()))
         self.store.put(keys.report_page_key(info.deployment_id), page.encode())
-        self.journal.append(ListedDeployment.of_view(report.view).as_json())  # last: what is listed can be read
+        self.journal.append(ListedDeployment.of_view(report.view).as_entry())  # last: what is listed can be read
         return ReportWritten(key=key, address=self.page_address(info.deployment_id))
 
     def has_report(self, deployment_id: str) -> bool:

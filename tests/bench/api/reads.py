@@ -115,7 +115,7 @@ def _write_lines(stand: Stand, count: int) -> None:
     journal = Journal(stand.store, "deployments", clock=lambda: at.timestamp())
     for n in range(0, count, 50):
         at = start + timedelta(days=30) * n / count
-        journal.append(*(_line(m, at + timedelta(seconds=m - n)).as_json() for m in range(n, n + 50)))
+        journal.append(*(_line(m, at + timedelta(seconds=m - n)).as_entry() for m in range(n, n + 50)))
     journal.fold()
 
 

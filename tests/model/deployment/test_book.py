@@ -31,7 +31,7 @@ def line(
 def book_of(*lines: ListedDeployment) -> DeploymentBook:
     book = DeploymentBook()
     for one in lines:
-        book.add(ListedDeployment.of_json(one.as_json()))
+        book.add(ListedDeployment.of_entry(one.as_entry()))
     return book
 
 
@@ -41,10 +41,10 @@ def ids(found: list[ListedDeployment]) -> list[str]:
 
 def test_a_line_is_read_as_it_was_written() -> None:
     one = replace(line(1), requested_by="ada", error_code="HEALTH_CONSTRAINTS", rollback_of="d-0", revision="")
-    assert ListedDeployment.of_json(one.as_json()) == one
-    for damaged in ({}, {"deploymentId": "d-1"}, {**one.as_json(), "startTime": "yesterday"}):
+    assert ListedDeployment.of_entry(one.as_entry()) == one
+    for damaged in ({}, {"deploymentId": "d-1"}, {**one.as_entry(), "startTime": "yesterday"}):
         with pytest.raises(ValueError):
-            ListedDeployment.of_json(damaged)
+            ListedDeployment.of_entry(damaged)
 
 
 def test_the_line_of_an_end_stays_whatever_comes_after_it() -> None:

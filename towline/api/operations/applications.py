@@ -15,7 +15,7 @@ from towline.api.paging import page
 from towline.api.service import Context, Handler, no_such_application
 from towline.catalogue.repository import CatalogueConflict
 from towline.model.catalogue.records import Change, Record, Unchanged
-from towline.model.group.group import application_id, application_id_in
+from towline.model.group.group import application_id, application_id_in, group_id_in
 
 
 async def create_application(context: Context) -> Mapping[str, Any]:
@@ -138,8 +138,10 @@ def _is_of(key: str, application: str) -> bool:
 def _renamed(record: Record, new: str) -> list[Change]:
     """Removes a record under its old key, and writes it under that of the application's new name."""
     parts = record.key.split("/")
-    parts[2 if parts[0] == "tags" else 1] = new
-    value = dict(record.value)
+    kind, application, name = parts[0], parts[1], parts[-1]
+    ids = {"deploymentGroupId": group_id_in(application, name, record.value)} if kind == "group" else {}
+    parts[2 if kind == "tags" else 1] = new
+    value = {**record.value, **ids}
     if "applicationName" in value:
         value["applicationName"] = new
     if record.key.startswith("application/"):

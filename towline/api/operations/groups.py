@@ -18,7 +18,7 @@ from towline.catalogue.repository import CatalogueConflict, group_key
 from towline.model.catalogue.changes import group_ids
 from towline.model.catalogue.records import Change, Record
 from towline.model.group.config import PREDEFINED
-from towline.model.group.group import DeploymentGroup, unused_group_id
+from towline.model.group.group import DeploymentGroup, group_id_in, unused_group_id
 
 OURS = {"where", "timeoutSeconds", "gitHubToken", "gitHubUrl", "owner", "fileExistsBehavior", "ifBusy"}
 """Members of a group's record that CodeDeploy's shape does not have."""
@@ -72,6 +72,7 @@ async def update_deployment_group(context: Context) -> Mapping[str, Any]:
     if new != name and group_key(application, new) in records:
         raise _already_exists(new)
     kept = {member: value for member, value in {**old.value, **members}.items() if value is not None}
+    kept["deploymentGroupId"] = group_id_in(application, name, old.value)
     group = checked_group(_without_other_filters(kept, members) | {"deploymentGroupName": new})
     await check_config(context, group.deployment_config_name)
     await write(context, _changes(old, group, records), exists=_needs(group))

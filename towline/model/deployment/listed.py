@@ -43,6 +43,7 @@ class ListedDeployment:
     close_time: str = ""
     requested_by: str = ""
     rollback_of: str = ""  # deployment id; then it has no revision of its own
+    location: str = ""  # of a revision that its label does not identify: its RevisionLocation as JSON
     error_code: str = ""
     application_id: str = ""  # empty where the group was not found
     group_id: str = ""
@@ -61,19 +62,24 @@ class ListedDeployment:
             close_time=info.complete_time,
             requested_by=view.progress.requested_by,
             rollback_of=info.undoes,
+            location=location_text(info.revision),
             error_code=info.error_code,
             application_id=view.progress.application_id,
             group_id=view.progress.group_id,
         )
 
     @classmethod
-    def of_json(cls, entry: Mapping[str, Any]) -> Self:
-        """As `as_json` wrote it. Raises KeyError, ValueError, TypeError."""
-        found = cls(**{member: intern(entry.get(key, "")) for member, key in _JSON.items()})
+    def of_entry(cls, entry: Mapping[str, Any]) -> Self:
+        """As `as_entry` wrote it. Raises KeyError, ValueError, TypeError."""
+        found = cls(**{member: intern(entry.get(key, "")) for member, key in _ENTRY.items()})
         if not found.deployment_id or not found.start_time:
             raise ValueError("no deployment's line")
         millis(found.start_time)
         return found
+
+    def as_entry(self) -> dict[str, str]:
+        """As the journal has it."""
+        return {key: value for member, key in _ENTRY.items() if (value := getattr(self, member))}
 
     def as_json(self) -> dict[str, str]:
         """By CodeDeploy's names; what is not known is absent."""
@@ -81,7 +87,7 @@ class ListedDeployment:
 
     def as_use(self) -> Use | None:
         """The use of its revision; None for a rollback, and where the label does not say which revision it is."""
-        location = _location(self.revision)
+        location = _location(self.revision, self.location)
         return Use(location, self.deployment_id, self.group_id, millis(self.start_time) / 1000) if location else None
 
     def named(self, names_now: CurrentNames) -> ListedDeployment:
@@ -127,6 +133,7 @@ _JSON = {
     "application_id": "applicationId",
     "group_id": "deploymentGroupId",
 }
+_ENTRY = {**_JSON, "location": "revisionLocation"}
 
 
 @dataclass(frozen=True)
@@ -176,9 +183,16 @@ def millis(text: str) -> int:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
+def location_text(location: RevisionLocation | None) -> str:
+    """A location as JSON; empty for one that its label identifies."""
+    if location is None or not location.store_location:
+        return ""
+    return location.model_dump_json(by_alias=True, exclude_none=True)
+
+
 @lru_cache(1024)
-def _location(label: str) -> RevisionLocation | None:
+def _location(label: str, text: str) -> RevisionLocation | None:
     try:
-        return RevisionLocation.parse(label)
+        return RevisionLocation.model_validate_json(text) if text else RevisionLocation.parse(label)
     except ValueError:
         return None
