@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from activities.snapshot import ArchiveSource, Frozen
 from towline.errors import NotFound
 from towline.model.bundle.revision import ResolvedRevision
+from towline.model.codedeploy_agent.limits import script_seconds
 from towline.model.codedeploy_agent.specification import (
     BundleObject,
     bundle_object,
@@ -25,6 +26,7 @@ from towline.model.codedeploy_agent.specification import (
     s3_revision,
 )
 from towline.model.fleet.instance import Target
+from towline.model.host.order import PlanPart
 from towline.model.messages.deploy import DeploymentOrder
 from towline.model.messages.instance import Installed
 
@@ -35,12 +37,14 @@ EMPTY_APPSPEC = b"version: 0.0\nos: linux\n"
 class AgentRevision:
     """A revision as the agent gets it. `archive` gives the file or content of `bundle`; of GitHub's both are None.
 
-    `now` and `warnings` tell of a rollback: what the host runs when it has succeeded, and what it could not do.
+    `script_seconds`: by event, how long its scripts may take. `now` and `warnings` tell of a rollback: what the host
+    runs when it has succeeded, and what it could not do.
     """
 
     specified: dict[str, Any]
     bundle: BundleObject | None
     archive: Callable[[], Awaitable[Path | bytes]] | None
+    script_seconds: Mapping[str, float] = field(default_factory=dict)
     now: Installed | None = None
     warnings: tuple[str, ...] = ()
 
@@ -51,7 +55,7 @@ async def revision_for(
     """What this deployment brings to this host. Raises NotFound, OurFault."""
     if order.undo is None:
         assert order.revision
-        return _of(order.revision, archives)
+        return _of(order.revision, await frozen.plan(order), archives)
     if not target.expected:
         return _nothing(order)
     if not target.expected_by:
@@ -59,22 +63,26 @@ async def revision_for(
             f"which deployment brought {target.expected} to {target.name} is not on record",
             "Deploy the wanted revision to it: towline deploy APP GROUP --revision …",
         )
-    earlier, _ = await frozen.earlier(order, target.expected_by)
+    earlier, plan = await frozen.earlier(order, target.expected_by)
     assert earlier.revision, "see Frozen.earlier"
     now = Installed(label=earlier.revision.label, sha256=earlier.revision.sha256)
     warning = (
         f"AWS's agent cannot undo: {earlier.revision.label} was deployed once more, as {target.expected_by} brought "
         "it. Files of others that had been overwritten are not restored."
     )
-    return _of(earlier.revision, archives, now, (warning,))
+    return _of(earlier.revision, plan, archives, now, (warning,))
 
 
 def _of(
-    revision: ResolvedRevision, archives: ArchiveSource, now: Installed | None = None, warnings: tuple[str, ...] = ()
+    revision: ResolvedRevision,
+    plan: PlanPart,
+    archives: ArchiveSource,
+    now: Installed | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> AgentRevision:
     bundle = bundle_object(revision)
     archive = partial(archives.file, revision) if bundle else None
-    return AgentRevision(revision_of(revision), bundle, archive, now, warnings)
+    return AgentRevision(revision_of(revision), bundle, archive, script_seconds(plan["hooks"]), now, warnings)
 
 
 def _nothing(order: DeploymentOrder) -> AgentRevision:
@@ -84,7 +92,7 @@ def _nothing(order: DeploymentOrder) -> AgentRevision:
         "AWS's agent cannot undo: an empty revision was deployed, which removes what was installed. Files of others "
         "that had been overwritten are not restored."
     )
-    return AgentRevision(s3_revision(bundle), bundle, _empty_archive, Installed(), (warning,))
+    return AgentRevision(s3_revision(bundle), bundle, _empty_archive, {}, Installed(), (warning,))
 
 
 async def _empty_archive() -> bytes:

@@ -18,13 +18,16 @@ from activities.agent_revision import AgentRevision, revision_for
 from activities.agent_session import AgentSession
 from activities.snapshot import ArchiveSource, Frozen
 from towline.codedeploy_agents.runs import LiveRun, Runs
+from towline.errors import NotFound
 from towline.model.codedeploy_agent.commands import HostRun, new_run, run_key
+from towline.model.codedeploy_agent.exchange import give_up
 from towline.model.codedeploy_agent.heartbeat import RunHeartbeat
 from towline.model.codedeploy_agent.limits import Allowance
 from towline.model.codedeploy_agent.specification import specification
+from towline.model.deployment.status import Outcome
 from towline.model.fleet.instance import Target
 from towline.model.messages.deploy import DeploymentOrder
-from towline.model.messages.instance import InstanceOrder, InstanceOutcome
+from towline.model.messages.instance import Fault, InstanceOrder, InstanceOutcome
 from towline.store import Store
 from towline.store.deployment_records import DeploymentRecords
 
@@ -43,13 +46,29 @@ class CodeDeployAgents:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def deploy(self, order: InstanceOrder, frozen: DeploymentOrder, target: Target) -> InstanceOutcome:
-        """Begins a session, which completes this activity. Raises NotFound, OurFault where nothing can be brought."""
-        revision = await revision_for(frozen, target, self._frozen, self._archives)
-        session = self._session(order, frozen, target, revision)
+        """Begins a session, which completes this activity; returns where a rollback has nothing to bring.
+
+        Raises NotFound, OurFault where the revision cannot be had.
+        """
+        try:
+            revision = await revision_for(frozen, target, self._frozen, self._archives)
+        except NotFound as error:
+            if frozen.undo is None:
+                raise
+            return _not_restored(target, error)
+        self._begin(self._session(order, frozen, target, revision))
+        return activity.raise_complete_async()
+
+    def _begin(self, session: AgentSession) -> None:
         task = asyncio.create_task(session.run())
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
-        activity.raise_complete_async()
+
+    async def give_up(self, order: InstanceOrder) -> None:
+        """Ends a run of this process without waiting for what the agent executes."""
+        live = self._runs.live(order.instance, run_key(order.deployment_id, order.run_id))
+        if live:
+            await live.change(lambda run: (give_up(run, self._clock()), None))
 
     async def end(self) -> None:
         """Hands all sessions over to other processes."""
@@ -74,7 +93,7 @@ class CodeDeployAgents:
             handle=self._client.get_async_activity_handle(task_token=info.task_token),
             records=self._records,
             revision=revision,
-            allowance=Allowance(frozen.limits.event_seconds, began + order.deadline_seconds),
+            allowance=Allowance(frozen.limits.event_seconds, began + order.deadline_seconds, revision.script_seconds),
             beat_seconds=timeout / BEATS_PER_TIMEOUT,
             attempt=info.attempt,
             clock=self._clock,
@@ -98,6 +117,12 @@ def _last_run(details: Any) -> HostRun | None:
         return None
     beat = details[0]
     return (beat if isinstance(beat, RunHeartbeat) else RunHeartbeat.model_validate(beat)).run
+
+
+def _not_restored(target: Target, error: NotFound) -> InstanceOutcome:
+    """Of a rollback whose revision is not on record any more: nothing was begun, and the host stays as it is."""
+    fault = Fault(code=error.code, message=error.message, hint=error.hint)
+    return InstanceOutcome(instance=target.name, outcome=Outcome.FAILED, message=error.message, fault=fault)
 
 
 async def _not_yet(run: HostRun) -> None:

@@ -131,7 +131,10 @@ class InstanceActivities:
         for attempt in range(1, HALT_TRIES + 1):
             try:
                 _, target = await self._frozen.of_instance(order)
-                await ask(open_transport(target, self._pool), halt_order(order, target, "now"))
+                if self._codedeploy_agents and isinstance(target.access, CodeDeployAgentAccess):
+                    await self._codedeploy_agents.give_up(order)
+                else:
+                    await ask(open_transport(target, self._pool), halt_order(order, target, "now"))
                 return
             except TowlineError as error:
                 activity.logger.warning("cannot halt %s (try %d): %s", order.instance, attempt, error)

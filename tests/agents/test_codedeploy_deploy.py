@@ -150,6 +150,18 @@ async def test_a_stop_lets_the_event_end_and_begins_no_other(site: Site, api: Ap
     assert host.ran[-1] == ("d-stopped", "Install")
 
 
+async def test_a_stop_that_does_not_wait_ends_an_event_that_goes_on(site: Site, api: ApiProcess) -> None:
+    await declare(site, "now", "now-1")
+    (host,) = await hosts(site, api, "now-1", holds={"Install": asyncio.Event()})
+    async with host.running():
+        words = ("deploy", "shop", "now", "--revision", str(site.bundle("now-v1")), "--id", "d-now")
+        running = asyncio.create_task(site.towline(*words))
+        await eventually(lambda: ("d-now", "Install") in host.ran)
+        assert (await site.towline("stop", "d-now", "--now")).status == 0
+        done = await running
+    assert done.status != 0 and "what runs there goes on" in done.out + done.err
+
+
 async def is_halting(site: Site, deployment_id: str) -> bool:
     """Whether the session of the deployment's host knows of the stop."""
     shard = await site.client.get_workflow_handle(f"{deployment_id}/shard-001").describe()

@@ -131,6 +131,11 @@ class Runs:
         finally:
             self.close(live)
 
+    def live(self, host: str, key: str) -> LiveRun | None:
+        """The run of a host, if it is this one."""
+        found = self._open.get(host)
+        return found if found and found.run.key == key else None
+
     def tell(self, host: str) -> None:
         """Wakes the calls of a host that wait for a change."""
         if news := self._news.pop(host, None):

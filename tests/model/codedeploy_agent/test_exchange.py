@@ -15,6 +15,7 @@ from towline.model.codedeploy_agent.exchange import (
     CommandStatus,
     acknowledge,
     complete,
+    give_up,
     halt,
     offer,
 )
@@ -167,6 +168,13 @@ def test_a_halt_takes_back_what_is_offered_and_not_acknowledged() -> None:
     assert outcome_of_run(run, "web-1").outcome is Outcome.SKIPPED
 
 
+def test_a_stop_that_does_not_wait_ends_the_run_and_says_that_the_script_goes_on() -> None:
+    run = give_up(acknowledge(offer(a_run(), 1.0).run, named(0), False, 2.0).run, 3.0)
+    assert run.is_over and "goes on" in outcome_of_run(run, "web-1").message
+    assert complete(run, named(0), Meaning.SUCCEEDED, Diagnostics(), 4.0) == run
+    assert give_up(run, 5.0) == run
+
+
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -190,6 +198,15 @@ LIMITS = (
     Limit("silent in the middle of an event", True, 181.0, 181.0, Outcome.UNREACHABLE, "has not been heard of for"),
     Limit("a long hook while the agent polls on", True, 40.0, 3000.0, None),
     Limit("longer than an event may take", True, 1.0, 3700.0, Outcome.FAILED, "may still run there"),
+    Limit(
+        "longer than its scripts may take by the AppSpec",
+        True,
+        1.0,
+        200.0,
+        Outcome.FAILED,
+        "not reported within 30 s",
+        Allowance(3600.0, 1e9, {"ApplicationStop": 30.0}),
+    ),
     Limit("the deployment's limit", False, 1.0, 60.0, Outcome.FAILED, "time limit", Allowance(3600.0, 50.0)),
 )
 
@@ -263,7 +280,7 @@ def test_no_event_is_executed_twice_and_every_run_ends(data: st.DataObject) -> N
     run, agent, now = a_run(), Agent(), 0.0
     for _ in range(data.draw(st.integers(0, 60), label="calls")):
         now += data.draw(st.sampled_from([0.3, 1.0, 3.5, 11.0]), label="passed")
-        what = data.draw(st.sampled_from(["poll", "ack", "repeat", "complete", "halt", "restart"]), label="what")
+        what = data.draw(st.sampled_from(["poll", "ack", "complete", "halt", "give up", "restart"]), label="what")
         is_lost = data.draw(st.booleans(), label="answer lost")
         if what == "poll":
             run, place = offer(run, now)
@@ -282,6 +299,8 @@ def test_no_event_is_executed_twice_and_every_run_ends(data: st.DataObject) -> N
             run = complete(run, agent.running.pop(0), meaning, Diagnostics(message="m"), now)
         elif what == "halt":
             run = halt(run, now)
+        elif what == "give up":
+            run = give_up(run, now)
         elif what == "restart":
             run = HostRun.model_validate_json(run.model_dump_json())
     assert len(agent.executed) == len(set(agent.executed))

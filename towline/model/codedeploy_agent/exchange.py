@@ -129,6 +129,14 @@ def halt(run: HostRun, now: float) -> HostRun:
     return _with_rest(run, State.CANCELLED, now)
 
 
+def give_up(run: HostRun, now: float) -> HostRun:
+    """Ends the run at once, as `stop --now` asks for. What the agent executes goes on, and is not waited for."""
+    run = halt(run, now)
+    if run.place is None:
+        return run
+    return end(run, run.place, State.NOT_REPORTED, "it was stopped with --now; what runs there goes on", now)
+
+
 def _after_end(run: HostRun, place: int, now: float) -> HostRun:
     """The run behind a command that ended: the next one is due, or none is."""
     run = run.model_copy(update={"current_since": now})

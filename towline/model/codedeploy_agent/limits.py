@@ -6,7 +6,8 @@ an agent is not silent before it has been so for three minutes while this server
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from towline.model.codedeploy_agent.commands import HostRun, State
 from towline.model.codedeploy_agent.exchange import end
@@ -16,6 +17,8 @@ SILENCE_SECONDS = 180.0
 LATE_SECONDS = 60.0
 """Behind an event's own limit: the agent ends scripts by the AppSpec's timeouts, and reports a little later."""
 SECOND_COMPLETION_SECONDS = 3.0
+OWN_ARCHIVE = ("BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService")
+"""Events whose scripts are of the revision that is deployed; others may run those of the one before."""
 
 NOT_RECEIVED = (
     "CodeDeploy agent was not able to receive the lifecycle event. Check the CodeDeploy agent logs on your host and "
@@ -25,10 +28,32 @@ NOT_RECEIVED = (
 
 
 class Allowance(NamedTuple):
-    """What a run has: seconds for each event, and the time by which it must be over."""
+    """What a run has: seconds for each event, and the time by which it must be over.
+
+    `scripts`: by event the seconds that the AppSpec gives its scripts, after which the agent ends them.
+    """
 
     event_seconds: float
     deadline: float
+    scripts: Mapping[str, float] = {}
+
+    def seconds_for(self, event: str) -> float:
+        """How long an event may take.
+
+        >>> Allowance(3600.0, 0.0, {"AfterInstall": 30.0}).seconds_for("AfterInstall")
+        30.0
+        """
+        return min(self.event_seconds, self.scripts.get(event, self.event_seconds))
+
+
+def script_seconds(hooks: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """The seconds that a plan's hooks give each event, of those that run from the deployment's own archive.
+
+    >>> script_seconds({"AfterInstall": [{"timeout": 30}, {"timeout": 60}], "ApplicationStop": [{"timeout": 5}]})
+    {'AfterInstall': 90.0}
+    """
+    sums = {event: float(sum(script["timeout"] for script in scripts)) for event, scripts in hooks.items()}
+    return {event: seconds for event, seconds in sums.items() if event in OWN_ARCHIVE}
 
 
 def check_limits(run: HostRun, allowance: Allowance, heard_at: float, now: float) -> HostRun:
@@ -58,9 +83,12 @@ def _check_work(run: HostRun, place: int, allowance: Allowance, heard_at: float,
     if now - heard_at >= SILENCE_SECONDS:
         silent = f"{NOT_RECEIVED} It took up {command.event} and has not been heard of for {now - heard_at:.0f} s."
         return end(run, place, State.SILENT, silent, now)
-    took = now - command.acknowledged_at
-    if took >= allowance.event_seconds + LATE_SECONDS:
-        message = f"{command.event} has not ended within {allowance.event_seconds:.0f} s; it may still run there."
+    took, most = now - command.acknowledged_at, allowance.seconds_for(command.event)
+    if took >= most + LATE_SECONDS:
+        message = (
+            f"How {command.event} ended was not reported within {most:.0f} s: it may still run there, or the agent "
+            "could not report it while no API server answered."
+        )
         return end(run, place, State.TIMED_OUT, message, now)
     return run
 
