@@ -11,15 +11,16 @@ from typing import Any, cast
 
 import pytest
 
+import towline.api.relay as relay_module
 from towline.agents.exchange import Exchange
 from towline.agents.keys import AgentKeys
 from towline.agents.messages import MOST_BYTES
-from towline.agents.peers import Peers
+from towline.agents.peers import Peers, process_prefix
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Signature, key_id_of, signed_text
 from towline.api.agents import LINE_BYTES, AgentEndpoints
 from towline.api.app import ApiApplication
-from towline.api.relay import Relay
+from towline.api.relay import WANT_PATH, Relay
 from towline.errors import AuthenticationRefused
 from towline.host.agent.ed25519 import public_key, sign
 
@@ -182,6 +183,26 @@ async def test_a_body_without_end_is_not_read(host: Host) -> None:
 async def test_a_flood_is_throttled(host: Host) -> None:
     answers = [await host.send(poll(number)) for number in range(1, 121)]
     assert {status for status, _ in answers} == {200, 429}
+
+
+async def test_a_stranger_cannot_have_polls_passed_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    posts: list[str] = []
+
+    async def post(address: str, *_: Any, **__: Any) -> tuple[int, bytes]:
+        posts.append(address)
+        return 500, b""
+
+    monkeypatch.setattr(relay_module, "post", post)
+    want = json.dumps({"name": "web-1", "address": "http://attacker.example:80"}).encode()
+    assert (await host.send(want, {}, WANT_PATH))[0] == 200
+    status, answer = await host.send(poll())
+    assert (status, answer["offers"], posts) == (200, [], [])
+
+
+async def test_conversations_of_a_server_that_is_gone_are_over(host: Host) -> None:
+    gone = process_prefix("http://10.0.0.9:8014", "token") + "1"
+    _, answer = await host.send(poll(open={gone: 0}))
+    assert answer["gone"] == [gone]
 
 
 def test_headers_are_read_as_they_are_written() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.harness.agents import AgentProcess, ApiProcess, api_server, declare_polled, running
+from tests.harness.agents import AgentProcess, ApiProcess, api_server, declare_polled, enrolled, running
 from tests.harness.site import Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
 from towline.agents.keys import AgentKeys
@@ -61,6 +61,19 @@ async def test_invite_enroll_list_revoke(site: Site, api: ApiProcess) -> None:
         deployed = await site.towline("deploy", "shop", "invited", "--revision", str(site.bundle("v1")))
         assert deployed.status == 1 and "the agent of web-1 was revoked" in deployed.out + deployed.err
     assert "revoked" in (await site.towline("agent", "list")).out
+
+
+async def test_a_key_is_rotated_while_the_agent_runs(site: Site, api: ApiProcess, keys: AgentKeys) -> None:
+    await declare_polled(site, "shop", "rotated", "web-8")
+    (agent,) = await enrolled(site, api.url, "web-8")
+    before = (await keys.records())["web-8"].keys
+    with running(agent):
+        done = await asyncio.to_thread(subprocess.run, agent.command("rotate"), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (after,) = (await keys.records())["web-8"].keys
+        assert after.key_id in done.stderr and after not in before
+        deployed = await site.towline("deploy", "shop", "rotated", "--revision", str(site.bundle("v8")))
+        assert deployed.status == 0, deployed.out + agent.log.read_text()
 
 
 async def test_an_invitation_works_once(site: Site, api: ApiProcess, keys: AgentKeys) -> None:

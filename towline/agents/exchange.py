@@ -110,6 +110,11 @@ class Exchange:
         if host := self.hosts.get(name):
             host.wake()
 
+    @property
+    def polling(self) -> int:
+        """How many hosts poll this process."""
+        return sum(host.is_polling for host in self.hosts.values())
+
     def is_polling(self, name: str) -> bool:
         """Whether a poll of the host is held here."""
         host = self.hosts.get(name)

@@ -142,6 +142,7 @@ class AgentKeys:
             return record.model_copy(update={"keys": (new, *kept)})
 
         await self._change(name, rotated)
+        await self.read()
 
     async def settle(self, name: str, key_id: str) -> None:
         """The host signs with this key: the others go."""
@@ -150,6 +151,7 @@ class AgentKeys:
             return record.model_copy(update={"keys": tuple(key for key in record.keys if key.key_id == key_id)})
 
         await self._change(name, settled)
+        await self.read()
 
     async def revoke(self, name: str, *, by: str = "") -> None:
         """Take a host's keys. Raises HostRefused where it has none."""

@@ -52,11 +52,14 @@ class AgentEndpoints:
         self._agents, self._relay, self._others, self._clock = agents, relay, others, clock
         self._nonces = Nonces()
         self._rate = RateLimit(REQUESTS_A_SECOND)
+        self._logged = 0.0
         self.refused = 0
         """Requests of hosts that are unknown, or did not sign as they should."""
         self._signed: Mapping[str, Callable[[AgentRequest], Awaitable[Answer]]] = {
             "/agent/v1/poll": self._poll,
             "/agent/v1/output": self._output,
+            "/agent/v1/rotate": self._rotate,
+            "/agent/v1/settle": self._settle,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,8 +80,7 @@ class AgentEndpoints:
         try:
             return 200, *await self._serve(scope, body)
         except AuthenticationRefused as error:
-            self.refused += 1
-            log.warning("refused: %s (%s)", error, _address(scope))
+            self._count_refusal(error, scope)
             return 401, self._told(error), b""
         except Conflict as error:
             log.warning("%s (%s)", error, _address(scope))
@@ -122,6 +124,18 @@ class AgentEndpoints:
         output, data = _parsed(Output, request.body)
         return await self._relay.output(request, output, data)
 
+    async def _rotate(self, request: AgentRequest) -> Answer:
+        """The host will sign with another key, too."""
+        given, _ = _line_and_rest(request.body)
+        await self._agents.keys.rotate(request.name, request.key_id, public_key_of(str(given.get("public_key", ""))))
+        return {"time": self._clock()}, b""
+
+    async def _settle(self, request: AgentRequest) -> Answer:
+        """The host signs with this key alone from now on."""
+        await self._agents.keys.settle(request.name, request.key_id)
+        log.info("%s has the key %s now", request.name, request.key_id)
+        return {"time": self._clock()}, b""
+
     async def _want(self, body: bytes) -> Answer:
         given, _ = _line_and_rest(body)
         await self._relay.is_wanted(str(given.get("name", ""))[:100], str(given.get("address", "")))
@@ -135,6 +149,13 @@ class AgentEndpoints:
         record = await self._agents.keys.enroll(name, token, key)
         log.info("%s has traded its invitation for the key %s", name, record.keys[0].key_id)
         return {"key_id": record.keys[0].key_id, "time": self._clock()}, b""
+
+    def _count_refusal(self, error: AuthenticationRefused, scope: Scope) -> None:
+        """Counts it, and logs one a second: strangers must not fill the disk."""
+        self.refused += 1
+        if self._clock() - self._logged >= 1.0:
+            self._logged = self._clock()
+            log.warning("refused: %s (%s; %d so far)", error, _address(scope), self.refused)
 
     def _told(self, error: TowlineError) -> dict[str, Any]:
         return {"error": error.code, "message": error.message, "hint": error.hint, "time": self._clock()}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -28,6 +31,12 @@ class Metrics:
         self._seconds = Histogram(
             "towline_api_call_seconds", "Time per call.", ("operation",), buckets=BUCKETS, registry=self.registry
         )
+
+    def watch_agents(self, polling: Callable[[], float], refused: Callable[[], float]) -> None:
+        """Shows how many hosts poll this server, and how many of their requests it has refused."""
+        Gauge("towline_agents_polling", "Hosts whose poll is held.", registry=self.registry).set_function(polling)
+        total = "Requests of hosts that are unknown, or not signed as they should be."
+        Gauge("towline_agents_refused", total, registry=self.registry).set_function(refused)
 
     def called(self, operation: str, code: str, seconds: float) -> None:
         """Counts a call; `operation` empty: it named none that exists. `code` empty: it succeeded."""

@@ -45,6 +45,11 @@ class AgentRequest:
     address: str = ""
 
     @property
+    def key_id(self) -> str:
+        """The key that it is signed by."""
+        return self.headers["x-towline-key"]
+
+    @property
     def is_relayed(self) -> bool:
         """Whether another API server has passed it on."""
         return RELAYED in self.headers

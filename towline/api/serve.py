@@ -107,7 +107,9 @@ async def serve(
     agents = AgentService(exchange, AgentKeys(backend.deployments.catalogue), want=relay.want)
     work = PolledWork(backend.deployments, agents, runs, settings.data_dir / "cache", agents_worker)
     sign_in = SignIn(host_keys, HostAccessKeys(backend.deployments.catalogue))
-    http = server(CommandEndpoints(runs, sign_in, AgentEndpoints(agents, relay, calls)), options.listen)
+    endpoints = AgentEndpoints(agents, relay, calls)
+    metrics.watch_agents(lambda: exchange.polling, lambda: endpoints.refused)
+    http = server(CommandEndpoints(runs, sign_in, endpoints), options.listen)
 
     def started() -> None:
         address = address_of(http, options.listen)

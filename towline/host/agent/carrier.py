@@ -10,6 +10,7 @@ import time
 
 from towline.host.agent.conversation import Conversation
 from towline.host.agent.server import Clock, Failed, Server
+from towline.host.agent.settings import AgentError
 
 VERSION = "0"  # put in where the file is joined
 HOLD = 45.0
@@ -97,7 +98,18 @@ class Carrier:
     def _answered(self):
         self.heard = time.monotonic()
 
+    def _has_new_key(self):
+        """Whether the key was rotated while this process ran; from now on it signs with the new one."""
+        before = self.settings.public
+        try:
+            self.settings.load()
+        except AgentError:
+            return False
+        return self.settings.public != before
+
     def _failed(self, error, failures):
+        if error.code == "AgentUnknown" and self._has_new_key():
+            return
         if str(error) != self.said:
             self.said = str(error)
             say(error)

@@ -1,14 +1,18 @@
-"""The commands of the agent: enroll, run."""
+"""The commands of the agent: enroll, run, rotate."""
 
 import argparse
 import base64
 import json
 import os
 import sys
+import time
 
 from towline.host.agent.carrier import VERSION, Carrier, say
+from towline.host.agent.ed25519 import public_key
 from towline.host.agent.server import Clock, Failed, Server
 from towline.host.agent.settings import AgentError, Settings
+
+SETTLE_TRIES = 5
 
 
 def enroll(settings, options):
@@ -20,20 +24,43 @@ def enroll(settings, options):
     if options.ca:
         with open(options.ca) as file:
             settings.write("ca.pem", file.read())
-    try:
-        secret = base64.b64decode(settings.read("key.new"))  # of a try whose answer was lost
-    except OSError:
-        secret = os.urandom(32)
-        settings.write("key.new", base64.b64encode(secret).decode())
-    settings.use_key(secret)
+    settings.use_key(next_secret(settings))
     public = base64.b64encode(settings.public).decode()
     settings.secret = None  # nothing is signed yet
     given = {"name": options.name, "token": token, "public_key": public}
     Server(settings, Clock()).request("/agent/v1/enroll", given)
     settings.write("config.json", json.dumps({"name": settings.name, "endpoint": settings.endpoint}))
-    os.rename(settings.folder + "/key.new", settings.folder + "/key")
+    settings.take_next_key()
     os.close(held)
     say("%s is enrolled at %s" % (settings.name, settings.endpoint))
+
+
+def next_secret(settings):
+    """A new secret, kept beside the one in use; that of an earlier try, whose answer was lost, where there is one."""
+    try:
+        return base64.b64decode(settings.read("key.new"))
+    except OSError:
+        secret = os.urandom(32)
+        settings.write("key.new", base64.b64encode(secret).decode())
+        return secret
+
+
+def rotate(settings, options):
+    """Takes a new key. Both are good until the new one is there; an agent that runs goes on with it by itself."""
+    settings.load()
+    server, secret = Server(settings, Clock()), next_secret(settings)
+    server.request("/agent/v1/rotate", {"public_key": base64.b64encode(public_key(secret)).decode()})
+    settings.take_next_key()
+    settings.use_key(secret)
+    for tries_left in reversed(range(SETTLE_TRIES)):
+        try:
+            server.request("/agent/v1/settle", {})
+            break
+        except Failed:
+            if not tries_left:
+                raise
+            time.sleep(1.1)  # another API server reads the keys again at most once a second
+    say("%s signs with the key %s; the one before is not good any more" % (settings.name, settings.key_id))
 
 
 def run(settings, options):
@@ -56,6 +83,7 @@ def parsed(words):
     joining.add_argument("--ca", help="a file with the certificate authority of the server, PEM")
     joining.set_defaults(work=enroll)
     commands.add_parser("run", help="poll").set_defaults(work=run)
+    commands.add_parser("rotate", help="take a new key, also while the agent runs").set_defaults(work=rotate)
     return parser.parse_args(words)
 
 

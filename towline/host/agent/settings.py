@@ -57,6 +57,9 @@ class Settings:
             raise AgentError("this host is not enrolled (%s); run: towline-agent enroll" % error) from None
         return self
 
+    def take_next_key(self):
+        os.rename(self.folder + "/key.new", self.folder + "/key")
+
     def use_key(self, secret):
         self.secret, self.public = secret, public_key(secret)
 
