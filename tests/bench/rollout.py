@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 
+from tests.bench import processor_time
 from tests.bench.bundle import make_bundle
 from tests.bench.plain_asyncssh import by_hand
 from tests.bench.s3 import BUCKET, put, s3_process
@@ -57,8 +58,8 @@ def manifest(fleet: Fleet, config: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def standing(fleet: Fleet, folder: Path, config: str) -> Iterator[None]:
-    """Temporal, a worker, and the fleet declared, for as long as the block."""
+def standing(fleet: Fleet, folder: Path, config: str) -> Iterator[int]:
+    """Temporal, a worker, and the fleet declared, for as long as the block; the process id of `towline up`."""
     port = free_port("127.0.0.1")
     os.environ["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
     command = [*TOWLINE, "up", "--data-dir", str(folder / "data"), "--port", str(port)]
@@ -70,7 +71,7 @@ def standing(fleet: Fleet, folder: Path, config: str) -> Iterator[None]:
             while subprocess.run(apply, capture_output=True, check=False).returncode:
                 assert up.poll() is None and time.monotonic() < ends, (folder / "up.log").read_text()
                 time.sleep(0.5)
-            yield
+            yield up.pid
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)
@@ -86,16 +87,19 @@ def towline_deploy(number: int) -> tuple[float, dict[str, Any]]:
     return seconds, json.loads(done.stdout)
 
 
-def at_once(fleet: Fleet, rounds: int) -> None:
-    """Prints both times and their ratio."""
+def at_once(fleet: Fleet, up: int, rounds: int) -> None:
+    """Prints both times and their ratio, and the processor time of towline's parts."""
     ours: list[float] = []
     theirs: list[float] = []
     for number in range(rounds + 1):
         bundle = make_bundle(number)
         url = put(f"bundle-{number}.tgz", bundle)
         theirs.append(by_hand(fleet, url, hashlib.sha256(bundle).hexdigest()))
+        before = processor_time.read(fleet, up)
         ours.append(towline_deploy(number)[0])
-        print(f"  by hand {theirs[-1]:.2f} s, towline {ours[-1]:.2f} s", "(first visit)" if number == 0 else "")
+        used = processor_time.difference(before, processor_time.read(fleet, up))
+        first = " (first visit)" if number == 0 else ""
+        print(f"  by hand {theirs[-1]:.2f} s, towline {ours[-1]:.2f} s{first}; processor time: {used}")
     ours_median, theirs_median = statistics.median(ours[1:]), statistics.median(theirs[1:])
     print(f"median by hand {theirs_median:.2f} s, towline {ours_median:.2f} s: {ours_median / theirs_median:.2f} times")
 
@@ -166,9 +170,12 @@ def main() -> None:
         Fleet(options.n) as fleet,
         s3_process(f"10.213.{fleet.number}.1"),
         tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
-        standing(fleet, Path(folder), config),
+        standing(fleet, Path(folder), config) as up,
     ):
-        (one_at_a_time if options.one_at_a_time else at_once)(fleet, options.rounds)
+        if options.one_at_a_time:
+            one_at_a_time(fleet, options.rounds)
+        else:
+            at_once(fleet, up, options.rounds)
         if options.history:
             timeline()
 
