@@ -6,6 +6,8 @@ import bz2
 import gzip
 import http.server
 import io
+import json
+import os
 import ssl
 import tarfile
 import threading
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.harness.host.local_host import LocalHost, plan_of, revision_of, tar_of
+from towline.host.runner.unpacking import MEANT, unpack
 
 Member = tuple[str, dict[str, Any], bytes]
 
@@ -359,3 +362,15 @@ def test_an_archive_that_unpacks_to_what_was_counted_is_taken(host: LocalHost) -
     revision = {**revision_of(archive), "unpacked_bytes": 10240}
     end = host.deploy("d-1", archive, plan_of({"a": "/srv"}), revision=revision).events[-1]
     assert end["outcome"] == "succeeded", end
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_owners_are_written_beside_an_archive_only_where_install_needs_them(tmp_path: Path) -> None:
+    bundle, target = tmp_path / "bundle.tgz", tmp_path / "archive"
+    owners = Path(f"{target}{MEANT}")
+    bundle.write_bytes(tar_of({"shared": "x", "plain": "x"}, modes={"shared": 0o666}))
+    assert unpack(str(bundle), "tgz", str(target), {}) == []
+    assert list(json.loads(owners.read_text())) == ["shared"]
+    bundle.write_bytes(tar_of({"shared": "x", "plain": "x"}))
+    assert unpack(str(bundle), "tgz", str(target), {}) == []
+    assert not owners.exists()

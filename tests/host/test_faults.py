@@ -266,7 +266,7 @@ import importlib.util, os
 spec = importlib.util.spec_from_file_location("runner", {str(RUNNER)!r})
 runner = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(runner)
-script = runner.Script(["touch", {str(proof)!r}], dict(os.environ), "/")
+script = runner.HookScript(["touch", {str(proof)!r}], dict(os.environ), "/")
 script.fork()
 print(script.pid, flush=True)
 os._exit(1)

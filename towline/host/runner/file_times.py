@@ -34,12 +34,14 @@ class FileTimes:
 
     def choose(self, plan):
         """Before clean-up, while the old files are there. A second time, in an undo, what was chosen stays."""
+        before = dict(self.known)
         for destination, source in plan.copies.items():
             if destination not in self._chosen:
                 new = os.lstat(source)
                 if not stat.S_ISLNK(new.st_mode):
                     self._choose(source, destination, new)
-        write_json(self.group.times, self.known)
+        if self.known != before:
+            write_json(self.group.times, self.known)
 
     def _choose(self, source, destination, new):
         key = self._key(destination)

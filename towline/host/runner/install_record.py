@@ -57,8 +57,13 @@ class InstallRecord:
         """Starts anew with lines of things that are still there. Returns a descriptor for `add`."""
         hidden = [as_json_path(path) for path in self.hidden if path in lines]
         head = {"root": as_json_path(self.group.host.root), "hidden": hidden}
-        write_synced(self.path, (dumps(head) + "\n").encode() + b"".join(map(record_line, lines)))
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        record = (dumps(head) + "\n").encode() + b"".join(map(record_line, lines))
+        if read_bytes(self.path) != record:
+            write_synced(self.path, record)
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        os.fsync(descriptor)  # clean-up has written it so, mostly: then there is nothing to do
+        return descriptor
 
     def forget(self):
         remove(self.path)

@@ -6,7 +6,7 @@ import stat
 from towline.host.runner.archive_reader import ArchiveReader
 from towline.host.runner.archive_rules import DIRECTORY, FILE, SYMLINK, BadArchive
 from towline.host.runner.errors import StepFailed, why
-from towline.host.runner.files import remove_tree, write_all, write_json
+from towline.host.runner.files import remove, remove_tree, write_all, write_json
 from towline.host.runner.owner_access import let_owner_read
 from towline.host.runner.text import as_json_path, as_text
 
@@ -92,7 +92,10 @@ class Unpacking:
             os.utime(path, (mtime, mtime))
 
     def write_meant(self, surrounding):
-        """Keeps what Install needs, by paths without the surrounding directory."""
+        """Keeps what Install needs, by paths without the surrounding directory; no file where that is nothing."""
+        if not self._meant:
+            remove(self.target + MEANT)
+            return
         below = len(surrounding) + 1 if surrounding else 0
         meant = {as_json_path(path[below:]): value for path, value in self._meant.items()}
         write_json(self.target + MEANT, meant)
