@@ -1,7 +1,7 @@
-"""How many instances a worker has in flight, and their ends in groups.
+"""Counts the instances that a worker has in flight, and sends their ends to Temporal in groups.
 
-At each end that Temporal hears of it asks the shard what comes next: a round through its database and a worker. Ends
-that come within a moment cost one such round together.
+After each activity that ends Temporal runs a task of the shard, which costs a round trip through its database and a
+worker. Ends that are sent together share one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 MOMENT_SECONDS = 0.1
 FEW = 4
-"""With fewer others at work an end waits for nobody: it may be what the next instance, or a person, waits for."""
+"""With fewer in flight an end is sent at once: the next instance, or a user, may be waiting for it."""
 
 
 class InFlight:
@@ -36,7 +36,7 @@ class InFlight:
                 self._moment.set()
 
     async def end_together(self) -> None:
-        """Waits for the ends of others, a moment at most. A cancellation ends the wait and is not raised: what is at
+        """Waits briefly for other ends. A cancellation ends the wait and is not raised: what is at
         its end must not be reported as cancelled."""
         if self.count < FEW:
             return

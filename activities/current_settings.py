@@ -1,4 +1,4 @@
-"""SSH settings as the catalogue has them when a host is connected to: a mended towline.yaml is in force at once."""
+"""Reads SSH settings from the catalogue at each connect, so that a corrected towline.yaml takes effect at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ log = logging.getLogger("towline.worker")
 
 
 class CurrentSettings:
-    """Reads the catalogue, which answers all connects that begin together with one question to Temporal."""
+    """Reads the catalogue; connects that begin together share one read."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     async def of(self, target: Target) -> SshSettings:
-        """The settings to reach this target now; the frozen ones where the catalogue cannot be read. Never raises."""
+        """Returns a target's current settings, or the frozen ones if the catalogue cannot be read. Never raises."""
         frozen = target.ssh or SshSettings()
         if not target.source:  # frozen by an older version
             return frozen

@@ -3,8 +3,8 @@
     with translated():
         ...
 
-The type is the error's code; the details are one object with `message`, `hint` and `problems`. What people gave us
-will not get better by itself, so it is not tried again; a fault of ours or of a host is.
+The type is the error's code; the details are one object with `message`, `hint` and `problems`. Errors in what users
+wrote are not retried, since they do not go away by themselves; faults of the control plane or of a host are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 2.0
 
 EXPECTED = ApplicationErrorCategory.BENIGN
-"""Of errors that are told in words: the SDK leaves out their traces, which are for faults in the program."""
+"""For errors with a message of their own: the SDK logs no traceback, which would suggest a bug."""
 
 log = logging.getLogger("towline.activities")
 

@@ -8,10 +8,10 @@ from towline.model.messages.instance import Fault, InstanceOutcome
 
 
 def fault_of(error: TowlineError) -> Fault:
-    """An error in the words of a message."""
+    """Returns an error as part of a message."""
     return Fault(code=error.code, message=error.message, hint=error.hint)
 
 
 def blocked(instance: str, error: TowlineError) -> InstanceOutcome:
-    """Nothing was begun, and it is not (or not yet known to be) the host's fault."""
+    """Returns the outcome where nothing was begun and the fault is not, or not yet known to be, the host's."""
     return InstanceOutcome(instance=instance, outcome=Outcome.BLOCKED, message=error.message, fault=fault_of(error))

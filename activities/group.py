@@ -38,25 +38,25 @@ class GroupActivities:
 
     @activity.defn
     async def join_turn(self, request: JoinQueue) -> QueueAnswer:
-        """Joins, starting the group's workflow where nobody has deployed yet."""
+        """Joins the queue; starts the group's workflow at its first deployment."""
         answer: QueueAnswer = await self._updates.send("join", request, QueueAnswer)
         return answer
 
     @activity.defn
     async def leave_turn(self, end: LeaveQueue) -> None:
-        """Gives the turn, or the place in the queue, back."""
+        """Leaves the queue, whether the deployment was active or waiting."""
         await self._updates.send("leave", end)
 
     @activity.defn
     async def record_outcomes(self, page: OutcomePage) -> None:
-        """Has the group remember how instances ended."""
+        """Sends instances' outcomes to the group."""
         await self._updates.send("remember", page)
 
     @activity.defn
     async def watch_active(self, request: WatchActive) -> ActiveEnd:
         """Returns when the active deployment's workflow is closed, with what the store knows of its instances.
 
-        Cancelled, it looks a last time: the rollback of one that was terminated a moment ago may be active now.
+        Cancelled, it checks once more: the rollback of one that was terminated a moment ago may be active now.
         """
         try:
             while True:

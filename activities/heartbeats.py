@@ -1,7 +1,7 @@
-"""What every activity gets from the worker: heartbeats while it works.
+"""Sends heartbeats for every activity while it runs.
 
-An activity that does not beat is noticed by its start-to-close timeout only: minutes after its worker was killed.
-`deploy_instance` beats itself, since its heartbeats say where it is.
+Without heartbeats a killed worker is noticed only by the activity's start-to-close timeout, minutes later.
+`deploy_instance` sends its own, since they report its progress.
 """
 
 from __future__ import annotations

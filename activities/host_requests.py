@@ -1,4 +1,4 @@
-"""What a host may request while it works: an archive, a fresh URL for it, the plan of another one, a revision again.
+"""Answers what a host may request during a run: an archive, a fresh URL, another archive's plan, an earlier revision.
 
 Each kind of request is a row of `HostRequests._answer`.
 """
@@ -24,14 +24,14 @@ EarlierRevision = Callable[[DeploymentOrder, str], Awaitable[tuple[DeploymentOrd
 
 @dataclass(frozen=True)
 class HostReply:
-    """One line, and the bytes that follow it."""
+    """A line of JSON, and the bytes that follow it."""
 
     reply: Reply
     body: Path | None = None
 
     @classmethod
     def none(cls, code: str, message: str) -> HostReply:
-        """What was requested cannot be had."""
+        """Returns the reply for what is not available."""
         return cls({"reply": "none", "code": code, "message": message})
 
 
@@ -52,19 +52,19 @@ class HostRequests:
         }
 
     def has_use_for(self, need: Need) -> bool:
-        """Whether a host of this deployment could need this: a rollback brings no archive that it was not asked for."""
+        """Returns whether a host of this deployment could need this: a rollback sends an archive only on request."""
         if need.what == "revision":
             return self._order.undo is not None
         return need.what != "archive" or self._revision is not None
 
     async def answer(self, need: Need) -> HostReply:
-        """The answer; raises towline's errors where it cannot be had by a fault on our side."""
+        """Returns the reply; raises towline's errors where the fault is the control plane's."""
         if need.what not in self._answer:
             return HostReply.none("UnknownNeed", f"{need.what} is unknown")
         return await self._answer[need.what](need)
 
     async def url(self, *, anew: bool = False) -> str | None:
-        """A presigned URL of the archive; None where there is none."""
+        """Returns a presigned URL of the archive, or None."""
         return await self._archives.url(self._revision, anew=anew) if self._revision else None
 
     async def _archive(self, need: Need) -> HostReply:
@@ -80,7 +80,7 @@ class HostRequests:
         return HostReply({"reply": "url", "url": url})
 
     async def _revision_again(self, need: Need) -> HostReply:
-        """What a host is to go back to and has no more; that it is on record no more is not our fault."""
+        """The revision that a host has to restore and has lost. A missing record is no fault of the control plane."""
         try:
             kept, plan = await self._earlier(self._order, need.deployment)
         except NotFound as error:

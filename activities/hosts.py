@@ -1,6 +1,6 @@
-"""ask_hosts: the same read-only question to many hosts. What runs there, are they fit, what would an order do, the log.
+"""`ask_hosts`: one read-only question to many hosts: what runs there, are they ready, what would an order do, the log.
 
-A host that does not answer is an answer, too: its fault stands in the place of what it would have said.
+For a host that does not answer, the answer is its fault.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AT_ONCE = 64
 
 
 class HostActivities:
-    """Questions to hosts; nothing is started or changed there."""
+    """Asks hosts; starts and changes nothing there."""
 
     def __init__(self, store: Store, pool: TransportPool, *, host: str = "") -> None:
         """`host`: this machine's name, whose local instances are asked here; empty: as the system says."""
@@ -48,7 +48,7 @@ class HostActivities:
 
     @activity.defn
     async def ask_hosts(self, question: AskHosts) -> HostAnswers:
-        """The answers of all hosts, in order. Raises only where the question itself cannot be put."""
+        """Returns the answers of all hosts, in order. Raises only if the question itself is invalid."""
         with translated():
             targets = await self._targets(question)
             plan, files = await self._of_plan(question) if question.do == "plan" else (None, None)
@@ -79,7 +79,7 @@ class HostActivities:
         return await self._frozen.plan(question.order), files
 
     def _files(self, key: str) -> list[dict[str, Any]]:
-        """The archive's members as a host is to know them; blocks."""
+        """Returns the archive's members as hosts need them; blocks."""
         fields = ("path", "type", "sha256", "target")
         members = members_in(self._store.get(key))
         return [{name: member[name] for name in fields if member.get(name)} for member in members]

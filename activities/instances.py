@@ -1,8 +1,8 @@
-"""deploy_instance and halt_instances: one instance's part of a deployment, and its end from outside.
+"""`deploy_instance` and `halt_instances`: run one instance's part of a deployment, and end it from outside.
 
 `deploy_instance` loads what the deployment froze, follows the runner on the host to its end
-(`activities/runner_session.py`), writes the instance's record and log, and returns the outcome, bad news included. It
-raises only where another attempt is to go on: a worker that shuts down lets the runner work and hands over.
+(`activities/runner_session.py`), writes the instance's record and log, and returns the outcome, also of a failure. It
+raises only if another attempt has to continue: a worker that shuts down leaves the runner running and hands over.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ class InstanceActivities:
 
     @activity.defn
     async def halt_instances(self, order: HaltOrder) -> None:
-        """Ends what runs on these hosts, hooks too, from connections of its own. A host that does not answer is left:
+        """Ends what runs on these hosts, hooks included, over new connections.
 
-        its own follower goes on trying, and its runner halts by itself when nobody has asked for it for long.
+        A host that does not answer is skipped: its own session keeps trying, and its runner halts by itself after a
+        long time without a caller.
         """
         limit = asyncio.Semaphore(HALTS_AT_ONCE)
 
@@ -199,7 +200,7 @@ class InstanceActivities:
         if details and details.cancel_requested:
             follower.halt()
             return
-        if details and details.not_found and await self._was_terminated():  # nobody waits for the rest
+        if details and details.not_found and await self._was_terminated():  # nothing waits for the rest
             follower.halt()
             await follower.halt_sent()
         raise _detached(follower)
@@ -247,7 +248,7 @@ async def _beat(follower: RunnerSession, in_flight: InFlight) -> None:
 
 
 def _last_beat() -> Heartbeat:
-    """What the attempt before this one had seen."""
+    """Returns what the attempt before this one had seen."""
     details = activity.info().heartbeat_details
     if not details:
         return Heartbeat(instance="")

@@ -1,4 +1,4 @@
-"""What a deployment is about, read once: its group and configuration, and its instances, frozen in the store."""
+"""Reads what a deployment works on, once: its group and configuration, and its instances, frozen in the store."""
 
 from __future__ import annotations
 
@@ -142,16 +142,16 @@ class InventoryActivities:
     def _touched(self, deployment_id: str, frozen: Collection[str]) -> tuple[str, ...]:
         """The instances on which a runner began, or may have begun: those are asked, and their journals decide.
 
-        A record tells it for certain. An instance without one was never begun where the report says so; a deployment
+        A record is certain. An instance without one was never begun where the report says so; a deployment
         that was terminated has no report, and those that were in flight then have no record.
         """
         records = self._records.all_instances(deployment_id)
-        told = {name: record.outcome.was_touched for name, record in records.items()}
+        recorded = {name: record.outcome.was_touched for name, record in records.items()}
         never = self._never_begun(deployment_id)
-        if not told and not frozen and never is None:
+        if not recorded and not frozen and never is None:
             raise NotFound(f"the store knows nothing of what deployment {deployment_id} did.", "See: towline list")
-        untold = [name for name in frozen if name not in told and name not in (never or ())]
-        return (*(name for name, was_touched in told.items() if was_touched), *untold)
+        unrecorded = [name for name in frozen if name not in recorded and name not in (never or ())]
+        return (*(name for name, was_touched in recorded.items() if was_touched), *unrecorded)
 
     def _never_begun(self, deployment_id: str) -> frozenset[str] | None:
         """The instances that a deployment's report knows as never begun; None where there is no report."""
@@ -164,13 +164,13 @@ class InventoryActivities:
 
     @activity.defn
     async def check_paths(self, request: CheckPaths) -> PathFindings:
-        """What paths are on this worker, and which of them are missing or cannot be read."""
+        """Returns which paths are on this worker, and which of them are missing or unreadable."""
         findings = await asyncio.to_thread(lambda: tuple(_look_at(path) for path in request.paths))
         return PathFindings(worker=socket.gethostname(), findings=findings)
 
     @activity.defn
     async def find_ec2_members(self, request: AskEc2) -> Ec2Found:
-        """Who is in groups on EC2, as these are or would be declared; what hinders is told group by group."""
+        """Returns the members of groups on EC2, as declared now or in a new towline.yaml, with errors by group."""
         found = await asyncio.gather(*(self._on_ec2(group, request.sources) for group in request.groups))
         return Ec2Found(groups=tuple(found))
 

@@ -1,7 +1,7 @@
-"""`preview`: what a deployment would do, found out by the same steps as the deployment's own, and nothing touched.
+"""`preview`: what a deployment would do, found by the deployment's own steps, without touching anything.
 
-The group, the revision and the fleet's order are read as a deployment reads them; the hosts are asked by the host
-protocol's `plan`, which starts nothing. No turn is taken and nothing is frozen.
+Group, revision and the order of the fleet are read as by a deployment; hosts are asked with the host protocol's
+`plan`, which starts nothing. It joins no queue and freezes nothing.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class RecordActivities:
 
     @activity.defn
     async def read_wreck(self, wreck: ShardWreck) -> ShardOutcome:
-        """What instances' own records tell of a shard that could not tell itself: who has none counts as interrupted.
+        """Reads instances' records for a terminated shard; an instance without one counts as interrupted.
 
         Any of those may have been touched: a rollback asks them, and their journals know.
         """

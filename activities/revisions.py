@@ -1,8 +1,8 @@
 """Revisions: read once, pinned and compiled; and where hosts get their archives from.
 
-`read_revision` is the first thing that a deployment does with a revision and the only one that opens it: it finds out
-the digest, refuses what is hostile or wrong, and leaves the plan, the list of members and (of GitHub's) the archive
-in the store. What blocks runs in threads.
+`read_revision` is the first step of a deployment with a revision, and the only one that opens it: it computes the
+digest, refuses what is hostile or wrong, and writes the plan, the list of members and (from GitHub) the archive to
+the store. Blocking work runs in threads.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class _Fetched:
 
 
 def listing_key(sha256: str) -> str:
-    """Where a revision's `Listing` (towline/model/bundle/listing.py) lies in the store, by the archive's digest."""
+    """Returns the store's key of a revision's `Listing` (towline/model/bundle/listing.py), by the archive's digest."""
     return f"listings/{sha256}.json"
 
 
 def plan_key(plan_json: bytes) -> str:
-    """Where a compiled plan lies in the store: by its own digest."""
+    """Returns the store's key of a compiled plan, by its own digest."""
     return f"plans/{hashlib.sha256(plan_json).hexdigest()}.json"
 
 
@@ -180,7 +180,7 @@ def archive_file(revision: ResolvedRevision, store: Store, cache: Cache, s3: S3)
 
 
 def from_store(store: Store, cache: Cache, sha256: str, bundle_type: BundleType) -> Path:
-    """An archive that lies in the store, on this worker's disk; blocks. Raises NotFound or InvalidBundle."""
+    """Copies an archive from the store to this worker's disk; blocks. Raises NotFound or InvalidBundle."""
     found = cache.find(sha256, bundle_type)
     if found:
         return found
@@ -197,15 +197,15 @@ def from_store(store: Store, cache: Cache, sha256: str, bundle_type: BundleType)
 def _kept(cache: Cache, scratch: Path, bundle_type: BundleType, expected: str, what: str) -> Path:
     path, sha256, _ = cache.keep(scratch, bundle_type)
     if sha256 != expected:
-        raise InvalidBundle(f"{what}: its SHA-256 is {sha256}, not {expected}", "Somebody has replaced it: deploy anew")
+        raise InvalidBundle(f"{what}: its SHA-256 is {sha256}, not {expected}", "It was replaced: deploy again")
     return path
 
 
 def _misnamed(fetched: _Fetched) -> Iterator[str]:
     """A warning where the content is not of the type that was named, or that the key's ending tells."""
-    told = fetched.location.s3_location and fetched.location.s3_location.bundle_type
-    if told and told != fetched.bundle_type:
-        yield f"{fetched.location.label}: it is a {fetched.bundle_type} archive, not {told}, and was read as what it is"
+    named = fetched.location.s3_location and fetched.location.s3_location.bundle_type
+    if named and named != fetched.bundle_type:
+        yield f"{fetched.location.label}: it is a {fetched.bundle_type} archive, not {named}, and was read as such"
 
 
 def _compiled(bundle: Bundle, label: str, *, strict: bool) -> tuple[CompiledPlan, Sequence[Problem]]:

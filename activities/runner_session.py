@@ -49,7 +49,7 @@ MOST_NEEDS = 16
 
 @dataclass
 class RunnerSession:
-    """One instance's conversation. `run` to the end; `halt` at any time; `heartbeat` tells where it is."""
+    """The session with one instance's runner: `run` to the end, `halt` at any time, `heartbeat` for its progress."""
 
     order: DeploymentOrder
     target: Target
@@ -63,7 +63,7 @@ class RunnerSession:
     was_started: bool
     deadline_seconds: float
     is_retry: bool = False  # an attempt before this one may have sent the order, and died without telling
-    only_ends: bool = False  # a stop came while nobody followed: what runs there ends at its next boundary
+    only_ends: bool = False  # a stop came when no session was open: what runs there ends at its next boundary
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # there is something new for a heartbeat
     state: HostState = field(default_factory=HostState)
     may_have_begun: bool = False
@@ -83,7 +83,7 @@ class RunnerSession:
         self._needs = 0  # of this connection
 
     async def run(self) -> InstanceOutcome:
-        """Connects, follows, connects again, until the runner has ended or there is nothing to wait for."""
+        """Connects and follows, again and again, until the runner has ended or there is nothing to wait for."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             if self._halting and not self.may_have_begun:
@@ -102,7 +102,7 @@ class RunnerSession:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def halt(self) -> None:
-        """Tells the runner to end at the next boundary; now, or as soon as the host answers again."""
+        """Asks the runner to end at the next boundary: now, or as soon as the host answers again."""
         self._halting = True
         self._wake.set()
 
@@ -154,7 +154,7 @@ class RunnerSession:
             ),
             deadline_seconds=self.deadline_seconds - self._seconds,
         )
-        if self._halting:  # told first: an order that finds nothing there must not begin anything
+        if self._halting:  # sent first: an order that finds nothing there must not begin anything
             await ask(open_transport(self.target, self.pool), halt_order(self.order, self.target, "boundary"))
         async with open_transport(self.target, self.pool) as transport:
             await self._start(transport, order)
@@ -212,7 +212,7 @@ class RunnerSession:
             await self._answer(event, transport)
 
     async def _answer(self, need: Need, transport: Transport) -> None:
-        """Gives the runner what it asks for, or tells it that it cannot be had and remembers whose fault that is."""
+        """Sends the runner what it requests, or that it is not available, and notes whose fault that is."""
         # A line that breaks meanwhile is left to `follow`: a runner that refuses what it gets (its disk is full) hangs
         # up in the middle, and its reason is still to be read.
         self._needs += 1
@@ -237,7 +237,7 @@ class RunnerSession:
 
     @contextlib.asynccontextmanager
     async def _halting_through(self, transport: Transport) -> AsyncIterator[None]:
-        """While the block runs, a halt goes to the runner as soon as it is wanted."""
+        """Sends a halt to the runner as soon as it is requested, during the block."""
         task = asyncio.create_task(self._send_halt(transport))
         try:
             yield
@@ -253,7 +253,7 @@ class RunnerSession:
         self._told.set()
 
     def _verdict(self, error: TowlineError) -> InstanceOutcome | None:
-        """What an error means: an outcome, or None: try again."""
+        """Returns the outcome that an error means, or None to try again."""
         if isinstance(error, NotUnderstood):
             return self._failed(Outcome.FAILED, error, f"; {self._last_known}")
         if not self.may_have_begun and not isinstance(error, Unreachable):
@@ -273,14 +273,14 @@ class RunnerSession:
 
     @property
     def _last_known(self) -> str:
-        """What is known of a host that has gone silent."""
+        """Returns what is known of a host that has stopped answering."""
         if not self.may_have_begun:
             return "nothing was begun there"
         if not self.state.was_started:
             known = "it was begun there" if self.was_started else "whether anything was begun there is not known"
         else:
             script = f", {self.state.script}" if self.state.script else ""
-            known = f"last heard of in {self.state.phase}{script}"
+            known = f"last seen in {self.state.phase}{script}"
         return f"{known}; its runner goes on by itself, if it can"
 
     @property

@@ -12,7 +12,7 @@ LOG_BUDGET_BYTES = 64 * 1024 * 1024
 
 
 class Log:
-    """The script log of one run as far as it is kept; what is beyond the budget is counted, not kept."""
+    """The script log of one run. What exceeds the budget is counted, not kept."""
 
     def __init__(self, limit: int, budget: LogBudget) -> None:
         self._limit = limit
@@ -23,7 +23,7 @@ class Log:
         self.end = 0  # bytes of the host's log that have been seen
 
     def add(self, event: LogText) -> None:
-        """Takes a piece; text that was there already (after a new connection) is left out."""
+        """Adds a piece, unless it has been seen already, over an earlier connection."""
         if event.at < self.end:
             return
         self.end, data = event.end, event.text.encode()
@@ -35,20 +35,20 @@ class Log:
             self._budget.left -= room
 
     def text(self) -> str:
-        """What was kept, and whether that is all."""
+        """Returns what was kept, with a note if that is not all."""
         text = b"".join(self._parts).decode(errors="replace")
         return f"{text}\n[the rest of {self.end} bytes is only on the host]\n" if self._is_cut else text
 
 
 @dataclass
 class LogBudget:
-    """How many bytes of logs a worker keeps in memory, over all instances that it follows."""
+    """The bytes of logs that a worker keeps in memory, over all instances that it follows."""
 
     left: int = LOG_BUDGET_BYTES
 
     @contextlib.contextmanager
     def log(self, limit: int) -> Iterator[Log]:
-        """A log of at most `limit` bytes, whose memory is given back with the block."""
+        """Yields a log of at most `limit` bytes; the block's end releases its memory."""
         log = Log(limit, self)
         try:
             yield log

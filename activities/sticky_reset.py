@@ -1,10 +1,9 @@
-"""A workflow goes on at once where its worker was killed.
+"""Lets a workflow continue at once after its worker was killed.
 
 Temporal offers a workflow's next task to the worker that has the workflow in memory, and to others only when that one
-has not taken it for some seconds (`STICKY` in worker.py). A further attempt of an activity is the first sign that this
-worker may be dead: whoever gets it has Temporal forget where the workflow was, and where the deployment was that a
-shard belongs to. The price is that the history is read once more; so it is done once for a run, and not for each of
-hundreds of instances.
+has not taken it for some seconds (`STICKY` in worker.py). A second attempt of an activity is the first sign that this
+worker may be dead: the worker that gets the attempt resets the stickiness of the workflow, and of the deployment that a
+shard belongs to. The history is then read once more, so it is done once per run, not for each of hundreds of instances.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Takeover(Interceptor):
         return _TakingOver(next, self)
 
     async def take_over(self, info: activity.Info) -> None:
-        """Has Temporal forget which worker had the activity's workflow, and its deployment, in memory."""
+        """Resets the stickiness of the activity's workflow and of its deployment."""
         run = info.workflow_run_id or ""
         if run in self._done:
             return

@@ -114,9 +114,9 @@ async def test_each_host_with_a_trouble_of_its_own_ends_as_what_it_met(
     }
     assert [host.relay.counts["lost"] > 0 for host in (fleet[slow], fleet[transfer], fleet[gone])] == [True] * 3
     said = {name: site.record("d-1", name).outcome.message for name in names}
-    assert "tried for" in said[gone] and "last heard of in AfterInstall, scripts/hook.sh" in said[gone]
+    assert "tried for" in said[gone] and "last seen in AfterInstall, scripts/hook.sh" in said[gone]
     assert "nothing was begun there" in said[silent]
-    assert "another host key" in said[key] and "last heard of in AfterInstall" in said[key]
+    assert "another host key" in said[key] and "last seen in AfterInstall" in said[key]
     done = await site.towline("status", "d-1")
     assert done.status == 0 and "5 of 10 succeeded" in done.out, "AllAtOnce: one is enough"
     assert [line.split()[1] for line in done.out.splitlines() if line.startswith("web-") and "  " in line] == [

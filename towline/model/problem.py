@@ -48,7 +48,7 @@ class Problem(BaseModel):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`Did you mean AfterInstall?`, or nothing where no known word is near.
+    """`Did you mean AfterInstall?`, or nothing where no known name is similar.
 
     >>> did_you_mean("AfterInstal", ["BeforeInstall", "AfterInstall"])
     'Did you mean AfterInstall?'

@@ -15,7 +15,7 @@ _STEERING = re.compile(f"(\x1b\\[(?:[0-2]|3[0-7]|9[0-7])m)|[{STEERING}]")
 
 
 def for_terminal(text: str) -> str:
-    r"""The text as a terminal may have it: whoever named a file or wrote a message must not steer the terminal with it.
+    r"""The text as a terminal may have it: a file's name or a message must not control the terminal.
 
     What would is written as an escape. Line ends, tabs and the colours of our own output stay.
 

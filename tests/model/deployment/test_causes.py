@@ -77,7 +77,7 @@ def test_an_unreachable_host_is_told_by_why_and_not_by_when_it_was_lost() -> Non
     every = [
         lost("web-01", "Connection refused", "nothing was begun there"),
         lost("web-02", "Name or service not known", "nothing was begun there"),
-        lost("web-03", "Connection refused", "last heard of in Install"),
+        lost("web-03", "Connection refused", "last seen in Install"),
     ]
     assert [[one.instance for one in cause] for cause in by_cause(every, failure_of)] == [
         ["web-01", "web-03"],

@@ -1,4 +1,4 @@
-"""Which failures have one cause, so that it is told once: used by terminal, Web UI, report and JSON. Pure.
+"""Groups failures with the same cause, so that it is shown once, in terminal, Web UI, report and JSON. Pure.
 
 Two failures are of one cause when they failed in the same way, in the same event and script, and say the same once
 what differs from host to host is left out: names, addresses, numbers, hexadecimal ids, temporary names and the paths
@@ -19,7 +19,7 @@ from towline.model.deployment.target import InstanceTarget, TargetDetails
 from towline.model.messages.instance import InstanceOutcome
 
 LAST_LINES = 5
-"""Lines at the end of a log that count: above them lies what went well."""
+"""How many lines at the end of a log are compared; those above are of what went well."""
 
 Item = TypeVar("Item")
 
@@ -109,13 +109,13 @@ def _cause(alike: Sequence[tuple[str, Failure]]) -> Cause:
 
 def _failure_of_target(target: InstanceTarget, details: TargetDetails) -> Failure:
     event = target.failed_event
-    told = event.diagnostics if event else None
+    diagnostics = event.diagnostics if event else None
     return Failure(
         outcome=details.own_outcome or target.status.lower(),
         event=event.lifecycle_event_name if event else "",
-        script=told.script_name if told else "",
-        message=details.fault or (told.message if told else "") or details.message,
-        log=told.log_tail if told else "",
+        script=diagnostics.script_name if diagnostics else "",
+        message=details.fault or (diagnostics.message if diagnostics else "") or details.message,
+        log=diagnostics.log_tail if diagnostics else "",
         own_names=(target.target_id, details.address.partition(":")[0]),
     )
 

@@ -78,18 +78,18 @@ def failure_line(outcome: InstanceOutcome) -> str:
     return f"{outcome.instance}: {what}" + (f": {one_line(message)}" if message else "")
 
 
-def failure_lines(failures: Sequence[InstanceOutcome], told: int = 3, tail: int = 5) -> list[str]:
+def failure_lines(failures: Sequence[InstanceOutcome], shown: int = 3, tail: int = 5) -> list[str]:
     """Failures for people, each with the last lines of its log; those of one cause together."""
     alike = by_cause(failures, failure_of)
     lines: list[str] = []
-    for together in alike[:told]:
+    for together in alike[:shown]:
         lines.append(failure_line(together[0]))
         lines += [f"    {line}" for line in last_lines(together[0].log_tail, tail).splitlines()]
         if together[0].fault and together[0].fault.hint:
             lines.append(f"    {one_line(together[0].fault.hint)}")
         lines += wrapped(same_on(together[1:]))
-    if len(alike) > told:
-        lines.append(f"…and {len(alike) - told} other causes")
+    if len(alike) > shown:
+        lines.append(f"…and {len(alike) - shown} other causes")
     return lines
 
 

@@ -42,7 +42,7 @@ def failure(code: str, message: str) -> Ending:
 
 
 def stopped_by(stop: StopRequest) -> Ending:
-    """Somebody, or a deployment that supersedes it, ended it."""
+    """A user, or a deployment that supersedes it, ended it."""
     return Ending(DeploymentStatus.STOPPED, ErrorCode.MANUAL_STOP, stop.reason or "the deployment was stopped")
 
 

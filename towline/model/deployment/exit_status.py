@@ -1,4 +1,4 @@
-"""The exit status of commands, told by how a deployment or an attempt ended. Fixed: CI scripts branch on it."""
+"""The exit status of commands, by how a deployment or an attempt ended. Stable: CI scripts branch on it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class ErrorInformation(ApiShape):
 
 
 class RollbackInfo(ApiShape):
-    """On a failed deployment the one that takes it back; on a rollback the one that it takes back."""
+    """On a failed deployment the one that rolls it back; on a rollback the one that it rolls back."""
 
     rollback_deployment_id: Text = ""
     rollback_triggering_deployment_id: Text = ""
@@ -121,7 +121,7 @@ class DeploymentInfo(ApiShape):
 
     @property
     def undoes(self) -> str:
-        """The id of the deployment that this one takes back; empty where it is no rollback."""
+        """The id of the deployment that this one rolls back; empty if it is no rollback."""
         return self.rollback_info.rollback_triggering_deployment_id
 
     @property

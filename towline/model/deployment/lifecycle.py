@@ -18,7 +18,7 @@ class DeploymentType(StrEnum):
 
 
 class DeploymentOption(StrEnum):
-    """Whether a load balancer is told."""
+    """Whether traffic is blocked and allowed at a load balancer."""
 
     WITH_TRAFFIC_CONTROL = "WITH_TRAFFIC_CONTROL"
     WITHOUT_TRAFFIC_CONTROL = "WITHOUT_TRAFFIC_CONTROL"

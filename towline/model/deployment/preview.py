@@ -1,4 +1,4 @@
-"""What a deployment would do, told before it is started: messages between client and worker. Pure."""
+"""What a deployment would do, before it is started: messages between client and worker. Pure."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def hosts_of(
 ) -> tuple[tuple[HostPreview, ...], dict[str, HostChanges]]:
     """The hosts in order, and the distinct sets of changes by a short name: most hosts of a fleet have the same.
 
-    `roots` are the root prefixes of `local` instances by name: their paths are told as on a host of their own.
+    `roots` are the root prefixes of `local` instances by name: their paths are shown as on a real host.
     """
     members = list(members)
     others = _other_names([member.name for member in members], answers)
     hosts: list[HostPreview] = []
     distinct: dict[str, HostChanges] = {}
     for member in members:
-        told = answers.get(member.name)
+        answered = answers.get(member.name)
         root = (roots or {}).get(member.name, "").rstrip("/")
-        changes = _changes(told.answer, root) if told and isinstance(told.answer, HostPlan) else None
+        changes = _changes(answered.answer, root) if answered and isinstance(answered.answer, HostPlan) else None
         name = _digest(changes) if changes else ""
         if changes:
             distinct.setdefault(name, changes)
@@ -106,9 +106,9 @@ def hosts_of(
                 address=member.address,
                 zone=member.zone,
                 rank=RANKS[member.rank] if 0 <= member.rank < len(RANKS) else "",
-                runs_now=_runs_now(told),
+                runs_now=_runs_now(answered),
                 changes=name,
-                trouble=_trouble(told)
+                trouble=_trouble(answered)
                 or (f"is the same host as {others[member.name]}: declare it once" if member.name in others else ""),
             )
         )
@@ -178,9 +178,9 @@ def _changes(plan: HostPlan, root: str) -> HostChanges:
     )
 
 
-def _runs_now(told: HostAnswer | None) -> str:
+def _runs_now(answered: HostAnswer | None) -> str:
     """The label of what the host has installed for this group; empty for nothing, or for a host that was not asked."""
-    return _label(told.answer.runs_now) if told and isinstance(told.answer, HostPlan) else ""
+    return _label(answered.answer.runs_now) if answered and isinstance(answered.answer, HostPlan) else ""
 
 
 def _label(revision: HostRevision | None) -> str:
@@ -192,21 +192,21 @@ def _other_names(names: Iterable[str], answers: Mapping[str, HostAnswer]) -> dic
     first: dict[str, str] = {}
     others = {}
     for name in names:
-        told = answers.get(name)
-        machine = told.answer.machine if told and isinstance(told.answer, HostPlan) else ""
+        answered = answers.get(name)
+        machine = answered.answer.machine if answered and isinstance(answered.answer, HostPlan) else ""
         if machine and first.setdefault(machine, name) != name:
             others[name] = first[machine]
     return others
 
 
-def _trouble(told: HostAnswer | None) -> str:
-    if told is None:
+def _trouble(answered: HostAnswer | None) -> str:
+    if answered is None:
         return "was not asked"
-    if told.fault:
-        return f"cannot be asked: {told.fault.message}  {told.fault.hint}".rstrip()
-    if not isinstance(told.answer, HostRefusal):
+    if answered.fault:
+        return f"cannot be asked: {answered.fault.message}  {answered.fault.hint}".rstrip()
+    if not isinstance(answered.answer, HostRefusal):
         return ""
-    return f"would refuse: {told.answer.message}  {told.answer.hint}".rstrip()
+    return f"would refuse: {answered.answer.message}  {answered.answer.hint}".rstrip()
 
 
 def _digest(changes: HostChanges) -> str:

@@ -1,4 +1,4 @@
-"""Rolling a deployment back: the request for it, by whoever starts it, and what it came to. Pure."""
+"""Rolling a deployment back: the request for it, automatic or a user's, and its result. Pure."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class DeploymentState:
         self.changes += 1
 
     def ask_to_stop(self, request: StopRequest) -> None:
-        """Notes a stop for good. Asked again, `now` and a wish about the rollback may be added, never taken back."""
+        """Notes a stop for good. A second request may add `now` and a choice about the rollback, never remove them."""
         if self.status.is_final:
             return
         if self.stop:
@@ -197,7 +197,7 @@ class DeploymentState:
 
     @property
     def shards_stop(self) -> StopRequest | None:
-        """What shards are told of a stop: the one that was asked for, or that time is over."""
+        """The stop that shards are sent: the requested one, or that of the timeout."""
         time_is_over = StopRequest(reason="the deployment's time is over") if self.rollout.is_out_of_time else None
         return self.stop or time_is_over
 

@@ -54,7 +54,7 @@ class TargetStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one instance's part of a deployment ended, each kind told apart (promise 7)."""
+    """How one instance's part of a deployment ended (promise 7)."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # a script or a step of the runner failed

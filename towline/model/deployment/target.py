@@ -185,7 +185,7 @@ def _event(event: LifecycleEventRecord) -> LifecycleEvent:
 
 
 def _event_in_flight(event: str, distance: int, since: str) -> LifecycleEvent:
-    """An event that lies so many places behind the one at work."""
+    """An event so many places after the current one."""
     if distance < 0:
         return LifecycleEvent(lifecycle_event_name=event, status=TargetStatus.SUCCEEDED)
     if distance == 0:

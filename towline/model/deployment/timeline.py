@@ -43,7 +43,7 @@ class Row:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person may want to look at it: also where a rollback has mended what failed."""
+        """Whether a person may want to look at it, also if a rollback has restored it since."""
         outcomes = {outcome for outcome in Outcome if outcome in (self.outcome, self.after_rollback)}
         has_failed = any(event.status is TargetStatus.FAILED for event in self.events)
         return has_failed or any(outcome.needs_attention for outcome in outcomes)

@@ -114,7 +114,7 @@ def report_of(
     ended_at: float,
     mask: Callable[[str], str] = str,
 ) -> InstanceReport:
-    """An instance's record for the store; `ended_at` is control time, for runs whose start nobody saw."""
+    """An instance's record for the store; `ended_at` is control time, for runs whose start was not seen."""
     epoch = ended_at - outcome.seconds if state.epoch is None else state.epoch
 
     def moment(offset: float | None) -> str:

@@ -14,7 +14,7 @@ class InstanceOrder(Message):
     instance: str
     page: str  # key of its FleetPage
     deadline_seconds: int
-    only_ends: bool = False  # a stop came while nobody followed: what runs there ends at its next boundary
+    only_ends: bool = False  # a stop came when no session was open: what runs there ends at its next boundary
 
 
 DETACHED = "Detached"
@@ -72,7 +72,7 @@ class LifecycleEventRecord(Message):
 
 
 class InstanceReport(Message):
-    """An instance's record in the store, written by its own activity; its log lies beside it."""
+    """An instance's record in the store, written by its own activity; its log is beside it."""
 
     outcome: InstanceOutcome
     address: str = ""

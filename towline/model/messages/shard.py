@@ -19,7 +19,7 @@ from towline.model.messages.instance import (
 class Lease(Message):
     """What a shard may use, cumulatively granted: slots, and starts of instances that were healthy before.
 
-    `returns_wanted`: somebody waits for slots, so give back what is not needed.
+    `returns_wanted`: another shard waits for slots, so give back what is not needed.
     """
 
     slots: int = 0
@@ -46,7 +46,7 @@ class ShardProgress(Message):
     """What a shard signals to its deployment. Cumulative, so that a lost or repeated one does no harm."""
 
     index: int
-    sequence: int = 0  # grows with every signal, so that an overtaken one is told
+    sequence: int = 0  # grows with every signal, so that an outdated one is ignored
     granted: Lease  # the lease that it goes by
     returned: Lease  # cumulative slots and healthy starts given back
     is_held: bool = False  # it starts nothing for another reason than its lease: pause, stop, a fault of ours

@@ -33,7 +33,7 @@ def floor_of(rule: MinimumHealthyHosts, hosts: int) -> int:
 def slots_of(rule: MinimumHealthyHosts, hosts: int, undo: Undo | None = None) -> int:
     """How many of this many hosts may be out of service at once.
 
-    A rollback takes as many at once as the deployment that it takes back: a second outage is not a rollback. Where
+    A rollback takes as many at once as the deployment that it rolls back: a second outage is not a rollback. Where
     that is not known, at least one.
 
     >>> rule = MinimumHealthyHosts(type="HOST_COUNT", value=6)

@@ -10,8 +10,8 @@ from towline.model.messages.shard import RunsNow
 
 def runs_now(outcomes: Iterable[InstanceOutcome]) -> tuple[RunsNow, ...]:
     """What hosts said that they run, by revision; those that did not say are left out."""
-    told: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for outcome in outcomes:
         if outcome.now:
-            told.setdefault((outcome.now.label, outcome.now.sha256), []).append(outcome.instance)
-    return tuple(RunsNow(label=label, sha256=sha, instances=tuple(names)) for (label, sha), names in told.items())
+            found.setdefault((outcome.now.label, outcome.now.sha256), []).append(outcome.instance)
+    return tuple(RunsNow(label=label, sha256=sha, instances=tuple(names)) for (label, sha), names in found.items())

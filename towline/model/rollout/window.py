@@ -96,7 +96,7 @@ class Window:
         return member
 
     def put_aside(self, name: str) -> None:
-        """Takes a member out of flight whose host was never touched, until somebody judges why; it holds no slot."""
+        """Takes a member out of flight whose host was never touched, until the reason is known; it holds no slot."""
         self._aside[name] = self._in_flight.pop(name)
 
     def put_back(self, name: str) -> None:
