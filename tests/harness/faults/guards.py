@@ -139,8 +139,8 @@ GUARDS = (
         "hosts-decide-what-to-undo",
         4,
         "activities/inventory.py",
-        "        return (*(name for name, was_touched in told.items() if was_touched), *untold)\n",
-        "        return tuple(name for name, was_touched in told.items() if was_touched)\n",
+        "        return (*(name for name, was_touched in recorded.items() if was_touched), *unrecorded)\n",
+        "        return tuple(name for name, was_touched in recorded.items() if was_touched)\n",
         f"{HOSTS}::test_a_terminated_deployment_halts_and_can_still_be_rolled_back",
     ),
     Guard(
