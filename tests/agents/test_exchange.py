@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towline.agents.conversation import WINDOW_BYTES, Conversation
-from towline.agents.exchange import TWO_MACHINES_SECONDS, Exchange
+from towline.agents.exchange import SILENT_SECONDS, TWO_MACHINES_SECONDS, Exchange
 from towline.agents.messages import End, News, Output, Piece, Poll, Taken
 from towline.errors import Conflict, Unreachable
 
@@ -146,6 +146,26 @@ async def test_an_offer_whose_answer_was_lost_is_made_again(exchange: Exchange) 
 async def test_what_this_process_does_not_know_is_over(exchange: Exchange) -> None:
     agent = Agent(exchange, got={"of-another-process.1": b"x"})
     assert (await agent.poll()).gone == ("of-another-process.1",)
+
+
+async def test_a_host_that_falls_silent_loses_its_conversations(exchange: Exchange, clock: Clock) -> None:
+    conversation = await opened(exchange, Agent(exchange))
+    clock.now += SILENT_SECONDS - 1
+    exchange.fail_silent()
+    conversation.write(b"still there")
+    clock.now += 2
+    exchange.fail_silent()
+    with pytest.raises(Unreachable, match="not been heard for 45 s"):
+        await conversation.read(10)
+
+
+async def test_a_server_that_ends_holds_no_poll(exchange: Exchange) -> None:
+    agent = Agent(exchange)
+    held = asyncio.create_task(agent.poll(hold=40))
+    await asyncio.sleep(0)
+    exchange.release_polls()
+    await asyncio.wait_for(held, 5)
+    await asyncio.wait_for(agent.poll(hold=40), 5)
 
 
 async def test_a_closed_conversation_is_over_for_the_host(exchange: Exchange) -> None:
