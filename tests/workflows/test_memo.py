@@ -64,18 +64,28 @@ async def test_the_memo_follows_a_small_deployment_and_says_how_it_ended(client:
 
 
 async def test_a_large_shard_is_asked_for_what_it_has_not_reported(client: Client) -> None:
-    fakes = FakeActivities(hosts=41, config=ALL_AT_ONCE, held={"web-41"})  # it reports each fifth end
+    fakes = FakeActivities(hosts=44, config=ALL_AT_ONCE, held={"web-42", "web-43", "web-44"})
     async with WorkflowSite(client, fakes) as site:
         handle = await site.start()
+        reads = infos(client)  # the shard reports each fifth end
 
-        async def is_exact() -> bool:
+        async def says(succeeded: int) -> bool:
             if await in_memo(client, handle.id) is None:
                 return False  # its first workflow task is to come
-            info = await infos(client).get(handle.id)
+            info = await reads.get(handle.id)
             assert info
-            return (info.overview.succeeded, info.overview.in_progress, info.overview.pending) == (40, 1, 0)
+            return (info.overview.succeeded, info.overview.in_progress) == (succeeded, 44 - succeeded)
 
-        await eventually(is_exact)
+        async def has_reported_forty() -> bool:
+            info = await in_memo(client, handle.id)
+            return info is not None and info.overview.succeeded >= 40
+
+        await eventually(has_reported_forty)
+        await eventually(lambda: says(41))
+        fakes.held -= {"web-42", "web-43"}
+        await eventually(lambda: says(43))
+        reported = await in_memo(client, handle.id)
+        assert reported and reported.overview.succeeded < 43
         fakes.held.clear()
         await ended(handle)
     events = [event.WhichOneof("attributes") async for event in handle.fetch_history_events()]
