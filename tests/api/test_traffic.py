@@ -177,7 +177,7 @@ async def test_a_deployment_that_needs_what_is_not_built_is_refused_everywhere(a
     assert succeeded(listed).json["deployments"] == ["d-GREEN0001"]
 
 
-async def test_a_deployment_goes_on_without_the_groups_alarms_and_says_that_nobody_is_notified(api: Api) -> None:
+async def test_a_deployment_goes_on_without_the_groups_alarms_and_warns_that_no_notification_is_sent(api: Api) -> None:
     members = {"alarmConfiguration": WATCHED, "triggerConfigurations": [TRIGGER], "loadBalancerInfo": BALANCER}
     await api.site.declare("shop", "watched", count=1, **members)
     revision = json.dumps(revision_shown(api.site.stored(api.site.bundle("watched"))))
