@@ -13,17 +13,30 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tests.bench.api.reads import many_open, one_large, recorded
 from tests.bench.api.stand import Stand, running_stand
+from tests.bench.api.writes import beside_moto, contended, creations, registrations
 from tests.bench.scale import memory_mib
 
 Round = Callable[[Stand], Awaitable[None]]
-ROUNDS: Mapping[str, Round] = {"large": one_large, "open": many_open, "recorded": recorded}
+ROUNDS: Mapping[str, tuple[Round, int]] = {
+    "large": (one_large, 1),
+    "open": (many_open, 1),
+    "recorded": (recorded, 1),
+    "creations": (creations, 1),
+    "creations-2": (creations, 2),
+    "contended": (contended, 1),
+    "registrations": (registrations, 1),
+    "registrations-2": (registrations, 2),
+    "moto": (beside_moto, 1),
+}
+"""What is played, and beside how many API servers."""
 
 
-async def measure(play: Round) -> None:
+async def measure(play: Round, servers: int) -> None:
     """Plays one round and prints what it came to."""
-    async with running_stand() as stand:
+    async with running_stand(servers) as stand:
         await play(stand)
-        print(f"  API process: {memory_mib(stand.servers[0].pid):.0f} MiB at most", flush=True)
+        memory = ", ".join(f"{memory_mib(server.pid):.0f}" for server in stand.servers)
+        print(f"  API process: {memory} MiB at most", flush=True)
 
 
 async def main() -> None:
@@ -33,7 +46,7 @@ async def main() -> None:
     given = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for name in given.rounds:
-        await measure(ROUNDS[name])
+        await measure(*ROUNDS[name])
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ class Stand:
 
     async def measured(self, what: str, load: Awaitable[Load]) -> Load:
         """Prints what a load came to, and what the processes used of the processors for each call."""
-        pids = {"API": self.servers[0].pid, "worker": self.worker, "Temporal": self.temporal}
-        before = {name: processor_seconds(pid) for name, pid in pids.items()}
+        pids = {"API": [server.pid for server in self.servers], "worker": [self.worker], "Temporal": [self.temporal]}
+        before = {name: sum(map(processor_seconds, of)) for name, of in pids.items()}
         found = await load
-        used = {name: processor_seconds(pid) - before[name] for name, pid in pids.items()}
+        used = {name: sum(map(processor_seconds, of)) - before[name] for name, of in pids.items()}
         each = ", ".join(f"{name} {seconds / len(found.answers) * 1000:.1f}" for name, seconds in used.items())
         print(f"{what}: {found}\n  processor time for each call, in ms: {each}")
         return found
