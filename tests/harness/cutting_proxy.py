@@ -23,6 +23,7 @@ class CuttingProxy:
         self.losses: list[Loss | None] = []
         self.heads: list[bytes] = []
         self.url = ""
+        self._serving: set[asyncio.Task[None]] = set()
 
     def invocations(self) -> list[str]:
         """The SDK's ids of the requests so far: retries of one call have the same."""
@@ -31,10 +32,23 @@ class CuttingProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves a client's connection."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while await self._pass_on(reader, writer):
-                pass
-        writer.close()
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                while await self._pass_on(reader, writer):
+                    pass
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def end(self) -> None:
+        """Cuts all connections, also those of requests that a server has not answered yet."""
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; False where the answer was lost."""
@@ -81,4 +95,7 @@ async def cutting_proxy(*servers: str) -> AsyncIterator[CuttingProxy]:
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with listening:
-        yield proxy
+        try:
+            yield proxy
+        finally:
+            await proxy.end()
