@@ -37,6 +37,7 @@ from towline.store.deployment_records import DeploymentRecords
 SAVE_SECONDS = 50.0
 """How long a change waits for Temporal: agents read for 80 s, and turn a refused completion into a failure."""
 SAVE_PAUSE_SECONDS = 0.5
+SEEK_SECONDS = 10.0
 
 
 @dataclass
@@ -60,6 +61,7 @@ class AgentSession:
     def __post_init__(self) -> None:
         self._wants_halt = self.only_ends
         self._listening_since = self.clock()
+        self._sought_at = 0.0
 
     async def run(self) -> None:
         """To the outcome, or until the run is another process's. Never raises but CancelledError."""
@@ -96,6 +98,8 @@ class AgentSession:
         is_open = False
         while not self.live.run.is_over:
             is_open = is_open or self._open()
+            if is_open:
+                self._seek()
             self.live.changed.clear()
             before = self.live.run
             await self.live.change(lambda run: (self._ticked(run), None))
@@ -106,6 +110,13 @@ class AgentSession:
                     await self.live.changed.wait()
             if self.live.run is before:
                 await self.live.keep()
+
+    def _seek(self) -> None:
+        """Now and then: other API servers forget what they were told."""
+        now = self.clock()
+        if now - self._sought_at >= SEEK_SECONDS:
+            self._sought_at = now
+            self.runs.seek(self.target.name)
 
     def _open(self) -> bool:
         if not self.runs.open(self.live):

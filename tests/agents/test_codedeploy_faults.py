@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.agents.test_codedeploy_deploy import ALL_EVENTS, NOOPS, declare, deploy, hosts
-from tests.harness.agents import api_server
+from tests.harness.agents import ApiProcess, api_server
 from tests.harness.site import Site, running_site
 from tests.harness.temporal import TemporalServer, eventually
 
@@ -39,3 +40,28 @@ async def test_an_api_server_that_ends_in_the_middle_costs_nothing(site: Site, n
             done = await running
     assert done.status == 0, done.out + done.err + api.log.read_text()
     assert len(host.ran) == len(set(host.ran)) == len([event for event in ALL_EVENTS if event not in NOOPS])
+
+
+async def test_hosts_that_call_one_api_server_are_served_by_the_runs_of_another(site: Site) -> None:
+    names = [f"two-{number}" for number in range(6)]
+    async with api_server(site) as first, another_api_server(site) as second:
+        await declare(site, "two", *names)
+        several = await hosts(site, second, *names)
+        async with contextlib.AsyncExitStack() as running:
+            for host in several:
+                await running.enter_async_context(host.running())
+            done = await deploy(site, "two", site.bundle("two-v1"))
+    assert done.status == 0, done.out + done.err + first.log.read_text() + second.log.read_text()
+    assert "is given" in first.log.read_text(), "by chance no run was on the server that no host calls"
+    for host in several:
+        assert len(host.ran) == len(set(host.ran)) and len(host.bundles) == 1
+
+
+@contextlib.asynccontextmanager
+async def another_api_server(site: Site) -> AsyncIterator[ApiProcess]:
+    api = ApiProcess(site, site.folder / "api-2.log")
+    await api.start()
+    try:
+        yield api
+    finally:
+        api.end()

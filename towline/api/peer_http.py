@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from towline.errors import Unreachable
 
 CONNECT_SECONDS = 3.0
 ANSWER_BYTES = 4 * 1024 * 1024
+PIECE_BYTES = 256 * 1024
 
 
 async def post(
@@ -38,6 +39,28 @@ async def post(
             status = int(head.split(" ", 2)[1])
             return status, await reader.readexactly(_length(head))
     except (OSError, TimeoutError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
+        raise Unreachable(f"the API server {address} broke off: {error!r}") from error
+    finally:
+        writer.close()
+
+
+async def stream_get(address: str, path: str, headers: Mapping[str, str], *, cert: Path | None) -> AsyncIterator[bytes]:
+    """Get from another server: first the head of its answer, then the body in pieces. Raises Unreachable."""
+    url = urlsplit(address)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            context = _context(cert) if url.scheme == "https" else None
+            reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=context)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise Unreachable(f"the API server {address} does not answer: {error}") from error
+    try:
+        fields = {"host": url.netloc, **headers, "connection": "close"}
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        yield await reader.readuntil(b"\r\n\r\n")
+        while piece := await reader.read(PIECE_BYTES):
+            yield piece
+    except (OSError, EOFError, asyncio.LimitOverrunError) as error:
         raise Unreachable(f"the API server {address} broke off: {error!r}") from error
     finally:
         writer.close()

@@ -23,6 +23,7 @@ from towline.api.audit import Audit
 from towline.api.command_service.endpoints import CommandEndpoints
 from towline.api.command_service.hosts import SignIn
 from towline.api.command_service.keys import make_host_keys
+from towline.api.command_service.relay import CommandRelay
 from towline.api.metrics import Metrics
 from towline.api.operations import HANDLERS
 from towline.api.policy import Policies, read_policies
@@ -109,7 +110,8 @@ async def serve(
     sign_in = SignIn(host_keys, HostAccessKeys(backend.deployments.catalogue))
     endpoints = AgentEndpoints(agents, relay, calls)
     metrics.watch_agents(lambda: exchange.polling, lambda: endpoints.refused)
-    http = server(CommandEndpoints(runs, sign_in, endpoints), options.listen)
+    command_relay = CommandRelay(runs, peers, options.listen.tls_cert)
+    http = server(CommandEndpoints(runs, sign_in, endpoints, command_relay), options.listen)
 
     def started() -> None:
         address = address_of(http, options.listen)

@@ -45,6 +45,12 @@ class NotOwned(TowlineError):
     code = "NotOwned"
 
 
+class Elsewhere(TowlineError):
+    """Another API server has the run that a call is about."""
+
+    code = "Elsewhere"
+
+
 class OfferedCommand(NamedTuple):
     """The answer of a poll that found something."""
 
@@ -104,6 +110,10 @@ class Runs:
         self._heard: dict[str, float] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._is_ending = False
+        self._seeking: set[asyncio.Task[None]] = set()
+        self.wants: Callable[[str], Awaitable[None]] | None = None
+        self.is_elsewhere: Callable[[str], bool] = lambda host: False
+        """Of several API servers: tells the others that a host is wanted here; whether one of them has its run."""
 
     # ── what the owner of a run does ──
 
@@ -131,10 +141,25 @@ class Runs:
         finally:
             self.close(live)
 
+    def seek(self, host: str) -> None:
+        """Has other API servers pass a host's calls on, unless it polls this one."""
+        if self.wants and host not in self._newest:
+            task = asyncio.create_task(self._seek(host, self.wants))
+            self._seeking.add(task)
+            task.add_done_callback(self._seeking.discard)
+
+    async def _seek(self, host: str, wants: Callable[[str], Awaitable[None]]) -> None:
+        with contextlib.suppress(TowlineError):  # it is sought again
+            await wants(host)
+
     def live(self, host: str, key: str) -> LiveRun | None:
         """The run of a host, if it is this one."""
         found = self._open.get(host)
         return found if found and found.run.key == key else None
+
+    def has(self, host: str) -> bool:
+        """Whether a run of this host is here."""
+        return host in self._open
 
     def tell(self, host: str) -> None:
         """Wakes the calls of a host that wait for a change."""
@@ -153,10 +178,11 @@ class Runs:
 
     # ── what agents call ──
 
-    async def poll(self, host: str, is_gone: Callable[[], bool]) -> OfferedCommand | None:
+    async def poll(self, host: str, is_gone: Callable[[], bool], *, is_relayed: bool = False) -> OfferedCommand | None:
         """The next command of a host, as soon as there is one; None: nothing for as long as a poll is held.
 
-        The newest poll of a host wins: an older one may be of a connection that the agent has given up.
+        The newest poll of a host wins: an older one may be of a connection that the agent has given up. Raises
+        Elsewhere, unless `is_relayed`.
         """
         token = object()
         self._newest[host] = token
@@ -168,6 +194,7 @@ class Runs:
                 news = self._news_of(host)
                 if found := await self._offered(host):
                     return found
+                self._check_here(host, is_relayed)
                 if now >= deadline:
                     break
                 await self._wait(news, self._pause(host, now, deadline))
@@ -176,15 +203,15 @@ class Runs:
                 del self._newest[host]
         return None
 
-    async def specification(self, host: str, named: str) -> Mapping[str, Any] | None:
+    async def specification(self, host: str, named: str, *, is_relayed: bool = False) -> Mapping[str, Any] | None:
         """The specification of a run of this host by its DeploymentExecutionId; None: it has no such run."""
         key = key_of_execution(named)
-        live = await self._of(host, key) if key else None
+        live = await self._of(host, key, is_relayed) if key else None
         return live.specification if live else None
 
-    async def acknowledge(self, host: str, identifier: str, noop: bool) -> CommandStatus:
+    async def acknowledge(self, host: str, identifier: str, noop: bool, *, is_relayed: bool = False) -> CommandStatus:
         """Whether the agent may execute; Failed: it must not."""
-        found = await self._named(host, identifier)
+        found = await self._named(host, identifier, is_relayed)
         if found is None:
             return CommandStatus.FAILED
         live, named = found
@@ -192,9 +219,11 @@ class Runs:
         self.tell(host)
         return answer
 
-    async def complete(self, host: str, identifier: str, meaning: Meaning, diagnostics: Diagnostics) -> bool:
+    async def complete(
+        self, host: str, identifier: str, meaning: Meaning, diagnostics: Diagnostics, *, is_relayed: bool = False
+    ) -> bool:
         """Takes a completion; False: of no run that this host has."""
-        found = await self._named(host, identifier)
+        found = await self._named(host, identifier, is_relayed)
         if found is None:
             return False
         live, named = found
@@ -225,26 +254,34 @@ class Runs:
         except NotOwned:
             return None
 
+    def _check_here(self, host: str, is_relayed: bool) -> None:
+        if not is_relayed and host not in self._open and self.is_elsewhere(host):
+            raise Elsewhere(f"another API server has the run of {host}")
+
     def _pause(self, host: str, now: float, deadline: float) -> float:
         """How long a poll may wait for news: to its end, or until a lost offer may be made again."""
         live = self._open.get(host)
         due = next_offer_at(live.run) if live else None
         return max(0.0, min(deadline, deadline if due is None else due) - now)
 
-    async def _named(self, host: str, identifier: str) -> tuple[LiveRun, CommandId] | None:
+    async def _named(self, host: str, identifier: str, is_relayed: bool) -> tuple[LiveRun, CommandId] | None:
         found = CommandId.parse(identifier)
-        live = await self._of(host, found.key) if found else None
+        live = await self._of(host, found.key, is_relayed) if found else None
         named = live.run.offer_named(identifier) if live else None
         return (live, named) if live and named else None
 
-    async def _of(self, host: str, key: str) -> LiveRun | None:
-        """The run of a key. It is waited for, since the process that had it may have died a moment ago."""
+    async def _of(self, host: str, key: str, is_relayed: bool) -> LiveRun | None:
+        """The run of a key. It is waited for, since the process that had it may have died a moment ago.
+
+        Raises Elsewhere, unless `is_relayed`.
+        """
         self._heard[host] = self._clock()
         deadline = self._clock() + self._owner
         while not self._is_ending and key not in self._ended:
             live, news = self._open.get(host), self._news_of(host)
             if live and live.run.key == key:
                 return live
+            self._check_here(host, is_relayed)
             left = deadline - self._clock()
             if left <= 0:
                 break

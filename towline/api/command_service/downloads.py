@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 
 from towline.api.app import Receive, Response, Scope, Send, headers_of, query_of, send_answer
 from towline.api.command_service.hosts import SignIn
+from towline.api.command_service.relay import NOT_PASSED_ON, CommandRelay, is_relayed
 from towline.api.errors import ApiError
 from towline.api.sigv4 import Request
 from towline.codedeploy_agents.runs import LiveRun, Runs
@@ -63,14 +64,19 @@ def candidates(host: str, raw_path: str, query: str) -> list[Wanted]:
 class Downloads:
     """ASGI: GETs of bundles."""
 
-    def __init__(self, runs: Runs, sign_in: SignIn) -> None:
-        self._runs, self._sign_in = runs, sign_in
+    def __init__(self, runs: Runs, sign_in: SignIn, relay: CommandRelay | None = None) -> None:
+        self._runs, self._sign_in, self._relay = runs, sign_in, relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3. An S3 client shows the message of an error document, and tries again at 500 and 503."""
         request_id = str(uuid.uuid4())
         try:
-            live, found = await self._find(scope)
+            request = _request_of(scope)
+            host = await self._sign_in.host(request)
+            if self._is_elsewhere(host.name, request):
+                assert self._relay
+                return await _send_stream(send, self._relay.stream(host.name, request))
+            live, found = self._find(host.name, request)
             assert live.archive
             await _send_object(send, found, await live.archive(), request_id, with_body=scope["method"] == "GET")
         except ApiError as error:
@@ -82,15 +88,33 @@ class Downloads:
             log.warning("%s GET %s: %s", request_id, scope["path"][:200], error)
             await send_answer(send, _document(ApiError("ServiceUnavailable", error.message, 503), request_id))
 
-    async def _find(self, scope: Scope) -> tuple[LiveRun, BundleObject]:
-        headers, raw_path, query = headers_of(scope), scope["raw_path"].decode("latin-1"), query_of(scope)
-        host = await self._sign_in.host(Request(scope["method"], raw_path, query, headers, b""))
-        for wanted in candidates(headers.get("host", ""), raw_path, query):
-            if live := self._runs.needing(host.name, *wanted):
+    def _is_elsewhere(self, host: str, request: Request) -> bool:
+        is_here = self._relay is None or is_relayed(request.headers) or self._runs.has(host)
+        return not is_here and self._runs.is_elsewhere(host)
+
+    def _find(self, host: str, request: Request) -> tuple[LiveRun, BundleObject]:
+        for wanted in candidates(request.headers.get("host", ""), request.path, request.query):
+            if live := self._runs.needing(host, *wanted):
                 assert live.bundle
                 return live, live.bundle
-        text = f"{host.name} has no deployment at work that needs {unquote(raw_path)[:300]}"
-        raise ApiError("AccessDenied", text, 403)
+        raise ApiError(
+            "AccessDenied", f"{host} has no deployment at work that needs {unquote(request.path)[:300]}", 403
+        )
+
+
+def _request_of(scope: Scope) -> Request:
+    return Request(scope["method"], scope["raw_path"].decode("latin-1"), query_of(scope), headers_of(scope), b"")
+
+
+async def _send_stream(send: Send, pieces: AsyncIterator[bytes]) -> None:
+    """Sends another server's answer as it comes."""
+    head = (await anext(pieces)).decode("latin-1").rstrip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    kept = {name: value for name, value in headers.items() if name not in NOT_PASSED_ON or name == "content-length"}
+    await send({"type": "http.response.start", "status": int(head[0].split()[1]), "headers": _encoded(kept)})
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_object(

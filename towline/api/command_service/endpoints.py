@@ -7,6 +7,7 @@ failure, and a refused specification or acknowledgement fails the command.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from towline.api.app import Receive, Response, Scope, Send, answer_headers, head
 from towline.api.command_service.downloads import Downloads, is_download
 from towline.api.command_service.envelope import SpecificationSigner
 from towline.api.command_service.hosts import SignIn, check_identifier
+from towline.api.command_service.relay import WANT_PATH, CommandRelay, is_relayed
 from towline.api.command_service.wire import (
     Acknowledgement,
     Completion,
@@ -29,7 +31,7 @@ from towline.api.errors import ApiError
 from towline.api.protocols import JSON
 from towline.api.sigv4 import Request
 from towline.codedeploy_agents.access_keys import KnownHost
-from towline.codedeploy_agents.runs import Runs
+from towline.codedeploy_agents.runs import Elsewhere, Runs
 from towline.errors import TowlineError
 from towline.model.codedeploy_agent.diagnostics import is_noop, meaning_of, read_diagnostics
 
@@ -42,10 +44,11 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 class CommandEndpoints:
     """Answers the five operations and the downloads; `others` gets every other request."""
 
-    def __init__(self, runs: Runs, sign_in: SignIn, others: Application) -> None:
-        self._runs, self._sign_in, self._others = runs, sign_in, others
+    def __init__(self, runs: Runs, sign_in: SignIn, others: Application, relay: CommandRelay | None = None) -> None:
+        """`relay`: where there are several API servers."""
+        self._runs, self._sign_in, self._others, self._relay = runs, sign_in, others, relay
         self._signer = SpecificationSigner()
-        self._downloads = Downloads(runs, sign_in)
+        self._downloads = Downloads(runs, sign_in, relay)
         self._operations: Mapping[str, Callable[[KnownHost, Any, Scope], Awaitable[Output]]] = {
             "GetDeploymentSpecification": self._specification,
             "PutHostCommandAcknowledgement": self._acknowledge,
@@ -60,12 +63,19 @@ class CommandEndpoints:
         headers = headers_of(scope)
         if is_download(scope["method"], headers):
             return await self._downloads(scope, receive, send)
+        if self._relay and scope["path"] == WANT_PATH:
+            return await self._take_want(self._relay, headers, receive, send)
         if scope["method"] != "POST" or not operation_of(headers.get("x-amz-target", "")):
             return await self._others(scope, receive, send)
         answer = await self._answer(scope, headers, receive)
         if answer is not None:
             await send_answer(send, answer)
         return None
+
+    async def _take_want(self, relay: CommandRelay, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ApiError):
+            await relay.take_want(await read_body(headers, receive) or b"")
+        await send_answer(send, Response(200, {}, b""))
 
     async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response | None:
         """The answer; None where the agent has gone."""
@@ -76,7 +86,11 @@ class CommandEndpoints:
                 return None
             request = Request("POST", scope["raw_path"].decode("latin-1"), query_of(scope), headers, body)
             host = await self._sign_in.host(request)
-            output = await self._call(operation, host, JSON.decode(body), scope, receive)
+            try:
+                output = await self._call(operation, host, JSON.decode(body), scope, receive)
+            except Elsewhere:
+                assert self._relay
+                return await self._relay.pass_on(host.name, request)
             return None if output is None else Response(200, answer_headers(JSON, request_id), JSON.encode(output))
         except ApiError as error:
             log.warning("%s %s from %s: %s: %s", request_id, operation, _address(scope), error.code, error.message)
@@ -91,17 +105,17 @@ class CommandEndpoints:
 
     async def _call(self, operation: str, host: KnownHost, value: Any, scope: Scope, receive: Receive) -> Output | None:
         if operation == "PollHostCommand":
-            return await self._poll(host, value, receive)
+            return await self._poll(host, value, scope, receive)
         handler = self._operations.get(operation)
         if handler is None:
             raise ApiError("UnknownOperationException", f"There is no operation {operation[:64]}.")
         return await handler(host, value, scope)
 
-    async def _poll(self, host: KnownHost, value: Any, receive: Receive) -> Output | None:
+    async def _poll(self, host: KnownHost, value: Any, scope: Scope, receive: Receive) -> Output | None:
         identifier = read(Poll, value).host_identifier
         check_identifier(host, identifier)
         async with _Presence(receive, lambda: self._runs.tell(host.name)) as presence:
-            found = await self._runs.poll(host.name, presence.is_gone)
+            found = await self._runs.poll(host.name, presence.is_gone, is_relayed=_is_relayed(scope))
             if presence.is_gone():
                 return None  # an offer that was made for it is made again
         if found is None:
@@ -120,7 +134,7 @@ class CommandEndpoints:
     async def _specification(self, host: KnownHost, value: Any, scope: Scope) -> Output:
         given = read(Specification, value)
         check_identifier(host, given.host_identifier)
-        found = await self._runs.specification(host.name, given.deployment_execution_id)
+        found = await self._runs.specification(host.name, given.deployment_execution_id, is_relayed=_is_relayed(scope))
         if found is None:
             raise ApiError("ClientException", f"{host.name} has no deployment {given.deployment_execution_id[:160]}.")
         envelope = await asyncio.to_thread(self._signer.envelope, found)
@@ -129,7 +143,8 @@ class CommandEndpoints:
     async def _acknowledge(self, host: KnownHost, value: Any, scope: Scope) -> Output:
         given = read(Acknowledgement, value)
         noop = is_noop(given.diagnostics.payload if given.diagnostics else None)
-        status = await self._runs.acknowledge(host.name, given.host_command_identifier, noop)
+        identifier, passed = given.host_command_identifier, _is_relayed(scope)
+        status = await self._runs.acknowledge(host.name, identifier, noop, is_relayed=passed)
         return {"CommandStatus": status.value}
 
     async def _complete(self, host: KnownHost, value: Any, scope: Scope) -> Output:
@@ -137,8 +152,9 @@ class CommandEndpoints:
         diagnostics = read_diagnostics(given.diagnostics.payload if given.diagnostics else None)
         if given.command_status in ("Succeeded", "Failed"):
             meaning = meaning_of(given.command_status == "Succeeded", diagnostics, headers_of(scope).get("host", ""))
-            if not await self._runs.complete(host.name, given.host_command_identifier, meaning, diagnostics):
-                log.info("%s completes %s, which is not open", host.name, given.host_command_identifier[:160])
+            identifier, passed = given.host_command_identifier, _is_relayed(scope)
+            if not await self._runs.complete(host.name, identifier, meaning, diagnostics, is_relayed=passed):
+                log.info("%s completes %s, which is not open", host.name, identifier[:160])
         return {}
 
     async def _update(self, host: KnownHost, value: Any, scope: Scope) -> Output:
@@ -170,6 +186,10 @@ class _Presence:
             pass
         self._gone = True
         self._on_leave()
+
+
+def _is_relayed(scope: Scope) -> bool:
+    return is_relayed(headers_of(scope))
 
 
 def _error(error: ApiError, request_id: str) -> Response:
