@@ -111,6 +111,18 @@ async def test_what_has_been_given_up_is_never_begun() -> None:
     assert (await agent.specification("CodeDeploy/towline/prod/d-0/run")).json["__type"] == "ClientException"
 
 
+async def test_the_end_of_one_host_is_not_that_of_another_one_of_the_deployment() -> None:
+    server = Server("web-1", "web-2")
+    first, second = server.run("web-1", events=EVENTS[:1]), server.run("web-2", events=EVENTS[:1])
+    with server.runs.opened(second):
+        with server.runs.opened(first):
+            identifier = (await server.agent("web-1").poll())["HostCommand"]["HostCommandIdentifier"]
+            await server.agent("web-1").acknowledge(identifier, noop=True)
+            assert first.run.is_over
+        identifier = (await server.agent("web-2").poll())["HostCommand"]["HostCommandIdentifier"]
+        assert await server.agent("web-2").acknowledge(identifier) == {"CommandStatus": "InProgress"}
+
+
 async def test_a_host_has_nothing_to_do_with_another_ones_commands() -> None:
     server = Server("web-1", "web-2")
     other = server.agent("web-2")

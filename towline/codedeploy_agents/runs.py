@@ -105,7 +105,7 @@ class Runs:
     ) -> None:
         self._clock, self._hold, self._owner = clock, hold_seconds, owner_seconds
         self._open: dict[str, LiveRun] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str], None] = OrderedDict()  # by host and key: a deployment has one key
         self._newest: dict[str, object] = {}
         self._heard: dict[str, float] = {}
         self._news: dict[str, asyncio.Event] = {}
@@ -127,7 +127,7 @@ class Runs:
     def close(self, live: LiveRun) -> None:
         """Ends that. Of a run that is over the calls that still come are answered at once."""
         if live.run.is_over:
-            self._remember_end(live.run.key)
+            self._remember_end(live.host, live.run.key)
         if self._open.get(live.host) is live:
             del self._open[live.host]
             self.tell(live.host)
@@ -277,7 +277,7 @@ class Runs:
         """
         self._heard[host] = self._clock()
         deadline = self._clock() + self._owner
-        while not self._is_ending and key not in self._ended:
+        while not self._is_ending and (host, key) not in self._ended:
             live, news = self._open.get(host), self._news_of(host)
             if live and live.run.key == key:
                 return live
@@ -296,7 +296,7 @@ class Runs:
             async with asyncio.timeout(seconds):
                 await news.wait()
 
-    def _remember_end(self, key: str) -> None:
-        self._ended[key] = None
+    def _remember_end(self, host: str, key: str) -> None:
+        self._ended[host, key] = None
         while len(self._ended) > ENDED_KEPT:
             self._ended.popitem(last=False)
