@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +36,9 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STATUSES = {*DeploymentStatus, "Ready"}
 """CodeDeploy's; only a blue/green deployment is Ready."""
 MODES = ("STANDARD", "RESTART")
+ACTIVE = re.compile(r"active Deployment '([^']+)'")
+LEAVING_SECONDS = 3.0
+"""How long a deployment that has ended may take to leave its group before another one is refused."""
 STOPPED = "No more commands will be scheduled for execution in the deployment instances"
 
 
@@ -95,11 +100,25 @@ def _check_is_built(request: DeployRequest, group: DeploymentGroup) -> None:
 
 
 async def _reserve(context: Context, group: DeploymentGroup, deployment_id: str) -> None:
-    """Refuses as CodeDeploy does where another deployment is active: before this one exists, so nothing is left."""
-    try:
-        await context.deployments.reserve(group, deployment_id, context.call.caller.key.name)
-    except errors.Conflict as error:
-        raise ApiError("DeploymentLimitExceededException", error.message) from error
+    """Refuses as CodeDeploy does where another deployment is active: before this one exists, so nothing is left.
+
+    One that shows its end already may still be leaving the group: a job that has waited for it must not be refused.
+    """
+    end = time.monotonic() + LEAVING_SECONDS
+    while True:
+        try:
+            return await context.deployments.reserve(group, deployment_id, context.call.caller.key.name)
+        except errors.Conflict as error:
+            if time.monotonic() > end or not await _has_ended(context, error.message):
+                raise ApiError("DeploymentLimitExceededException", error.message) from error
+        await asyncio.sleep(0.1)
+
+
+async def _has_ended(context: Context, refusal: str) -> bool:
+    """Whether the active deployment that a refusal names has ended."""
+    named = ACTIVE.search(refusal)
+    view = await context.deployments.view_if_any(named[1]) if named else None
+    return view is not None and view.info.status.is_final
 
 
 def derived_id(context: Context) -> str:
