@@ -34,7 +34,7 @@ async def until_refused(port: int) -> None:
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset where it was waiting to be accepted
             return
         writer.close()
 

@@ -187,7 +187,7 @@ PHASES = (
     Phase("bake"),
     Phase("record", "record", is_decided=True),
     Phase("record-failure", "record", is_decided=True, is_bad=True),
-    Phase("roll back", "undo", is_decided=True, is_bad=True),
+    Phase("rollback", "undo", is_decided=True, is_bad=True),
     Phase("end", is_decided=True),
 )
 
@@ -368,7 +368,7 @@ def check_end(case: Case, phase: Phase, act: Act, view: DeploymentView, before: 
         wrong.append(f"{view.info.status}, not {expected}: {view.info}")
     if act in STOPS and case.begun != before:
         wrong.append(f"begun after the stop: {case.begun}, before it {before}")
-    if act in STOPS and phase.name == "roll back":
+    if act in STOPS and phase.name == "rollback":
         child = view.info.rollback_info.rollback_deployment_id
         told = {answer.rollback_deployment_id for answer in case.answers if isinstance(answer, StopAnswer)}
         if told - {child}:
