@@ -36,6 +36,8 @@ from towline.model.host.order import AskHosts
 from towline.model.messages.deploy import DeploymentOrder
 from towline.transports import TransportPool
 
+pytestmark = pytest.mark.slow
+
 TOP = "version: 0.0\nos: linux\n"
 FILES = f"{TOP}files:\n- {{source: /, destination: /srv}}\n"
 APPSPECS = {

@@ -27,6 +27,8 @@ from towline.model.messages.deploy import Undo
 from towline.transports.base import ended_early
 from towline.transports.bootstrap import start_command
 
+pytestmark = pytest.mark.slow
+
 # ── disks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from tests.harness.host.local_host import RUNNER, Call, Event, LocalHost, eventually, plan_of, script, tar_of
 
+pytestmark = pytest.mark.slow
+
 WAITS = """#!/bin/sh
 echo run >> "$TOWLINE_ROOT/runs"
 sleep 1000 &

@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness.host.local_host import LocalHost, plan_of, script, tar_of
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 USER = 1000
 PLAN = plan_of({"site": "/srv/app"})
 

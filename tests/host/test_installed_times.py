@@ -26,6 +26,8 @@ from tests.harness.host.local_host import LocalHost, plan_of, tar_of
 from towline.bundles.pack import pack
 from towline.host.runner.file_times import NANOSECONDS, newer
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = ("one", "two", "six", "one", "two")
 PLAN = plan_of({"site": "/srv/app"})
 

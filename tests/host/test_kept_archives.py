@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, script, tar_of
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 USER = 1000
 STOP = '#!/bin/sh\nid -u >> "$TOWLINE_ROOT/stopped"\n'
 HOOKS = {"ApplicationStop": [script("bin/stop.sh")]}

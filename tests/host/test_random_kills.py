@@ -12,6 +12,8 @@ import pytest
 
 from tests.harness.host.local_host import LocalHost, plan_of, script, tar_of
 
+pytestmark = pytest.mark.slow
+
 COUNT = '#!/bin/sh\necho "$DEPLOYMENT_ID $LIFECYCLE_EVENT" >> "$TOWLINE_ROOT/runs"\n'
 HOOKS = {
     event: [script("count.sh")] for event in ("ApplicationStop", "BeforeInstall", "AfterInstall", "ValidateService")

@@ -12,6 +12,8 @@ import pytest
 
 from tests.harness.host.local_host import Call, Event, LocalHost, plan_of, revision_of, script, tar_of
 
+pytestmark = pytest.mark.slow
+
 SAY = '#!/bin/sh\necho "$LIFECYCLE_EVENT {name}" >> "$TOWLINE_ROOT/said"\n'
 HOOKS = {
     "ApplicationStop": [script("say.sh")],

@@ -10,6 +10,8 @@ import pytest
 from tests.harness.host.local_host import Event, LocalHost, script
 from tests.host.test_undo import bundle, end, undo
 
+pytestmark = pytest.mark.slow
+
 
 def after_a_failure(host: LocalHost) -> None:
     host.deploy("d-1", *bundle("one"))

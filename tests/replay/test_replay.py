@@ -17,6 +17,8 @@ from tests.replay.record import HISTORIES, STORIES, load
 from towline.temporal import DATA_CONVERTER
 from workflows.sandbox import SANDBOX
 
+pytestmark = pytest.mark.slow
+
 PATHS = sorted(HISTORIES.rglob("*.json.gz"))
 
 
