@@ -14,7 +14,7 @@ help:  ## what can be made
 demo: $(VENV)/.installed-demo  ## a good rollout, then a bad one that is taken back, on this machine (KEEP=1: stays up)
 	@exec $(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
-test: lint  ## lint, strict types and all tests, on real parts: twenty minutes on two cores
+test: lint  ## lint, strict types and all tests, on real parts: twelve minutes on two cores
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint  ## lint, strict types and the fast tests: within a minute

@@ -149,6 +149,7 @@ def test_the_wheel_has_all_that_is_needed_and_no_tests(unpacked: Path) -> None:
     for name in ("worker.py", "towline/host/runner/main.py", "towline/report/page.html.j2", "workflows/deployment.py"):
         assert (unpacked / name).exists(), name
     tops = {path.name.split("-")[0] for path in unpacked.iterdir()}
-    assert tops - {"towline-script.py"} == {"towline", "workflows", "activities", "worker.py"}
+    made_by_imports = "__pycache__"  # another test of this file has imported worker.py from here
+    assert tops - {"towline-script.py", made_by_imports} == {"towline", "workflows", "activities", "worker.py"}
     (entry,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "towline = towline.cli.main:main" in entry.read_text()

@@ -118,7 +118,7 @@ async def running_worker(
         yield worker
 
 
-async def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+async def eventually(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
     """Waits until `condition()` (may be async) is true and returns its value; AssertionError after `seconds`."""
     end = asyncio.get_running_loop().time() + seconds
     while True:
