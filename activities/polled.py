@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from towline.agents.peers import api_servers
 from towline.errors import OurFault
+from towline.model.deployment.describe import names
 from towline.model.fleet.instance import Target
 
 
@@ -16,11 +17,6 @@ async def check_polled(client: Client, targets: Collection[Target]) -> None:
     polled = [target for target in targets if target.polls]
     if polled and not await api_servers(client):
         raise OurFault(
-            f"no API server is at work, and {_shown([target.name for target in polled])} can only be reached by one.",
+            f"no API server is at work, and {names([target.name for target in polled])} can only be reached by one.",
             "Start one: towline api",
         )
-
-
-def _shown(names_: list[str]) -> str:
-    more = len(names_) - 3
-    return ", ".join(names_[:3]) + (f" and {more} more" if more > 0 else "")

@@ -20,7 +20,7 @@ from towline.agents.keys import public_key_of
 from towline.agents.messages import MOST_BYTES, Output, Poll
 from towline.agents.service import AgentService
 from towline.agents.sign_in import Nonces, Signature, check_time
-from towline.api.app import ApiApplication, Message, Receive, Scope, Send
+from towline.api.app import ApiApplication, Message, Receive, Scope, Send, headers_of
 from towline.api.rate import RateLimit
 from towline.api.relay import WANT_PATH, AgentRequest, Relay
 from towline.errors import AuthenticationRefused, Conflict, InvalidInput, TemporalUnavailable, TowlineError
@@ -104,7 +104,7 @@ class AgentEndpoints:
         handler = self._signed.get(path)
         if scope["method"] != "POST" or handler is None:
             raise InvalidInput(f"there is no {scope['method']} {path}", code="UnknownPath")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         signed = Signature.of(headers)
         now = self._clock()
         check_time(signed, now)

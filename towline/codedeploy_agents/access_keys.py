@@ -109,17 +109,8 @@ class HostAccessKeys:
         )
 
     async def _written(self, records: Iterable[AccessKeyRecord], found: Mapping[str, Record]) -> bool:
-        changes = []
-        for record in records:
-            before = found.get(f"access-key/{record.instance_name}")
-            value = record.as_json()
-            changes.append(
-                Change(
-                    key=f"access-key/{record.instance_name}", version=before.version if before else None, value=value
-                )
-            )
         try:
-            await self._catalogue.write(changes)
+            await self._catalogue.write([_change(record, found) for record in records])
         except CatalogueConflict:
             return False
         return True
