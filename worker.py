@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +21,6 @@ from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
@@ -40,7 +37,7 @@ from activities.records import RecordActivities
 from activities.revisions import Archives, RevisionActivities
 from activities.sticky_reset import Takeover
 from towline import __version__
-from towline.agents.peers import AGENTS_AT, AT_WORK_SECONDS
+from towline.agents.peers import AGENTS_AT
 from towline.bundles.cache import Cache
 from towline.catalogue.repository import Catalogue
 from towline.codedeploy_agents.runs import Runs
@@ -53,7 +50,7 @@ from towline.settings import Settings, read_settings
 from towline.store import Store, open_store
 from towline.store.identity import has_mark, mark_of
 from towline.store.journal import JOURNALS, Journal
-from towline.temporal import connect_temporal
+from towline.temporal import connect_temporal, workers_at_work
 from towline.transports import TransportPool
 from towline.transports.agent import Agents
 from workflows.catalogue import CatalogueWorkflow
@@ -268,20 +265,14 @@ def check_store(store: Store) -> None:
 
 async def check_same_store(client: Client, store: Store) -> None:
     """Raises OurFault if live workers use another store: they must find what this one writes."""
-    asked = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=names.TASK_QUEUE),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
     try:
-        described = await client.workflow_service.describe_task_queue(asked)
+        identities = await workers_at_work(client, names.TASK_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
     except RPCError as error:
         log.warning("cannot check that all workers use the same store: %s", error.message)
         return
-    since = time.time() - AT_WORK_SECONDS
-    for poller in described.pollers:
-        identity, _, mark = poller.identity.partition(STORE_MARK)
-        if mark and poller.last_access_time.ToSeconds() > since and not await asyncio.to_thread(has_mark, store, mark):
+    for full in identities:
+        identity, _, mark = full.partition(STORE_MARK)
+        if mark and not await asyncio.to_thread(has_mark, store, mark):
             raise OurFault(
                 f"the store {store.address} is not the one that other workers use (such as {identity})",
                 "Set TOWLINE_STORE to the same. To move the store, end all workers, copy it, and wait a minute.",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowQueryFailedError,
@@ -29,6 +33,8 @@ from towline.model.visible import visible
 from towline.settings import Settings, TemporalSettings
 
 CONNECT_SECONDS = 10.0
+AT_WORK_SECONDS = 70
+"""A live worker polls Temporal at least once in this time."""
 
 
 class PayloadConverter(PydanticPayloadConverter):
@@ -167,3 +173,13 @@ def is_no_worker(error: RPCError) -> bool:
 def is_absent(error: RPCError) -> bool:
     """Whether there is no such workflow; a missing namespace has the same status but is a different error."""
     return error.status == RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace ")
+
+
+async def workers_at_work(client: Client, task_queue: str, kind: TaskQueueType.ValueType) -> list[str]:
+    """Return the identities of the live workers of a task queue. Raises RPCError."""
+    asked = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+    )
+    described = await client.workflow_service.describe_task_queue(asked)
+    since = time.time() - AT_WORK_SECONDS
+    return [poller.identity for poller in described.pollers if poller.last_access_time.ToSeconds() > since]

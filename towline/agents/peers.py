@@ -9,34 +9,24 @@ import time
 from collections.abc import Callable
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from towline.errors import TemporalUnavailable
 from towline.model import names
+from towline.temporal import workers_at_work
 
 AGENTS_AT = " agents "
 """In the identity of an API server's worker: the address at which other API servers reach it follows."""
-AT_WORK_SECONDS = 70
-"""A live worker polls Temporal at least once in this time."""
 KEPT_SECONDS = 5.0
 
 
 async def api_servers(client: Client) -> list[str]:
     """The addresses of the API servers at work. Raises TemporalUnavailable."""
-    asked = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=names.AGENTS_TASK_QUEUE),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-    )
     try:
-        described = await client.workflow_service.describe_task_queue(asked)
+        identities = await workers_at_work(client, names.AGENTS_TASK_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
     except RPCError as error:
         raise TemporalUnavailable(f"Temporal does not say which API servers are at work: {error.message}") from error
-    since = time.time() - AT_WORK_SECONDS
-    identities = [one.identity for one in described.pollers if one.last_access_time.ToSeconds() > since]
     return [address for one in identities if (address := address_in(one))]
 
 
